@@ -1,0 +1,112 @@
+// The public API: open a model, start sequences, generate. Engine is thread-safe but computes one step at a time; a Sequence belongs
+// to one thread at a time, except cancel().
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "moxie/error.h"
+#include "moxie/options.h"
+
+namespace moxie {
+
+struct ModelInfo {
+  std::string path, format, family, name;
+  int64_t layers = 0, hidden = 0, vocabulary = 0, experts = 0, experts_used = 0;
+  int64_t trained_context = 0;
+  uint64_t parameters = 0;
+  uint64_t weight_bytes = 0;          // all tensors
+  uint64_t active_bytes_per_token = 0;  // weights one decoded token reads
+  std::string chat_template;          // Jinja source; empty: none
+};
+
+struct RuntimeInfo {
+  std::string cpu_target;
+  int threads = 0;
+  std::string threads_why;            // one line
+  int64_t context_tokens = 0;
+  uint64_t kv_bytes_per_token = 0;
+};
+
+class Sequence;
+
+class Engine {
+ public:
+  static Result<std::unique_ptr<Engine>> open(const EngineOptions& options);
+  ~Engine();
+
+  const ModelInfo& model() const;
+  const RuntimeInfo& runtime() const;
+  std::vector<std::string> notices() const;  // every fallback, clamp and ignored setting so far
+
+  bool has_tokenizer() const;
+  // Errors: unsupported when the model carries no tokenizer.
+  Result<std::vector<int32_t>> tokenize(std::string_view text, bool add_special, bool parse_special) const;
+  std::string detokenize(std::span<const int32_t> ids, bool special = false) const;
+  std::string token_text(int32_t id) const;  // as the vocabulary writes it
+  std::span<const int32_t> end_ids() const;
+  int32_t bos() const;                        // -1: none
+  bool adds_bos() const;
+
+  Result<std::unique_ptr<Sequence>> new_sequence();
+
+  struct Impl;
+
+ private:
+  explicit Engine(std::unique_ptr<Impl> impl);
+  std::unique_ptr<Impl> impl_;
+};
+
+enum class StopReason { none, end_token, stop_text, length, context_full, cancelled, caller };
+
+// A piece of the answer: whole characters. ids that ended it (end tokens) give no text.
+struct TokenEvent {
+  int32_t id;
+  std::string_view text;
+};
+
+struct GenerateResult {
+  StopReason reason = StopReason::none;
+  std::vector<int32_t> ids;      // generated, without the end token
+  std::string text;
+  uint64_t seed = 0;             // the seed in use
+  int64_t prompt_tokens = 0;     // computed by this call
+  double prompt_seconds = 0, first_token_seconds = 0, generate_seconds = 0;
+  int64_t context_shifts = 0;
+};
+
+class Sequence {
+ public:
+  ~Sequence();
+
+  // Adds ids and computes them; afterwards logits() are those after the last one. Errors: context full (names both numbers),
+  // an id outside the vocabulary, cancelled.
+  Result<void> append(std::span<const int32_t> ids);
+  // As append, and hands out the logits of every added position in order.
+  Result<void> append(std::span<const int32_t> ids, const std::function<void(int64_t position, std::span<const float>)>& each);
+  std::span<const float> logits() const;  // (vocabulary); empty before the first append
+
+  // append(prompt), then samples until an end. on_token may return false to stop. REQUIRES: prompt or earlier tokens exist.
+  Result<GenerateResult> generate(std::span<const int32_t> prompt, const GenerateOptions& options,
+                                  const std::function<bool(const TokenEvent&)>& on_token = {});
+
+  std::span<const int32_t> ids() const;  // everything in the context
+  Result<void> truncate(int64_t tokens); // forget all but the first `tokens`
+  void cancel();                         // from any thread: the running call ends with reason cancelled
+  // For the model's router at each layer of the last computed batch: ids chosen for the last token (layers x experts_used).
+  std::span<const int32_t> last_experts() const;
+
+  struct Impl;
+  explicit Sequence(std::unique_ptr<Impl> impl);
+
+ private:
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace moxie

@@ -1,0 +1,72 @@
+// Options of the public API. Field names are the long flags of the program (dashes for underscores).
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+namespace moxie {
+
+enum class Severity { debug, info, warning };
+
+struct EngineOptions {
+  std::string model;            // .gguf (any shard), .safetensors, a folder or index of safetensors
+  std::string arch;             // family to use instead of the one the file names; empty: the file's
+  int64_t ctx_size = -1;        // tokens a sequence can hold; 0: the model's; -1: min(the model's, 4096)
+  int threads = 0;              // 0: physical cores within affinity and quota
+  std::string cpu_target;       // "avx512", "avx2", "baseline"; empty: the best this machine has
+  std::string cache_type = "f16";  // KV cache: f32, f16, q8_0
+  int64_t batch_size = 2048;    // prompt tokens taken in one call
+  int64_t ubatch_size = 512;    // prompt tokens computed at once
+  bool mmap = true;             // map weights; false: read them into memory
+  bool vocab_only = false;      // tokenizer and metadata, no weights
+  // Called from open() with the bytes made ready so far; return false to give up (Error cancelled).
+  std::function<bool(uint64_t done, uint64_t total)> on_progress;
+  // Notices and progress in words. The library itself never prints.
+  std::function<void(Severity, std::string_view)> on_log;
+};
+
+// llama.cpp's samplers, names and defaults.
+struct SamplingOptions {
+  uint64_t seed = 0xFFFFFFFFu;  // 0xFFFFFFFF: drawn at random, reported in the result
+  std::vector<std::string> samplers = {"penalties", "dry", "top_k", "typ_p", "top_p", "min_p", "xtc", "temperature"};
+  float temp = 0.8f;            // <= 0: greedy
+  float dynatemp_range = 0.0f;
+  float dynatemp_exponent = 1.0f;
+  int top_k = 40;               // <= 0: all
+  float top_p = 0.95f;
+  float min_p = 0.05f;
+  float typical = 1.0f;
+  float top_nsigma = -1.0f;
+  float xtc_probability = 0.0f;
+  float xtc_threshold = 0.1f;
+  int min_keep = 0;
+  int repeat_last_n = 64;       // 0: off; -1: the context
+  float repeat_penalty = 1.0f;
+  float frequency_penalty = 0.0f;
+  float presence_penalty = 0.0f;
+  float dry_multiplier = 0.0f;
+  float dry_base = 1.75f;
+  int dry_allowed_length = 2;
+  int dry_penalty_last_n = -1;
+  std::vector<std::string> dry_sequence_breakers = {"\n", ":", "\"", "*"};
+  int mirostat = 0;             // 0: off; 1, 2
+  float mirostat_lr = 0.1f;
+  float mirostat_ent = 5.0f;
+  std::vector<std::pair<int32_t, float>> logit_bias;
+  bool ignore_eos = false;
+};
+
+struct GenerateOptions {
+  int64_t max_tokens = -1;      // -1: until an end or the context is full
+  std::vector<std::string> stop;   // texts that end the answer; not part of it
+  bool context_shift = false;   // when the context is full, drop the older half and go on
+  int64_t keep = 0;             // tokens at the start that a shift never drops
+  bool special = false;         // control tokens are part of the text
+  SamplingOptions sampling;
+};
+
+}  // namespace moxie

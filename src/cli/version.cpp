@@ -1,0 +1,7 @@
+#include "cli/version.h"
+
+namespace moxie {
+
+std::string_view version() { return MOXIE_VERSION; }
+
+}  // namespace moxie

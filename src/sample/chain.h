@@ -1,0 +1,39 @@
+// The sampler chain in llama.cpp's order, with its names and defaults. One per sequence; not thread-safe.
+#pragma once
+
+#include <memory>
+#include <random>
+#include <span>
+#include <vector>
+
+#include "sample/sampler.h"
+
+namespace moxie {
+
+class SamplerChain {
+ public:
+  // Errors: a name that is no sampler, a value out of range (names the option, the value and the limit).
+  static Result<SamplerChain> create(const SamplingOptions& options, const SamplerVocabulary& vocabulary, int64_t context_tokens,
+                                     std::vector<int32_t> end_ids);
+
+  // Draws the next id. logits: (vocabulary), unchanged. Ties go to the lowest id.
+  int32_t sample(std::span<const float> logits);
+  // Tells the chain of an id that was taken (also prompt ids, in order).
+  void accept(int32_t id);
+  void reset();
+  uint64_t seed() const { return seed_; }  // the one in use, also when drawn at random
+  // The candidates that the last sample() drew from.
+  const Candidates& last() const { return candidates_; }
+
+ private:
+  SamplingOptions options_;
+  std::vector<std::unique_ptr<Sampler>> samplers_;
+  std::vector<int32_t> history_;
+  std::vector<int32_t> end_ids_;
+  int64_t context_tokens_ = 0;
+  Candidates candidates_;
+  std::mt19937 random_;
+  uint64_t seed_ = 0;
+};
+
+}  // namespace moxie
