@@ -1,0 +1,13 @@
+#!/bin/bash
+# cpu_targets.sh ROOT: the CPU targets that this machine can run, one per line, best first.
+flags=$(grep -m 1 '^flags' /proc/cpuinfo 2>/dev/null)
+sed -n 's/^MOXIE_CPU_TARGET(\([a-z0-9_]*\),.*/\1/p' "$1/src/kernels/targets.inc" | awk '!seen[$1]++' | while read -r target; do
+  case $target in
+    avx512) needed="avx512f avx512bw avx512dq avx512vl avx512_vnni" ;;
+    avx2) needed="avx2 fma f16c bmi2" ;;
+    *) needed="" ;;
+  esac
+  missing=no
+  for flag in $needed; do [[ " $flags " == *" $flag "* ]] || missing=yes; done
+  [[ $missing == yes ]] || echo "$target"
+done

@@ -1,0 +1,32 @@
+# The tests. moxie_tests holds the unit tests that sit beside the sources, moxie_model_tests those that cross layers (tests/); scripts
+# check what a C++ test cannot. Labels: unit, golden, tidy run by default; slow and oracle on request (./dev test --all, --oracle).
+find_package(GTest REQUIRED)
+set(MOXIE_RESULTS ${CMAKE_BINARY_DIR}/test-results)
+
+# moxie_add_test(NAME LABEL COMMAND...): the command's single tests are counted into test-results/NAME.count, which ./dev test sums up.
+function(moxie_add_test name label)
+  add_test(NAME ${name} COMMAND ${CMAKE_SOURCE_DIR}/tests/scripts/count.sh ${MOXIE_RESULTS}/${name} ${ARGN}
+           WORKING_DIRECTORY ${CMAKE_SOURCE_DIR})
+  set_tests_properties(${name} PROPERTIES LABELS ${label} TIMEOUT 900 SKIP_RETURN_CODE 77)
+endfunction()
+
+# moxie_add_cases(PROGRAM LABEL SOURCES...): a GoogleTest program. Two entries share its cases, so that two processors are busy.
+function(moxie_add_cases program label)
+  add_executable(${program} ${ARGN})
+  target_include_directories(${program} PRIVATE ${CMAKE_SOURCE_DIR}/src ${CMAKE_SOURCE_DIR}/tests)
+  target_compile_definitions(${program} PRIVATE MOXIE_SOURCE_DIR="${CMAKE_SOURCE_DIR}"
+                             MOXIE_PROGRAM="$<TARGET_FILE:moxie_program>")
+  target_link_libraries(${program} PRIVATE moxie_cli GTest::gtest GTest::gmock GTest::gtest_main)
+  target_compile_options(${program} PRIVATE $<$<CONFIG:Release>:-O1>)  # compiles faster; what is tested is optimised as ever
+  add_dependencies(${program} moxie_program)
+  foreach(shard 0 1)
+    moxie_add_test(cases-${program}-${shard} ${label} $<TARGET_FILE:${program}>)
+    set_tests_properties(cases-${program}-${shard} PROPERTIES
+                         ENVIRONMENT "GTEST_TOTAL_SHARDS=2;GTEST_SHARD_INDEX=${shard}")
+  endforeach()
+endfunction()
+
+moxie_add_cases(moxie_tests unit ${MOXIE_TEST_SOURCES})
+if(MOXIE_MODEL_TEST_SOURCES)
+  moxie_add_cases(moxie_model_tests golden ${MOXIE_MODEL_TEST_SOURCES})
+endif()
