@@ -1,4 +1,7 @@
 // The sampler chain in llama.cpp's order, with its names and defaults. One per sequence; not thread-safe.
+//
+// Order: logit bias, then the samplers of options.samplers, then the draw. With top_nsigma >= 0 the list is top_k,
+// temperature, top_n_sigma; with mirostat it is temperature, mirostat. temp <= 0 takes the best candidate that is left.
 #pragma once
 
 #include <memory>
@@ -13,8 +16,8 @@ namespace moxie {
 class SamplerChain {
  public:
   // Errors: a name that is no sampler, a value out of range (names the option, the value and the limit).
-  static Result<SamplerChain> create(const SamplingOptions& options, const SamplerVocabulary& vocabulary, int64_t context_tokens,
-                                     std::vector<int32_t> end_ids);
+  static Result<SamplerChain> create(const SamplingOptions& options, const SamplerVocabulary& vocabulary,
+                                     int64_t context_tokens, std::vector<int32_t> end_ids);
 
   // Draws the next id. logits: (vocabulary), unchanged. Ties go to the lowest id.
   int32_t sample(std::span<const float> logits);
@@ -26,10 +29,13 @@ class SamplerChain {
   const Candidates& last() const { return candidates_; }
 
  private:
+  SamplerChain() = default;
+  void load(std::span<const float> logits);
+  size_t choose();
+
   SamplingOptions options_;
   std::vector<std::unique_ptr<Sampler>> samplers_;
   std::vector<int32_t> history_;
-  std::vector<int32_t> end_ids_;
   int64_t context_tokens_ = 0;
   Candidates candidates_;
   std::mt19937 random_;

@@ -17,7 +17,7 @@ namespace moxie {
 
 struct Candidate {
   int32_t id;
-  float logit;
+  float logit;        // never NaN or +infinity; -infinity: banned
   float probability;  // valid when Candidates::normalised
 };
 
@@ -27,7 +27,23 @@ struct Candidates {
   bool normalised = false;  // probabilities are the softmax of the logits
 
   void sort();
-  void softmax();           // sorts and normalises
+  void sort_first(size_t count);  // the `count` best to the front, in order; the rest in any order
+  void normalise();               // probabilities, order unchanged
+  void softmax();                 // sorts and normalises
+  size_t best() const;            // index of the highest logit, lowest id among equals. REQUIRES: not empty
+
+  void logits_changed() { sorted = normalised = false; }
+  // Keeps the items for which keep(candidate) is true, in order. REQUIRES: it is true for one at least.
+  template <typename Keep>
+  void filter(const Keep& keep) {
+    std::erase_if(items, [&](const Candidate& candidate) { return !keep(candidate); });
+    normalised = false;
+  }
+  void truncate(size_t count) {
+    if (count >= items.size()) return;
+    items.resize(count);
+    normalised = false;
+  }
 };
 
 // What samplers may know beside the logits.
@@ -38,12 +54,18 @@ struct SamplerContext {
   std::mt19937* random;
 };
 
+// The next number in [0, 1), the same on every platform for the same generator state.
+double draw_uniform(std::mt19937& random);
+// The last `count` ids of the history; -1: as many as the context holds.
+std::span<const int32_t> recent_ids(const SamplerContext& context, int count);
+
 class Sampler {
  public:
   virtual ~Sampler() = default;
   // Changes logits or removes candidates; never removes all.
   virtual void apply(Candidates& candidates, const SamplerContext& context) = 0;
-  virtual void accept(int32_t /*id*/) {}
+  // The candidate that was drawn from what apply() left.
+  virtual void drawn(const Candidate& /*candidate*/) {}
   virtual void reset() {}
 };
 
@@ -55,12 +77,18 @@ struct SamplerVocabulary {
 };
 
 struct SamplerEntry {
-  std::string_view name;     // as --samplers spells it: "top_k"
-  char letter;               // as --sampling-seq spells it: 'k'
+  std::string_view name;   // as --samplers spells it: "top_k"
+  std::string_view alias;  // another spelling in use; empty: none
+  char letter;             // as --sampling-seq spells it: 'k'; 0: not for lists, its own option puts it in place
   std::string_view summary;
+  // Null when the options say that it would do nothing.
   std::unique_ptr<Sampler> (*create)(const SamplingOptions&, const SamplerVocabulary&);
 };
 
 std::span<const SamplerEntry* const> sampler_entries();
+// By name or alias; dashes count as underscores. Null: no such sampler.
+const SamplerEntry* find_sampler(std::string_view name);
+// "kfypmxt" to names, for --sampling-seq. Error: a letter that is no sampler.
+Result<std::vector<std::string>> samplers_from_letters(std::string_view letters);
 
 }  // namespace moxie
