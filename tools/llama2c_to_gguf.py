@@ -9,30 +9,13 @@ left out.
 
 import struct
 import sys
+from pathlib import Path
 
-U32, F32, BOOL, STRING, ARRAY, I32 = 4, 6, 7, 8, 9, 5
-ALIGNMENT = 32
+sys.path.insert(0, str(Path(__file__).resolve().parent))
+from gguf_plain import F32, SPACE, STRING, U32, entry, header, padding, sentencepiece_entries
+
 NORM_EPSILON = 1e-5
 ROPE_BASE = 10000.0
-
-
-def text(value):
-    raw = value if isinstance(value, bytes) else value.encode()
-    return struct.pack("<Q", len(raw)) + raw
-
-
-def entry(key, kind, value):
-    packers = {U32: "<I", F32: "<f", BOOL: "<?"}
-    body = text(value) if kind == STRING else struct.pack(packers[kind], value)
-    return text(key) + struct.pack("<I", kind) + body
-
-
-def array_entry(key, kind, values):
-    if kind == STRING:
-        body = b"".join(map(text, values))
-    else:
-        body = struct.pack(f"<{len(values)}{'f' if kind == F32 else 'i'}", *values)
-    return text(key) + struct.pack("<IIQ", ARRAY, kind, len(values)) + body
 
 
 def read_tokenizer(path, count):
@@ -46,7 +29,7 @@ def read_tokenizer(path, count):
         piece = data[at + 8 : at + 8 + length]
         at += 8 + length
         kind = 2 if index == 0 else 3 if index < 3 else 6 if index < 259 else 1
-        piece = (b"<unk>", b"<s>", b"</s>")[index] if index < 3 else piece.replace(b" ", "\u2581".encode())
+        piece = (b"<unk>", b"<s>", b"</s>")[index] if index < 3 else piece.replace(b" ", SPACE.encode())
         if kind == 6:
             piece = f"<0x{index - 3:02X}>".encode()
         pieces.append(piece)
@@ -99,7 +82,6 @@ class Model:
 
 
 def metadata(model, tokenizer_path):
-    pieces, scores, types = read_tokenizer(tokenizer_path, model.vocab)
     head_dim = model.dim // model.heads
     return [
         entry("general.architecture", STRING, "llama"),
@@ -114,19 +96,7 @@ def metadata(model, tokenizer_path):
         entry("llama.rope.dimension_count", U32, head_dim),
         entry("llama.rope.freq_base", F32, ROPE_BASE),
         entry("general.file_type", U32, 0),
-        entry("tokenizer.ggml.model", STRING, "llama"),
-        array_entry("tokenizer.ggml.tokens", STRING, pieces),
-        array_entry("tokenizer.ggml.scores", F32, scores),
-        array_entry("tokenizer.ggml.token_type", I32, types),
-        entry("tokenizer.ggml.bos_token_id", U32, 1),
-        entry("tokenizer.ggml.eos_token_id", U32, 2),
-        entry("tokenizer.ggml.unknown_token_id", U32, 0),
-        entry("tokenizer.ggml.add_bos_token", BOOL, True),
-    ]
-
-
-def padding(size):
-    return b"\0" * (-size % ALIGNMENT)
+    ] + sentencepiece_entries(*read_tokenizer(tokenizer_path, model.vocab))
 
 
 def main():
@@ -134,13 +104,12 @@ def main():
         raise SystemExit(__doc__)
     model = Model(sys.argv[1])
     entries = metadata(model, sys.argv[2])
-    infos, data = [], b""
-    for name, dims, values in model.tensors():
-        infos.append(text(name) + struct.pack(f"<I{len(dims)}QIQ", len(dims), *dims, 0, len(data)))
-        data += values + padding(len(values))
-    header = b"GGUF" + struct.pack("<IQQ", 3, len(infos), len(entries)) + b"".join(entries) + b"".join(infos)
+    tensors = list(model.tensors())
+    infos = [(name, dims, 0, len(values)) for name, dims, values in tensors]
     with open(sys.argv[3], "wb") as out:
-        out.write(header + padding(len(header)) + data)
+        out.write(header(entries, infos))
+        for _, _, values in tensors:
+            out.write(values + padding(len(values)))
 
 
 if __name__ == "__main__":
