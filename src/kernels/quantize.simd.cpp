@@ -1,0 +1,88 @@
+// Activations to 8 bits, and rows of the key-value cache to its type.
+#include "kernels/declare.h"
+#include "quant/activations.h"
+
+namespace moxie::MOXIE_TARGET {
+namespace {
+
+MOXIE_INLINE float largest_magnitude(const float* x, int n) {
+  FloatVec largest = {};
+  for (int i = 0; i < n; i += kLanes) largest = at_least(abs(load(x + i)), largest);
+  return max_lanes(largest);
+}
+
+// values = round(x * inverse), to nearest even; returns their sum. n % kLanes == 0.
+MOXIE_INLINE int32_t round_values(const float* x, float inverse, int n, int8_t* values) {
+  typedef int8_t Bytes __attribute__((vector_size(kLanes)));
+  const FloatVec s = splat(inverse);
+  IntVec sums = {};
+  for (int i = 0; i < n; i += kLanes) {
+    const IntVec q = round_to_int(load(x + i) * s);
+    const Bytes bytes = __builtin_convertvector(q, Bytes);
+    std::memcpy(values + i, &bytes, sizeof bytes);
+    sums += q;
+  }
+  int32_t sum = 0;
+  for (int lane = 0; lane < kLanes; ++lane) sum += sums[lane];
+  return sum;
+}
+
+// 0 for a row too small to be scaled up, so that no value leaves [-127, 127].
+MOXIE_INLINE float inverse_of(float largest) { return largest < 0x1p-120f ? 0.0f : 127.0f / largest; }
+
+void store_q8_0(const float* x, int64_t n, std::byte* out) {
+  for (int64_t i = 0; i < n; i += 32, out += 34) {
+    const float largest = largest_magnitude(x + i, 32);
+    const uint16_t scale = f16_from_float(at_most(splat(largest / 127), splat(65504.0f))[0]);
+    const float wide = float_from_f16(scale);
+    const float inverse = wide == 0 ? 0.0f : 1 / wide;
+    std::memcpy(out, &scale, sizeof scale);
+    // The half-precision scale may be smaller than asked for: bring the largest values back to 127.
+    float clamped[32];
+    const FloatVec limit = splat(127 * wide);
+    for (int j = 0; j < 32; j += kLanes) store(clamped + j, at_most(at_least(load(x + i + j), -limit), limit));
+    round_values(clamped, inverse, 32, reinterpret_cast<int8_t*>(out + 2));
+  }
+}
+
+}  // namespace
+
+void quantize_q8_32(const float* x, int64_t n, std::byte* out) {
+  ActBlock32* block = reinterpret_cast<ActBlock32*>(out);
+  for (int64_t i = 0; i < n; i += 32, ++block) {
+    const float inverse = inverse_of(largest_magnitude(x + i, 32));
+    block->scale = inverse == 0 ? 0.0f : largest_magnitude(x + i, 32) / 127;
+    block->sum = round_values(x + i, inverse, 32, block->values);
+  }
+}
+
+void quantize_q8_256(const float* x, int64_t n, std::byte* out) {
+  ActBlock256* block = reinterpret_cast<ActBlock256*>(out);
+  for (int64_t i = 0; i < n; i += 256, ++block) {
+    const float largest = largest_magnitude(x + i, 256);
+    const float inverse = inverse_of(largest);
+    block->scale = inverse == 0 ? 0.0f : largest / 127;
+    for (int part = 0; part < 16; ++part) {
+      block->sums[part] = static_cast<int16_t>(round_values(x + i + part * 16, inverse, 16, block->values + part * 16));
+    }
+  }
+}
+
+void store_kv(const float* x, int64_t n, KvType type, std::byte* out) {
+  switch (type) {
+    case KvType::f32:
+      std::memcpy(out, x, static_cast<size_t>(n) * sizeof(float));
+      return;
+    case KvType::f16: {
+      int64_t i = 0;
+      for (; i + kLanes <= n; i += kLanes) store_f16(out + 2 * i, load(x + i));
+      if (i < n) store_f16_part(out + 2 * i, load_part(x + i, n - i), n - i);
+      return;
+    }
+    case KvType::q8_0:
+      store_q8_0(x, n, out);
+      return;
+  }
+}
+
+}  // namespace moxie::MOXIE_TARGET
