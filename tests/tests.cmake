@@ -30,3 +30,11 @@ moxie_add_cases(moxie_tests unit ${MOXIE_TEST_SOURCES})
 if(MOXIE_MODEL_TEST_SOURCES)
   moxie_add_cases(moxie_model_tests golden ${MOXIE_MODEL_TEST_SOURCES})
 endif()
+
+set(MOXIE_SCRIPTS ${CMAKE_SOURCE_DIR}/tests/scripts)
+moxie_add_test(tidy-layers tidy ${MOXIE_SCRIPTS}/layers.sh ${CMAKE_SOURCE_DIR})
+moxie_add_test(tidy-hygiene tidy ${MOXIE_SCRIPTS}/hygiene.sh ${CMAKE_SOURCE_DIR})
+moxie_add_test(tidy-checks tidy ${MOXIE_SCRIPTS}/checks_test.sh ${CMAKE_SOURCE_DIR})
+if(NOT MOXIE_SANITIZE)  # sanitizers add symbols of their own
+  moxie_add_test(tidy-weak-symbols tidy ${MOXIE_SCRIPTS}/weak_symbols.sh ${CMAKE_BINARY_DIR} ${CMAKE_SOURCE_DIR})
+endif()
