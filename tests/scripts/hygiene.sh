@@ -39,19 +39,25 @@ report "tabs outside make files" "$(grep -nHIP '^ *\t' "${text[@]}" | head -n 20
 report "paths of one machine" "$(grep -nHIE '(^|[^a-z.])/(work|home|Users)/[a-z]' "${ours[@]}" | grep -vE '/home/(user|me)\b')"
 report "links to unlisted hosts" "$(grep -noHIE 'https?://[A-Za-z0-9.-]+[A-Za-z0-9]' "${ours[@]}" | grep -vE "https?://($hosts)\$")"
 
+unended=()
 for file in "${text[@]}"; do
-  if [[ -s $file && -n $(tail -c 1 "$file" | tr -d '\n') ]] && grep -qI . "$file"; then
-    report "no newline at the end" "$file"
-  fi
+  if [[ -s $file ]]; then unended+=("$file"); fi
 done
-for file in "${files[@]}"; do
-  bytes=$(wc -c <"$file")
+if [[ $(tail -q -c 1 "${unended[@]}" | tr -cd '\n' | wc -c) -ne ${#unended[@]} ]]; then  # slow only when something is wrong
+  for file in "${unended[@]}"; do
+    if [[ -n $(tail -c 1 "$file" | tr -d '\n\0') ]] && grep -qI . "$file"; then report "no newline at the end" "$file"; fi
+  done
+fi
+while read -r bytes file; do
   case $file in
     models/* | tests/data/*) limit=41943040 ;;
     *) limit=262144 ;;
   esac
   if [[ $bytes -gt $limit ]]; then report "larger than $limit bytes" "$file ($bytes)"; fi
-  if [[ $(head -c 2 "$file" | tr -d '\0') == '#!' ]]; then
+done < <(wc -c "${files[@]}" | sed '$d')
+for file in "${files[@]}"; do
+  IFS= read -r -n 2 magic <"$file"
+  if [[ $magic == '#!' ]]; then
     if [[ ! -x $file ]]; then report "a script that is not executable" "$file"; fi
     if head -n 1 "$file" | grep -q bash; then report "not valid bash" "$(bash -n "$file" 2>&1)"; fi
   fi

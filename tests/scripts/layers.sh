@@ -66,21 +66,19 @@ awk '
   }
 ' src/LAYERS "${sources[@]}" >"$problems"
 
+library=()
 for file in "${sources[@]}"; do
   case $file in
-    src/cli/*) ;;
-    *_test.cpp) ;;
-    # The one place where a bug in moxie itself ends the process.
-    src/core/check.cpp) ;;
-    *)
-      grep -nHE '\b(std::(cout|cerr|clog|abort|exit|getenv|puts|printf)|f?printf|fmt::print|getenv|secure_getenv|_?exit|quick_exit|abort)\b *[(<;]' "$file" |
-        grep -vE '^[^:]*:[0-9]+: *//' | sed 's/$/   <- the library neither prints, exits nor reads the environment/'
-      ;;
+    src/cli/* | *_test.cpp) ;;
+    src/core/check.cpp) ;;  # the one place where a bug in moxie itself ends the process
+    *) library+=("$file") ;;
   esac
-  if [[ $file != src/cli/main.cpp ]]; then
-    grep -nHE '^int main\(' "$file" | sed 's/$/   <- programs do not live in library folders/'
-  fi
-done >>"$problems"
+done
+{
+  grep -nHE '\b(std::(cout|cerr|clog|abort|exit|getenv|puts|printf)|f?printf|fmt::print|getenv|secure_getenv|_?exit|quick_exit|abort)\b *[(<;]' "${library[@]}" |
+    grep -vE '^[^:]*:[0-9]+: *//' | sed 's/$/   <- the library neither prints, exits nor reads the environment/'
+  grep -nHE '^int main\(' "${sources[@]}" | grep -v '^src/cli/main.cpp:' | sed 's/$/   <- programs do not live in library folders/'
+} >>"$problems"
 
 cat "$problems"
 if [[ -s $problems ]]; then exit 1; fi
