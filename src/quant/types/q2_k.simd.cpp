@@ -1,0 +1,33 @@
+// 256 values in 16 sub-blocks of 16: 2 bits each, a 4-bit scale and a 4-bit minimum per sub-block. 2.625 bits per value.
+#include "quant/make_quant_type.h"
+
+namespace moxie::MOXIE_TARGET {
+namespace {
+
+struct [[gnu::packed]] Block {
+  uint8_t scales[16];   // low nibble: scale, high nibble: minimum
+  uint8_t quants[64];   // byte 32 * half + l holds elements l, l + 32, l + 64, l + 96 of that half
+  uint16_t scale;
+  uint16_t minimum;
+};
+static_assert(sizeof(Block) == 84);
+
+void decode(const Block& from, float* to) {
+  const float d = half_to_float(from.scale), dmin = half_to_float(from.minimum);
+  for (int sub = 0; sub < 16; ++sub) {
+    const float scale = d * static_cast<float>(from.scales[sub] & 15);
+    const float minimum = dmin * static_cast<float>(from.scales[sub] >> 4);
+    const uint8_t* quants = from.quants + 32 * (sub / 8) + 16 * (sub % 2);
+    const int shift = 2 * (sub % 8 / 2);
+    for (int i = 0; i < 16; ++i) {
+      to[16 * sub + i] = scale * static_cast<float>((quants[i] >> shift) & 3) - minimum;
+    }
+  }
+}
+
+}  // namespace
+
+extern constinit const QuantType q2_k = make_quant_type<Block, 256, nullptr, decode>(
+    {.name = "q2_k", .summary = "2.6 bits, small and coarse", .gguf_id = 10});
+
+}  // namespace moxie::MOXIE_TARGET

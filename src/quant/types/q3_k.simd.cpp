@@ -1,0 +1,45 @@
+// 256 values in 16 sub-blocks of 16: 3 bits each (-4 to 3), a 6-bit signed scale per sub-block. 3.4375 bits per value.
+#include "quant/make_quant_type.h"
+
+namespace moxie::MOXIE_TARGET {
+namespace {
+
+struct [[gnu::packed]] Block {
+  uint8_t high[32];     // bit s of byte l: the third bit of element 32 * s + l
+  uint8_t quants[64];   // the two low bits, as in q2_k
+  uint8_t scales[12];   // 16 scales of 6 bits: low nibbles in bytes 0 to 7, high pairs in bytes 8 to 11
+  uint16_t scale;
+};
+static_assert(sizeof(Block) == 110);
+
+// The scale of each sub-block, -32 to 31.
+void unpack_scales(const uint8_t* from, int8_t* to) {
+  for (int k = 0; k < 16; ++k) {
+    const int low = k < 8 ? from[k] & 15 : from[k - 8] >> 4;
+    const int high = (from[8 + k % 4] >> (2 * (k / 4))) & 3;
+    to[k] = static_cast<int8_t>((low | high << 4) - 32);
+  }
+}
+
+void decode(const Block& from, float* to) {
+  const float d = half_to_float(from.scale);
+  int8_t scales[16];
+  unpack_scales(from.scales, scales);
+  for (int sub = 0; sub < 16; ++sub) {
+    const float scale = d * static_cast<float>(scales[sub]);
+    const int first = 16 * (sub % 2);
+    const uint8_t* quants = from.quants + 32 * (sub / 8) + first;
+    const int shift = 2 * (sub % 8 / 2);
+    for (int i = 0; i < 16; ++i) {
+      const int q = ((quants[i] >> shift) & 3) - ((from.high[first + i] >> (sub / 2)) & 1 ? 0 : 4);
+      to[16 * sub + i] = scale * static_cast<float>(q);
+    }
+  }
+}
+
+}  // namespace
+
+extern constinit const QuantType q3_k = make_quant_type<Block, 256, nullptr, decode>(
+    {.name = "q3_k", .summary = "3.4 bits", .gguf_id = 11});
+
+}  // namespace moxie::MOXIE_TARGET
