@@ -1,6 +1,7 @@
 // Every type's decoder against values that an independent decoder made (tests/data/quant-golden.txt), bit for bit.
 #include <gtest/gtest.h>
 
+#include <cctype>
 #include <cstring>
 #include <fstream>
 #include <map>
@@ -8,6 +9,7 @@
 #include <string>
 #include <vector>
 
+#include "kernels/select.h"
 #include "quant/quant_type.h"
 
 namespace moxie {
@@ -47,24 +49,14 @@ std::map<std::string, Golden> read_goldens() {
   return goldens;
 }
 
-struct Target {
-  std::string_view name;
-  bool supported;
-};
-const Target kTargets[] = {
-#define MOXIE_CPU_TARGET(name, needs, supported) {#name, supported},
-#include "kernels/targets.inc"
-#undef MOXIE_CPU_TARGET
-};
-
 constexpr uint32_t kMinusZero = 0x80000000u;
 
 TEST(QuantGolden, DecodeIsBitExactOnEveryTarget) {
   const auto goldens = read_goldens();
   ASSERT_GE(goldens.size(), 25u) << "tests/data/quant-golden.txt is missing or damaged";
   int checked = 0;
-  for (const Target& target : kTargets) {
-    if (!target.supported) continue;
+  for (const CpuTarget& target : cpu_targets()) {
+    if (!target.supported()) continue;
     for (const QuantType* type : quant_types(target.name)) {
       if (!type->computable() || type->block_values == 1) continue;
       SCOPED_TRACE(std::string(type->name) + " on " + std::string(target.name));
