@@ -1,5 +1,5 @@
-// A model's weight files, opened: headers only, no weights read. Every format yields the same thing. Plain data, immutable
-// once opened, so any thread may read it.
+// A model's weight files, opened: headers only, no weights read. Every format yields the same thing. Plain data,
+// immutable once opened, so any thread may read it.
 #pragma once
 
 #include <cstdint>
@@ -23,9 +23,9 @@ struct TensorInfo {
   std::string name;
   const QuantType* type = nullptr;  // baseline entry; null for a dtype that no weight type stands for (I32, U8, ...)
   std::string dtype;                // as the file spells it: "Q4_K", "BF16", "I32"
-  std::vector<int64_t> shape;       // outermost first, the contiguous dimension last (torch order); GGUF dims are reversed
-  int file = 0;                     // index into WeightFiles::files
-  uint64_t offset = 0;              // from the start of that file
+  std::vector<int64_t> shape;  // outermost first, the contiguous dimension last (torch order); GGUF dims are reversed
+  int file = 0;                // index into WeightFiles::files
+  uint64_t offset = 0;         // from the start of that file
   uint64_t bytes = 0;
 
   int64_t elements() const;
@@ -38,8 +38,8 @@ struct WeightPart {
 
 class WeightFiles {
  public:
-  std::string path;          // as given
-  std::string format;        // "GGUF v3", "safetensors"
+  std::string path;    // as given
+  std::string format;  // "GGUF v3", "safetensors"
   NameScheme scheme = NameScheme::gguf;
   Metadata metadata;
   TokenizerSource tokenizer;
@@ -47,11 +47,11 @@ class WeightFiles {
   std::vector<TensorInfo> tensors;   // in file order
   std::vector<std::string> notices;  // what is odd but harmless, one sentence each
 
-  void add(TensorInfo tensor);       // REQUIRES: the name is new
+  void add(TensorInfo tensor);  // REQUIRES: the name is new
   const TensorInfo* find(std::string_view name) const;
   // The known name most like `name` (edit distance), for error messages; empty when nothing is near.
   std::string nearest(std::string_view name) const;
-  uint64_t total_bytes() const;      // of all tensors
+  uint64_t total_bytes() const;  // of all tensors
 
  private:
   struct Hash {
@@ -61,13 +61,14 @@ class WeightFiles {
   std::unordered_map<std::string, size_t, Hash, std::equal_to<>> by_name_;
 };
 
-// Opens a .gguf (any shard of a split file), a folder or index of safetensors, or one .safetensors. Sniffs the first bytes and
-// refuses what is something else (LFS pointer, web page, pickle, ...) by name with a remedy. Checks every extent against the file.
+// Opens a .gguf (any shard of a split file), a folder or index of safetensors, or one .safetensors. Sniffs the first
+// bytes and refuses what is something else (LFS pointer, web page, pickle, ...) by name with a remedy. Checks every
+// extent against the file.
 Result<WeightFiles> open_weights(const std::string& path);
 
 // One weight format: an entry in formats.inc.
 struct WeightFormat {
-  std::string_view name;     // "gguf"
+  std::string_view name;  // "gguf"
   std::string_view summary;
   // Does a file that begins with these bytes (up to 64 KiB), or this folder, belong to the format?
   bool (*recognises_file)(std::string_view first_bytes, uint64_t file_bytes);

@@ -1,0 +1,107 @@
+// GGUF: one file, or several parts that each hold some of the tensors.
+#include <algorithm>
+#include <optional>
+
+#include "core/byte_reader.h"
+#include "core/fail.h"
+#include "core/folder.h"
+#include "format/formats/gguf_header.h"
+#include "format/formats/gguf_split.h"
+#include "format/messages.h"
+#include "format/weight_file.h"
+
+namespace moxie::formats {
+namespace {
+
+bool recognises_file(std::string_view first_bytes, uint64_t) {
+  return first_bytes.starts_with("GGUF");
+}
+
+bool recognises_folder(const std::string& path) {
+  const auto names = list_files(path);
+  return names.ok() &&
+         std::any_of(names->begin(), names->end(), [](const std::string& name) { return name.ends_with(".gguf"); });
+}
+
+// The error for a GGUF file that holds something else than a model; nullopt for a model.
+std::optional<Error> not_a_model(const std::string& path, const Metadata& metadata) {
+  const std::string type = metadata.text("general.type").value_or("model");
+  const std::string arch = metadata.text("general.architecture").value_or("");
+  const auto refuse = [&path](std::string_view what, std::string_view why) {
+    return fail(ErrorCode::unsupported, "{}: is {} ({}), not a model; give the model's own .gguf file", path, what,
+                why);
+  };
+  if (type == "mmproj" || arch == "clip")
+    return refuse("a vision projector", type == "mmproj" ? "general.type is mmproj" : "architecture clip");
+  if (type == "imatrix" || arch == "imatrix") return refuse("an importance matrix", "general.type is imatrix");
+  if (type == "adapter" || metadata.has("adapter.type")) return refuse("an adapter (LoRA)", "general.type is adapter");
+  return std::nullopt;
+}
+
+void describe_tokenizer(GgufHeader& header, WeightFiles& files) {
+  TokenizerSource& tokenizer = files.tokenizer;
+  const Metadata& metadata = files.metadata;
+  if (!header.vocabulary.tokens.empty()) {
+    tokenizer.gguf = std::move(header.vocabulary);
+  } else if (auto whole = metadata.text("tokenizer.huggingface.json")) {
+    tokenizer.files["tokenizer.json"] = std::move(*whole);
+  }
+  constexpr std::string_view kTemplate = "tokenizer.chat_template";
+  for (auto entry = metadata.all().lower_bound(kTemplate); entry != metadata.all().end(); ++entry) {
+    const std::string& key = entry->first;
+    if (!key.starts_with(kTemplate)) break;
+    const auto* text = std::get_if<std::string>(&entry->second);
+    if (text == nullptr) continue;
+    if (key == kTemplate) tokenizer.chat_templates[""] = *text;
+    if (key.starts_with("tokenizer.chat_template.")) tokenizer.chat_templates[key.substr(kTemplate.size() + 1)] = *text;
+  }
+  const std::string arch = metadata.text("general.architecture").value_or("");
+  tokenizer.configured_vocab_size = metadata.integer(arch + ".vocab_size").value_or(0);
+}
+
+Result<WeightFiles> join_parts(const std::string& path, std::vector<GgufPart> parts) {
+  WeightFiles files;
+  files.path = path;
+  files.scheme = NameScheme::gguf;
+  files.format = fmt::format("GGUF v{}", parts.front().header.version);
+  for (size_t i = 0; i < parts.size(); ++i) {
+    GgufPart& part = parts[i];
+    files.files.push_back({part.path, part.bytes});
+    for (TensorInfo& tensor : part.header.tensors) {
+      if (const TensorInfo* other = files.find(tensor.name)) {
+        return fail(
+            ErrorCode::corrupt,
+            "{} and {}: both hold the tensor \"{}\": parts of different uploads are mixed; download all parts again",
+            files.files[static_cast<size_t>(other->file)].path, part.path, printable(tensor.name));
+      }
+      tensor.file = static_cast<int>(i);
+      files.add(std::move(tensor));
+    }
+    for (std::string& notice : part.header.notices) files.notices.push_back(std::move(notice));
+  }
+  files.metadata = std::move(parts.front().header.metadata);
+  describe_tokenizer(parts.front().header, files);
+  return files;
+}
+
+Result<WeightFiles> open(const std::string& path) {
+  std::string file = path;
+  if (is_folder(path)) {
+    MOXIE_TRY(file, choose_gguf(path));
+  }
+  MOXIE_TRY(std::vector<GgufPart> parts, read_gguf_parts(file));
+  if (auto error = not_a_model(parts.front().path, parts.front().header.metadata)) return std::move(*error);
+  return join_parts(path, std::move(parts));
+}
+
+}  // namespace
+
+extern constinit const WeightFormat gguf = {
+    .name = "gguf",
+    .summary = "GGUF versions 1 to 3, whole or in parts, experts merged or one tensor each",
+    .recognises_file = recognises_file,
+    .recognises_folder = recognises_folder,
+    .open = open,
+};
+
+}  // namespace moxie::formats

@@ -1,0 +1,26 @@
+// Words shared by the errors of all formats. Stateless, thread-safe.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "moxie/error.h"
+
+namespace moxie {
+
+// A name out of a file, fit for a message: control bytes and broken UTF-8 escaped, long text cut.
+std::string printable(std::string_view text);
+// "a, b, c and 12 more".
+std::string name_some(const std::vector<std::string>& names, size_t limit = 32);
+// The header is whole but the data is not: how much is missing and what to do.
+Error truncated_error(const std::string& path, uint64_t expected_bytes, uint64_t found_bytes);
+
+// A piece of a file that was cut with `split` and not by a GGUF tool ("x.gguf-split-a", "x.gguf.part1of3",
+// "x.gguf.aa").
+bool is_byte_split_name(std::string_view name);
+// How to put such pieces together again.
+std::string byte_split_remedy(const std::string& path);
+
+}  // namespace moxie
