@@ -9,7 +9,6 @@
 #include <string>
 #include <vector>
 
-#include "kernels/kernels.h"
 #include "kernels/select.h"
 #include "quant/activations.h"
 #include "quant/quant_type.h"
