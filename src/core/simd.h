@@ -8,7 +8,12 @@
 #include <cstring>
 
 #if defined(__x86_64__)
+#pragma GCC diagnostic push  // gcc 12 takes the headers' deliberately undefined registers for mistakes
+#if defined(__GNUC__) && !defined(__clang__)
+#pragma GCC diagnostic ignored "-Wmaybe-uninitialized"
+#endif
 #include <immintrin.h>
+#pragma GCC diagnostic pop
 #endif
 
 #include "core/float16.h"

@@ -2,19 +2,25 @@
 #pragma once
 
 #include <cstdint>
+#include <cstring>
 
 namespace moxie {
 namespace {
 
 // Sub-blocks 0 to 3 keep theirs in the low six bits of bytes 0-3 (scale) and 4-7 (minimum); 4 to 7 have four bits in bytes
 // 8-11 and their top two bits above the first four's.
-inline void unpack_6bit_pairs(const uint8_t from[12], uint8_t scales[8], uint8_t minima[8]) {
-  for (int k = 0; k < 4; ++k) {
-    scales[k] = from[k] & 63;
-    minima[k] = from[k + 4] & 63;
-    scales[k + 4] = static_cast<uint8_t>((from[k + 8] & 15) | (from[k] >> 6) << 4);
-    minima[k + 4] = static_cast<uint8_t>((from[k + 8] >> 4) | (from[k + 4] >> 6) << 4);
-  }
+struct ScalesAndMinima {
+  uint64_t scales;  // of sub-block k in byte k
+  uint64_t minima;
+};
+inline ScalesAndMinima unpack_6bit_pairs(const uint8_t from[12]) {
+  uint32_t words[3];
+  std::memcpy(words, from, sizeof words);
+  constexpr uint32_t kNibbles = 0x0f0f0f0f, kSix = 0x3f3f3f3f, kPairs = 0x30303030;
+  const uint32_t high_scales = (words[2] & kNibbles) | ((words[0] >> 2) & kPairs);
+  const uint32_t high_minima = ((words[2] >> 4) & kNibbles) | ((words[1] >> 2) & kPairs);
+  return {(words[0] & kSix) | static_cast<uint64_t>(high_scales) << 32,
+          (words[1] & kSix) | static_cast<uint64_t>(high_minima) << 32};
 }
 
 [[maybe_unused]] inline void pack_6bit_pairs(const uint8_t scales[8], const uint8_t minima[8], uint8_t to[12]) {

@@ -1,6 +1,6 @@
 // 256 values in 8 sub-blocks of 32: 4-bit codes of iq4_nl's table, a 6-bit signed scale per sub-block. 4.25 bits per value.
 #include "quant/four_bit_tables.h"
-#include "quant/make_quant_type.h"
+#include "quant/multiply_256.h"
 
 namespace moxie::MOXIE_TARGET {
 namespace {
@@ -32,9 +32,33 @@ void decode(const Block& from, float* to) {
   }
 }
 
+class Parts {
+ public:
+  using Block = MOXIE_TARGET::Block;
+  static constexpr bool kSumScales = false, kMinimum = false;
+  MOXIE_INLINE explicit Parts(const Block& block) : block_(block) {}
+  MOXIE_INLINE SignedBytes quants(int piece) const { return look_up(kIq4Values, planes<16, 4>(block_.quants, piece)); }
+  MOXIE_INLINE Shorts16 scales() const {
+    // Spread the eight nibbles and the eight pairs of bits to a byte each.
+    uint64_t low = load_u32(block_.scales_low);
+    low = (low | low << 16) & 0x0000ffff0000ffff;
+    low = (low | low << 8) & 0x00ff00ff00ff00ff;
+    low = (low | low << 4) & 0x0f0f0f0f0f0f0f0f;
+    uint64_t high = block_.scales_high;
+    high = (high | high << 24) & 0x000000ff000000ff;
+    high = (high | high << 12) & 0x000f000f000f000f;
+    high = (high | high << 6) & 0x0303030303030303;
+    return twice_each(low | high << 4, 32);
+  }
+  MOXIE_INLINE float scale() const { return half_to_float(block_.scale); }
+
+ private:
+  const Block& block_;
+};
+
 }  // namespace
 
-extern constinit const QuantType iq4_xs = make_quant_type<Block, 256, nullptr, decode>(
-    {.name = "iq4_xs", .summary = "4.25 bits, unequal steps", .gguf_id = 23});
+extern constinit const QuantType iq4_xs = make_quant_type<Block, 256, nullptr, decode, multiply_256<Parts>>(
+    {.name = "iq4_xs", .summary = "4.25 bits, unequal steps", .gguf_id = 23, .activations = ActFormat::q8_256});
 
 }  // namespace moxie::MOXIE_TARGET

@@ -1,5 +1,5 @@
 // 256 values in 16 sub-blocks of 16: 2 bits each, a 4-bit scale and a 4-bit minimum per sub-block. 2.625 bits per value.
-#include "quant/make_quant_type.h"
+#include "quant/multiply_256.h"
 
 namespace moxie::MOXIE_TARGET {
 namespace {
@@ -25,9 +25,28 @@ void decode(const Block& from, float* to) {
   }
 }
 
+class Parts {
+ public:
+  using Block = MOXIE_TARGET::Block;
+  static constexpr bool kSumScales = true, kMinimum = true;
+  MOXIE_INLINE explicit Parts(const Block& block) : block_(block) {}
+  MOXIE_INLINE Bytes quants(int piece) const { return planes<32, 2>(block_.quants, piece); }
+  MOXIE_INLINE Shorts16 scales() const { return nibbles(0); }
+  MOXIE_INLINE Shorts16 sum_scales() const { return nibbles(4); }
+  MOXIE_INLINE float scale() const { return half_to_float(block_.scale); }
+  MOXIE_INLINE float minimum() const { return half_to_float(block_.minimum); }
+
+ private:
+  MOXIE_INLINE Shorts16 nibbles(int shift) const {
+    constexpr uint64_t kNibbles = 0x0f0f0f0f0f0f0f0f;
+    return shorts_from_bytes((load_u64(block_.scales) >> shift) & kNibbles, (load_u64(block_.scales + 8) >> shift) & kNibbles);
+  }
+  const Block& block_;
+};
+
 }  // namespace
 
-extern constinit const QuantType q2_k = make_quant_type<Block, 256, nullptr, decode>(
-    {.name = "q2_k", .summary = "2.6 bits, small and coarse", .gguf_id = 10});
+extern constinit const QuantType q2_k = make_quant_type<Block, 256, nullptr, decode, multiply_256<Parts>>(
+    {.name = "q2_k", .summary = "2.6 bits, small and coarse", .gguf_id = 10, .activations = ActFormat::q8_256});
 
 }  // namespace moxie::MOXIE_TARGET

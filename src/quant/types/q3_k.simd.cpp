@@ -1,5 +1,5 @@
 // 256 values in 16 sub-blocks of 16: 3 bits each (-4 to 3), a 6-bit signed scale per sub-block. 3.4375 bits per value.
-#include "quant/make_quant_type.h"
+#include "quant/multiply_256.h"
 
 namespace moxie::MOXIE_TARGET {
 namespace {
@@ -37,9 +37,32 @@ void decode(const Block& from, float* to) {
   }
 }
 
+class Parts {
+ public:
+  using Block = MOXIE_TARGET::Block;
+  static constexpr bool kSumScales = true, kMinimum = false;
+  MOXIE_INLINE explicit Parts(const Block& block) : block_(block) {}
+  MOXIE_INLINE Bytes quants(int piece) const {
+    return planes<32, 2>(block_.quants, piece) | planes<32, 1, 2>(block_.high, piece);
+  }
+  MOXIE_INLINE Shorts16 scales() const {
+    const uint64_t low = load_u64(block_.scales), high = load_u32(block_.scales + 8);
+    constexpr uint64_t kNibbles = 0x0f0f0f0f0f0f0f0f, kPairs = 0x3030303030303030;
+    // high holds the pairs of sub-blocks k, k + 4, k + 8, k + 12 in byte k.
+    const uint64_t first = (low & kNibbles) | ((high << 4 | high << 34) & kPairs);
+    const uint64_t second = ((low >> 4) & kNibbles) | ((high | high << 30) & kPairs);
+    return shorts_from_bytes(first, second, 32);
+  }
+  MOXIE_INLINE Shorts16 sum_scales() const { return times(scales(), -4); }
+  MOXIE_INLINE float scale() const { return half_to_float(block_.scale); }
+
+ private:
+  const Block& block_;
+};
+
 }  // namespace
 
-extern constinit const QuantType q3_k = make_quant_type<Block, 256, nullptr, decode>(
-    {.name = "q3_k", .summary = "3.4 bits", .gguf_id = 11});
+extern constinit const QuantType q3_k = make_quant_type<Block, 256, nullptr, decode, multiply_256<Parts>>(
+    {.name = "q3_k", .summary = "3.4 bits", .gguf_id = 11, .activations = ActFormat::q8_256});
 
 }  // namespace moxie::MOXIE_TARGET

@@ -1,6 +1,6 @@
 // 256 values in 8 sub-blocks of 32: 4 bits each, a 6-bit scale and a 6-bit minimum per sub-block. 4.5 bits per value.
 #include "quant/k_scales.h"
-#include "quant/make_quant_type.h"
+#include "quant/multiply_256.h"
 
 namespace moxie::MOXIE_TARGET {
 namespace {
@@ -15,11 +15,10 @@ static_assert(sizeof(Block) == 144);
 
 void decode(const Block& from, float* to) {
   const float d = half_to_float(from.scale), dmin = half_to_float(from.minimum);
-  uint8_t scales[8], minima[8];
-  unpack_6bit_pairs(from.scales, scales, minima);
+  const ScalesAndMinima packed = unpack_6bit_pairs(from.scales);
   for (int sub = 0; sub < 8; ++sub) {
-    const float scale = d * static_cast<float>(scales[sub]);
-    const float minimum = dmin * static_cast<float>(minima[sub]);
+    const float scale = d * static_cast<float>((packed.scales >> (8 * sub)) & 63);
+    const float minimum = dmin * static_cast<float>((packed.minima >> (8 * sub)) & 63);
     const uint8_t* quants = from.quants + 32 * (sub / 2);
     const int shift = 4 * (sub % 2);
     for (int i = 0; i < 32; ++i) {
@@ -28,9 +27,25 @@ void decode(const Block& from, float* to) {
   }
 }
 
+class Parts {
+ public:
+  using Block = MOXIE_TARGET::Block;
+  static constexpr bool kSumScales = true, kMinimum = true;
+  MOXIE_INLINE explicit Parts(const Block& block) : block_(block), packed_(unpack_6bit_pairs(block.scales)) {}
+  MOXIE_INLINE Bytes quants(int piece) const { return planes<32, 4>(block_.quants, piece); }
+  MOXIE_INLINE Shorts16 scales() const { return twice_each(packed_.scales); }
+  MOXIE_INLINE Shorts16 sum_scales() const { return twice_each(packed_.minima); }
+  MOXIE_INLINE float scale() const { return half_to_float(block_.scale); }
+  MOXIE_INLINE float minimum() const { return half_to_float(block_.minimum); }
+
+ private:
+  const Block& block_;
+  const ScalesAndMinima packed_;
+};
+
 }  // namespace
 
-extern constinit const QuantType q4_k = make_quant_type<Block, 256, nullptr, decode>(
-    {.name = "q4_k", .summary = "4.5 bits, the usual choice", .gguf_id = 12});
+extern constinit const QuantType q4_k = make_quant_type<Block, 256, nullptr, decode, multiply_256<Parts>>(
+    {.name = "q4_k", .summary = "4.5 bits, the usual choice", .gguf_id = 12, .activations = ActFormat::q8_256});
 
 }  // namespace moxie::MOXIE_TARGET

@@ -1,5 +1,5 @@
 // 256 values in 16 sub-blocks of 16: 6 bits each (-32 to 31), an 8-bit signed scale per sub-block. 6.5625 bits per value.
-#include "quant/make_quant_type.h"
+#include "quant/multiply_256.h"
 
 namespace moxie::MOXIE_TARGET {
 namespace {
@@ -27,9 +27,25 @@ void decode(const Block& from, float* to) {
   }
 }
 
+class Parts {
+ public:
+  using Block = MOXIE_TARGET::Block;
+  static constexpr bool kSumScales = true, kMinimum = false;
+  MOXIE_INLINE explicit Parts(const Block& block) : block_(block) {}
+  MOXIE_INLINE Bytes quants(int piece) const {
+    return planes<64, 4>(block_.low, piece) | planes<32, 2, 4>(block_.high, piece);
+  }
+  MOXIE_INLINE Shorts16 scales() const { return shorts_from_bytes(block_.scales); }
+  MOXIE_INLINE Shorts16 sum_scales() const { return times(scales(), -32); }
+  MOXIE_INLINE float scale() const { return half_to_float(block_.scale); }
+
+ private:
+  const Block& block_;
+};
+
 }  // namespace
 
-extern constinit const QuantType q6_k = make_quant_type<Block, 256, nullptr, decode>(
-    {.name = "q6_k", .summary = "6.6 bits, hardly any loss", .gguf_id = 14});
+extern constinit const QuantType q6_k = make_quant_type<Block, 256, nullptr, decode, multiply_256<Parts>>(
+    {.name = "q6_k", .summary = "6.6 bits, hardly any loss", .gguf_id = 14, .activations = ActFormat::q8_256});
 
 }  // namespace moxie::MOXIE_TARGET

@@ -1,0 +1,267 @@
+// Vectors of small integers for the products of block types: unpacking bit planes to bytes, products of bytes with sub-block
+// scales, sums over lanes. For *.simd.cpp files only; internal to the including file (see core/simd.h). Pure functions.
+// All of it is exact: callers keep within the ranges stated.
+#pragma once
+
+#include "core/simd.h"
+
+namespace moxie::MOXIE_TARGET {
+namespace {
+
+constexpr int kByteLanes = 4 * kLanes;  // 64, 32 or 16: a "piece" of a block
+typedef uint8_t Bytes __attribute__((vector_size(kByteLanes), may_alias));
+typedef int8_t SignedBytes __attribute__((vector_size(kByteLanes), may_alias));
+typedef uint16_t Words __attribute__((vector_size(kByteLanes), may_alias));
+typedef int16_t Shorts __attribute__((vector_size(kByteLanes), may_alias));
+typedef int32_t Int4 __attribute__((vector_size(16), may_alias));
+
+MOXIE_INLINE uint32_t load_u32(const void* from) {
+  uint32_t x;
+  std::memcpy(&x, from, sizeof x);
+  return x;
+}
+MOXIE_INLINE uint64_t load_u64(const void* from) {
+  uint64_t x;
+  std::memcpy(&x, from, sizeof x);
+  return x;
+}
+MOXIE_INLINE Bytes load_bytes(const void* from) {
+  Bytes v;
+  std::memcpy(&v, from, sizeof v);
+  return v;
+}
+
+// The bytes of piece `piece` (values kByteLanes * piece and on) out of groups of kGroup bytes, each byte holding 8 / kBits
+// values that lie kGroup apart. A value's bits land at bit kTo, the other bits are zero. REQUIRES: kTo == 0 where kGroup is 16.
+template <int kGroup, int kBits, int kTo = 0>
+MOXIE_INLINE Bytes planes(const uint8_t* from, int piece) {
+  constexpr int kGroupValues = kGroup * 8 / kBits;
+  constexpr uint8_t kMask = ((1 << kBits) - 1) << kTo;
+  const int first = kByteLanes * piece;
+  from += first / kGroupValues * kGroup;
+  const int plane = first % kGroupValues / kGroup;
+  if constexpr (kGroup >= kByteLanes) {
+    const Words raw = (Words)load_bytes(from + first % kGroup);
+    const int right = kBits * plane - kTo;
+    return (Bytes)(right >= 0 ? raw >> right : raw << -right) & kMask;
+  } else {
+#if defined(__AVX512F__)
+    // Rotation serves shifts in both directions: what comes in from the neighbour is masked away.
+    const int a = (kBits * plane - kTo) & 63, b = (kBits * (plane + 1) - kTo) & 63;
+    __m512i raw, right;
+    if constexpr (kGroup == 32) {
+      raw = _mm512_broadcast_i64x4(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(from)));
+      right = _mm512_setr_epi64(a, a, a, a, b, b, b, b);
+    } else {
+      static_assert(kGroup == 16 && kBits == 4 && kTo == 0);
+      raw = _mm512_castsi256_si512(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(from)));
+      raw = _mm512_shuffle_i64x2(raw, raw, 0x50);
+      right = _mm512_setr_epi64(0, 0, 4, 4, 0, 0, 4, 4);
+    }
+    return (Bytes)_mm512_rorv_epi64(raw, right) & kMask;
+#elif defined(__AVX2__)
+    static_assert(kGroup == 16 && kBits == 4 && kTo == 0);
+    const __m256i raw = _mm256_broadcastsi128_si256(_mm_loadu_si128(reinterpret_cast<const __m128i*>(from)));
+    return (Bytes)_mm256_srlv_epi64(raw, _mm256_setr_epi64x(0, 0, 4, 4)) & kMask;
+#endif
+  }
+}
+
+// table[b] for every byte b < 16 of `indices`.
+MOXIE_INLINE SignedBytes look_up(const int8_t table[16], Bytes indices) {
+#if defined(__AVX512F__)
+  const __m128i t = _mm_loadu_si128(reinterpret_cast<const __m128i*>(table));
+  return (SignedBytes)_mm512_shuffle_epi8(_mm512_broadcast_i32x4(t), (__m512i)indices);
+#elif defined(__AVX2__)
+  const __m128i t = _mm_loadu_si128(reinterpret_cast<const __m128i*>(table));
+  return (SignedBytes)_mm256_shuffle_epi8(_mm256_broadcastsi128_si256(t), (__m256i)indices);
+#elif defined(__SSSE3__)
+  const __m128i t = _mm_loadu_si128(reinterpret_cast<const __m128i*>(table));
+  return (SignedBytes)_mm_shuffle_epi8(t, (__m128i)indices);
+#else
+  SignedBytes v;
+  for (int i = 0; i < kByteLanes; ++i) v[i] = table[indices[i]];
+  return v;
+#endif
+}
+
+// sum[i] + scales[2i] * (q[4i] x[4i] + q[4i+1] x[4i+1]) + scales[2i+1] * (q[4i+2] x[4i+2] + q[4i+3] x[4i+3]).
+// REQUIRES: |q[2j] x[2j] + q[2j+1] x[2j+1]| < 2^15.
+MOXIE_INLINE IntVec add_products(IntVec sum, Bytes q, SignedBytes x, Shorts scales) {
+#if defined(__AVX512VNNI__)
+  const __m512i pairs = _mm512_maddubs_epi16((__m512i)q, (__m512i)x);
+  return (IntVec)_mm512_dpwssd_epi32((__m512i)sum, pairs, (__m512i)scales);
+#elif defined(__AVX2__)
+  const __m256i pairs = _mm256_maddubs_epi16((__m256i)q, (__m256i)x);
+  return sum + (IntVec)_mm256_madd_epi16(pairs, (__m256i)scales);
+#elif defined(__SSSE3__)
+  const __m128i pairs = _mm_maddubs_epi16((__m128i)q, (__m128i)x);
+  return sum + (IntVec)_mm_madd_epi16(pairs, (__m128i)scales);
+#else
+  for (int i = 0; i < kByteLanes; ++i) sum[i / 4] += scales[i / 2] * q[i] * x[i];
+  return sum;
+#endif
+}
+
+// The same for signed weights. REQUIRES: no w and no x is -128.
+MOXIE_INLINE IntVec add_products(IntVec sum, SignedBytes w, SignedBytes x, Shorts scales) {
+#if defined(__AVX512VNNI__)
+  const __mmask64 negative = _mm512_movepi8_mask((__m512i)w);
+  const __m512i signed_x = _mm512_mask_sub_epi8((__m512i)x, negative, _mm512_setzero_si512(), (__m512i)x);
+  return add_products(sum, (Bytes)_mm512_abs_epi8((__m512i)w), (SignedBytes)signed_x, scales);
+#elif defined(__AVX2__)
+  const __m256i signed_x = _mm256_sign_epi8((__m256i)x, (__m256i)w);
+  return add_products(sum, (Bytes)_mm256_abs_epi8((__m256i)w), (SignedBytes)signed_x, scales);
+#elif defined(__SSSE3__)
+  const __m128i signed_x = _mm_sign_epi8((__m128i)x, (__m128i)w);
+  return add_products(sum, (Bytes)_mm_abs_epi8((__m128i)w), (SignedBytes)signed_x, scales);
+#else
+  for (int i = 0; i < kByteLanes; ++i) sum[i / 4] += scales[i / 2] * w[i] * x[i];
+  return sum;
+#endif
+}
+
+// 16 numbers of 16 bits: one per sub-block of 16 values.
+struct Shorts16 {
+#if defined(__AVX2__)
+  __m256i v;
+#else
+  int16_t v[16];
+#endif
+};
+
+MOXIE_INLINE Shorts16 shorts_from_bytes(const int8_t from[16]) {
+#if defined(__AVX2__)
+  return {_mm256_cvtepi8_epi16(_mm_loadu_si128(reinterpret_cast<const __m128i*>(from)))};
+#else
+  Shorts16 to;
+  for (int i = 0; i < 16; ++i) to.v[i] = from[i];
+  return to;
+#endif
+}
+// Bytes of `low` are numbers 0 to 7, of `high` 8 to 15; less `offset` each.
+MOXIE_INLINE Shorts16 shorts_from_bytes(uint64_t low, uint64_t high, int offset = 0) {
+#if defined(__AVX2__)
+  const __m128i bytes = _mm_set_epi64x(static_cast<int64_t>(high), static_cast<int64_t>(low));
+  return {_mm256_sub_epi16(_mm256_cvtepu8_epi16(bytes), _mm256_set1_epi16(static_cast<int16_t>(offset)))};
+#else
+  Shorts16 to;
+  for (int i = 0; i < 16; ++i) to.v[i] = static_cast<int16_t>((((i < 8 ? low : high) >> (8 * (i % 8))) & 255) - offset);
+  return to;
+#endif
+}
+// Each of the eight bytes twice, less `offset`: for types with sub-blocks of 32.
+MOXIE_INLINE Shorts16 twice_each(uint64_t bytes, int offset = 0) {
+#if defined(__AVX2__)
+  const __m128i v = _mm_cvtsi64_si128(static_cast<int64_t>(bytes));
+  return {_mm256_sub_epi16(_mm256_cvtepu8_epi16(_mm_unpacklo_epi8(v, v)),
+                           _mm256_set1_epi16(static_cast<int16_t>(offset)))};
+#else
+  Shorts16 to;
+  for (int i = 0; i < 16; ++i) to.v[i] = static_cast<int16_t>(((bytes >> (8 * (i / 2))) & 255) - offset);
+  return to;
+#endif
+}
+MOXIE_INLINE Shorts16 times(Shorts16 a, int factor) {
+#if defined(__AVX2__)
+  return {_mm256_mullo_epi16(a.v, _mm256_set1_epi16(static_cast<int16_t>(factor)))};
+#else
+  for (int16_t& x : a.v) x = static_cast<int16_t>(x * factor);
+  return a;
+#endif
+}
+
+// Hands out each sub-block's number to the lanes of its values.
+class LaneScales {
+ public:
+#if defined(__AVX512F__)
+  MOXIE_INLINE explicit LaneScales(Shorts16 scales) : v_(_mm512_castsi256_si512(scales.v)) {}
+  MOXIE_INLINE Shorts piece(int piece) const {
+    const __m512i first = _mm512_inserti64x4(
+        _mm512_castsi256_si512(_mm256_set_m128i(_mm_set1_epi16(1), _mm_setzero_si128())),
+        _mm256_set_m128i(_mm_set1_epi16(3), _mm_set1_epi16(2)), 1);
+    return (Shorts)_mm512_permutexvar_epi16(_mm512_add_epi16(first, _mm512_set1_epi16(static_cast<int16_t>(4 * piece))), v_);
+  }
+
+ private:
+  __m512i v_;
+#elif defined(__AVX2__)
+  // Even numbers in the lower half, odd ones in the upper: a piece of 32 values takes an even and the next odd one.
+  MOXIE_INLINE explicit LaneScales(Shorts16 scales) {
+    const __m256i even_odd = _mm256_broadcastsi128_si256(_mm_setr_epi8(0, 1, 4, 5, 8, 9, 12, 13, 2, 3, 6, 7, 10, 11, 14, 15));
+    v_ = _mm256_permute4x64_epi64(_mm256_shuffle_epi8(scales.v, even_odd), 0xd8);
+  }
+  MOXIE_INLINE Shorts piece(int piece) const {
+    return (Shorts)_mm256_shuffle_epi8(v_, _mm256_set1_epi16(static_cast<int16_t>(2 * piece + ((2 * piece + 1) << 8))));
+  }
+
+ private:
+  __m256i v_;
+#else
+  MOXIE_INLINE explicit LaneScales(Shorts16 scales) : v_(scales) {}
+  MOXIE_INLINE Shorts piece(int piece) const { return Shorts{} + v_.v[piece]; }
+
+ private:
+  Shorts16 v_;
+#endif
+};
+
+// The exact sum over i of a.v[i] * b[i], still spread over the lanes of a vector.
+#if defined(__AVX2__)
+typedef int32_t PartialSums __attribute__((vector_size(32), may_alias));
+#else
+typedef int32_t PartialSums __attribute__((vector_size(16), may_alias));
+#endif
+MOXIE_INLINE PartialSums sum_products(Shorts16 a, const int16_t b[16]) {
+#if defined(__AVX2__)
+  return (PartialSums)_mm256_madd_epi16(a.v, _mm256_loadu_si256(reinterpret_cast<const __m256i*>(b)));
+#else
+  PartialSums sums = {};
+  for (int i = 0; i < 16; ++i) sums[i % 4] += a.v[i] * b[i];
+  return sums;
+#endif
+}
+MOXIE_INLINE IntVec widen(PartialSums sums) {
+#if defined(__AVX512F__)
+  return (IntVec)_mm512_zextsi256_si512((__m256i)sums);
+#else
+  return (IntVec)sums;
+#endif
+}
+
+// The sum over lanes of each of four vectors.
+MOXIE_INLINE Int4 sum_each(Int4 a, Int4 b, Int4 c, Int4 d) {
+#if defined(__SSSE3__)
+  return (Int4)_mm_hadd_epi32(_mm_hadd_epi32((__m128i)a, (__m128i)b), _mm_hadd_epi32((__m128i)c, (__m128i)d));
+#else
+  return Int4{a[0] + a[1] + a[2] + a[3], b[0] + b[1] + b[2] + b[3], c[0] + c[1] + c[2] + c[3], d[0] + d[1] + d[2] + d[3]};
+#endif
+}
+#if defined(__AVX2__)
+MOXIE_INLINE Int4 sum_each(PartialSums a, PartialSums b, PartialSums c, PartialSums d) {
+  const __m256i ab = _mm256_hadd_epi32((__m256i)a, (__m256i)b), cd = _mm256_hadd_epi32((__m256i)c, (__m256i)d);
+  const __m256i abcd = _mm256_hadd_epi32(ab, cd);
+  return (Int4)_mm256_castsi256_si128(abcd) + (Int4)_mm256_extracti128_si256(abcd, 1);
+}
+#endif
+#if defined(__AVX512F__)
+MOXIE_INLINE Int4 sum_each(IntVec a, IntVec b, IntVec c, IntVec d) {
+  const IntVec ab = (IntVec)_mm512_shuffle_i64x2((__m512i)a, (__m512i)b, 0x44) +
+                    (IntVec)_mm512_shuffle_i64x2((__m512i)a, (__m512i)b, 0xee);
+  const IntVec cd = (IntVec)_mm512_shuffle_i64x2((__m512i)c, (__m512i)d, 0x44) +
+                    (IntVec)_mm512_shuffle_i64x2((__m512i)c, (__m512i)d, 0xee);
+  IntVec v = (IntVec)_mm512_shuffle_i64x2((__m512i)ab, (__m512i)cd, 0x88) +
+             (IntVec)_mm512_shuffle_i64x2((__m512i)ab, (__m512i)cd, 0xdd);  // one vector's sums in each quarter
+  v += (IntVec)_mm512_shuffle_epi32((__m512i)v, _MM_PERM_BADC);
+  v += (IntVec)_mm512_shuffle_epi32((__m512i)v, _MM_PERM_CDAB);
+  const __m512i first_of_each = _mm512_castsi128_si512(_mm_setr_epi32(0, 4, 8, 12));
+  return (Int4)_mm512_castsi512_si128(_mm512_permutexvar_epi32(first_of_each, (__m512i)v));
+}
+#endif
+
+#if defined(__AVX2__)
+MOXIE_INLINE Float4 fma(Float4 a, Float4 b, Float4 c) { return (Float4)_mm_fmadd_ps((__m128)a, (__m128)b, (__m128)c); }
+#endif
+
+}  // namespace
+}  // namespace moxie::MOXIE_TARGET
