@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <span>
 #include <string>
 #include <string_view>
 
@@ -28,6 +29,9 @@ class Detokenizer {
   std::string pending_;
   bool started_ = false;
 };
+
+// All ids at once: what a stream of them gives.
+std::string decode(const Tokenizer& tokenizer, std::span<const int32_t> ids, Detokenizer::Options options);
 
 // The length of the longest prefix of `text` that ends on a character boundary (invalid bytes count as characters).
 size_t complete_utf8_prefix(std::string_view text);

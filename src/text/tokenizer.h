@@ -10,6 +10,7 @@
 
 #include "core/tokenizer_source.h"
 #include "moxie/error.h"
+#include "text/token_table.h"
 
 namespace moxie {
 
@@ -33,10 +34,12 @@ class Tokenizer {
   virtual std::string bytes(int32_t id, bool with_special = false) const = 0;
 
   int32_t vocabulary_size() const { return static_cast<int32_t>(kinds_.size()); }
+  // kind() and text() REQUIRE: 0 <= id < vocabulary_size().
   TokenKind kind(int32_t id) const { return kinds_[static_cast<size_t>(id)]; }
   // The token as the file writes it ("▁the", "Ġthe", "<0x0A>"), for showing.
   const std::string& text(int32_t id) const { return texts_[static_cast<size_t>(id)]; }
-  int32_t find(std::string_view text) const;  // the id whose text this is; -1 when there is none
+  // The id whose text this is, the last of several; -1 when there is none.
+  int32_t find(std::string_view text) const { return table_.find(text); }
 
   int32_t bos() const { return bos_; }  // -1: none
   int32_t eos() const { return eos_; }
@@ -53,6 +56,11 @@ class Tokenizer {
   std::span<const std::string> notices() const { return notices_; }
 
  protected:
+  Tokenizer() = default;
+  Tokenizer(const Tokenizer&) = delete;  // the table points into the texts
+  Tokenizer& operator=(const Tokenizer&) = delete;
+
+  TokenTable table_;  // over texts_
   std::vector<TokenKind> kinds_;
   std::vector<std::string> texts_;
   std::vector<int32_t> end_ids_;
