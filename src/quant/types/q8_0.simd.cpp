@@ -1,5 +1,5 @@
 // 32 int8 values share one half-precision scale: 8.5 bits per value.
-#include "quant/make_quant_type.h"
+#include "quant/multiply_32.h"
 
 namespace moxie::MOXIE_TARGET {
 namespace {
@@ -28,19 +28,17 @@ void decode(const Block& from, float* to) {
   for (int i = 0; i < 32; ++i) to[i] = scale * static_cast<float>(from.values[i]);
 }
 
-float dot(const Block* weights, const ActBlock32* x, int64_t blocks) {
-  float sum = 0;
-  for (int64_t b = 0; b < blocks; ++b) {
-    int32_t exact = 0;
-    for (int i = 0; i < 32; ++i) exact += weights[b].values[i] * x[b].values[i];
-    sum = fma(static_cast<float>(exact), half_to_float(weights[b].scale) * x[b].scale, sum);
-  }
-  return sum;
-}
+struct Product {
+  using Block = MOXIE_TARGET::Block;
+  static constexpr bool kSigned = true, kMinimum = false;
+  static constexpr int kOffset = 0;
+  static constexpr size_t kScaleAt = 0;
+  MOXIE_INLINE static Bytes64 unpack(const Block& a, const Block& b) { return load_32_32(a.values, b.values); }
+};
 
 }  // namespace
 
-extern constinit const QuantType q8_0 = make_quant_type<Block, 32, encode, decode, dot>(
-    {.name = "q8_0", .summary = "8-bit, near lossless", .gguf_id = 8, .max_relative_error = 0.006f});
+extern constinit const QuantType q8_0 = make_quant_type<Block, 32, encode, decode, multiply_32<Product>>(
+    {.name = "q8_0", .summary = "8-bit, near lossless", .gguf_id = 8, .max_relative_error = 0.006f, .activations = ActFormat::q8_32});
 
 }  // namespace moxie::MOXIE_TARGET

@@ -1,0 +1,7 @@
+# Micro-benchmarks. `ninja -C build kernels_bench`, where google-benchmark is installed; not part of the default build.
+find_package(benchmark QUIET)
+if(benchmark_FOUND)
+  add_executable(kernels_bench EXCLUDE_FROM_ALL ${CMAKE_CURRENT_LIST_DIR}/kernels_bench.cpp)
+  target_include_directories(kernels_bench PRIVATE src)
+  target_link_libraries(kernels_bench PRIVATE moxie benchmark::benchmark)
+endif()

@@ -1,0 +1,149 @@
+// Weight products of every type on every CPU target, one thread: matrix times vector in bytes of weights per second, beside plain reading
+// of memory in the same run, and matrix times matrix in operations per second (two for each weight and token).
+// The figures named best are of the fastest iteration: what the code can do when nothing else runs.
+//   ninja -C build kernels_bench && build/kernels_bench --benchmark_filter=avx512/q4_k
+#include <benchmark/benchmark.h>
+
+#include <algorithm>
+#include <chrono>
+#include <cstring>
+#include <memory>
+#include <random>
+#include <string>
+#include <vector>
+
+#include "kernels/select.h"
+#include "quant/activations.h"
+#include "quant/quant_type.h"
+
+namespace moxie {
+namespace {
+
+constexpr int64_t kRows = 4096;
+constexpr int64_t kColumns = 14336;
+constexpr int64_t kStreamedBytes = int64_t{1} << 30;  // read in turn, so that no cache serves them
+
+double seconds_of(const auto& work) {
+  const auto start = std::chrono::steady_clock::now();
+  work();
+  return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+}
+
+// Memory that every streaming benchmark shares: 32 rows' worth of sensible blocks, repeated.
+std::byte* streamed_memory() {
+  static const std::unique_ptr<std::byte[]> memory(new std::byte[kStreamedBytes + 64]);
+  return memory.get();
+}
+
+void fill_with(const QuantType& type, std::byte* to, int64_t bytes) {
+  std::mt19937 random(1);
+  const QuantType& baseline = *find_quant_type(type.name);
+  const int64_t values = 32 * std::max<int64_t>(256, type.block_values);
+  std::vector<std::byte> pattern(static_cast<size_t>(type.row_bytes(values)));
+  if (baseline.encode != nullptr) {
+    std::normal_distribution<float> normal(0, 0.05f);
+    std::vector<float> x(static_cast<size_t>(values));
+    for (float& value : x) value = normal(random);
+    baseline.encode(x.data(), pattern.data(), values / type.block_values, nullptr);
+  } else {
+    for (std::byte& byte : pattern) byte = static_cast<std::byte>(random() & 0x3b);  // no infinite scale, no NaN
+  }
+  for (int64_t at = 0; at < bytes; at += static_cast<int64_t>(pattern.size())) {
+    std::memcpy(to + at, pattern.data(), std::min(pattern.size(), static_cast<size_t>(bytes - at)));
+  }
+}
+
+struct Activations {
+  std::vector<std::byte> bytes;
+  size_t row_bytes;
+};
+
+Activations make_activations(const Kernels& kernels, ActFormat format, int64_t tokens) {
+  std::mt19937 random(2);
+  std::normal_distribution<float> normal;
+  std::vector<float> row(kColumns);
+  Activations x;
+  x.row_bytes = format == ActFormat::f32     ? kColumns * sizeof(float)
+                : format == ActFormat::q8_32 ? kColumns / 32 * sizeof(ActBlock32)
+                                             : kColumns / 256 * sizeof(ActBlock256);
+  x.bytes.resize(x.row_bytes * static_cast<size_t>(tokens));
+  for (int64_t t = 0; t < tokens; ++t) {
+    for (float& value : row) value = normal(random);
+    std::byte* to = x.bytes.data() + static_cast<size_t>(t) * x.row_bytes;
+    if (format == ActFormat::f32) std::memcpy(to, row.data(), x.row_bytes);
+    if (format == ActFormat::q8_32) kernels.quantize_q8_32(row.data(), kColumns, to);
+    if (format == ActFormat::q8_256) kernels.quantize_q8_256(row.data(), kColumns, to);
+  }
+  return x;
+}
+
+void bench_read(benchmark::State& state) {
+  std::byte* memory = streamed_memory();
+  std::memset(memory, 1, kStreamedBytes);
+  double best = 1e9;
+  constexpr int64_t kPart = 32 << 20;
+  int64_t at = 0;
+  for (auto _ : state) {
+    const double seconds = seconds_of([&] {
+      typedef int64_t Wide __attribute__((vector_size(64), aligned(1), may_alias));
+      Wide sums[4] = {};
+      const Wide* from = reinterpret_cast<const Wide*>(memory + at);
+      for (int64_t i = 0; i < kPart / 64; i += 4) {
+        for (int j = 0; j < 4; ++j) sums[j] += from[i + j];
+      }
+      sums[0] += sums[1] + sums[2] + sums[3];
+      benchmark::DoNotOptimize(sums[0]);
+    });
+    best = std::min(best, seconds);
+    at = (at + kPart) % kStreamedBytes;
+  }
+  state.counters["GB/s_best"] = kPart / best * 1e-9;
+}
+
+void bench_multiply(benchmark::State& state, const CpuTarget& target, const QuantType& type, int64_t tokens) {
+  const int64_t row_bytes = type.row_bytes(kColumns);
+  const int64_t matrix_bytes = kRows * row_bytes;
+  const int64_t matrices = tokens == 1 ? std::max<int64_t>(1, kStreamedBytes / matrix_bytes) : 1;
+  // Prompts are limited by arithmetic: fewer rows tell as much.
+  const int64_t rows = tokens == 1 ? kRows : 256;
+  std::byte* weights = streamed_memory();
+  fill_with(type, weights, matrices * matrix_bytes);
+  const Activations x = make_activations(*target.kernels, type.activations, tokens);
+  std::vector<float> out(static_cast<size_t>(tokens * kRows));
+  double best = 1e9;
+  int64_t matrix = 0;
+  for (auto _ : state) {
+    const double seconds = seconds_of([&] {
+      type.multiply({weights + matrix * matrix_bytes, static_cast<size_t>(row_bytes), rows, kColumns, x.bytes.data(), x.row_bytes, tokens,
+                     out.data(), kRows});
+    });
+    benchmark::DoNotOptimize(out.data());
+    best = std::min(best, seconds);
+    matrix = (matrix + 1) % matrices;
+  }
+  state.counters["GB/s_best"] = static_cast<double>(rows * row_bytes) / best * 1e-9;
+  state.counters["GOP/s_best"] = 2.0 * static_cast<double>(rows * kColumns * tokens) / best * 1e-9;
+}
+
+}  // namespace
+}  // namespace moxie
+
+int main(int argc, char** argv) {
+  using namespace moxie;
+  benchmark::RegisterBenchmark("read", bench_read)->Unit(benchmark::kMillisecond);
+  for (const CpuTarget& target : cpu_targets()) {
+    if (!target.supported()) continue;
+    for (const QuantType* type : quant_types(target.name)) {
+      if (!type->computable()) continue;
+      for (const int64_t tokens : {1, 2, 4, 16, 256}) {
+        const std::string name = std::string(target.name) + "/" + std::string(type->name) + "/" + std::to_string(tokens);
+        benchmark::RegisterBenchmark(name.c_str(), [&target, type, tokens](benchmark::State& state) {
+          bench_multiply(state, target, *type, tokens);
+        })->Unit(benchmark::kMillisecond);
+      }
+    }
+  }
+  benchmark::Initialize(&argc, argv);
+  if (benchmark::ReportUnrecognizedArguments(argc, argv)) return 1;
+  benchmark::RunSpecifiedBenchmarks();
+}

@@ -1,0 +1,430 @@
+// Products of the types whose blocks hold 32 small integers with activations in ActBlock32; for the *.simd.cpp files under types/.
+//
+// A type gives a class with only static members:
+//   Block                 the layout
+//   kSigned               whether unpacked bytes are signed (-127 to 127); else they are unsigned
+//   kOffset               what unsigned bytes are too large by (0 for signed ones)
+//   kMinimum              whether a block adds a minimum to each value
+//   Bytes64 unpack(const Block& a, const Block& b)      the integers of two blocks, in order
+//   kScaleAt, kMinimumAt  where in a block the half-precision scale and minimum stand; or, in place of kScaleAt,
+//   float scale(const Block&)
+//
+// Order of sums: integers within a block are exact; then sum = fma(total, scale * x.scale, sum), with a minimum also
+// sum = fma(x.sum, minimum * x.scale, sum): one chain over the blocks for each (row, token), the same in both paths below. Both
+// give one vector lane to each row, so no lane is ever added to another.
+#pragma once
+
+#include "quant/make_quant_type.h"
+
+namespace moxie::MOXIE_TARGET {
+namespace {
+
+// ---- 64 bytes, the integers of two blocks ----
+
+typedef uint8_t ByteVec __attribute__((vector_size(4 * kLanes), may_alias));
+constexpr int kParts = 16 / kLanes;
+struct Bytes64 {
+  ByteVec part[kParts];
+};
+
+// 32 bytes from each address.
+MOXIE_INLINE Bytes64 load_32_32(const void* a, const void* b) {
+#if defined(__AVX512F__)
+  const __m512i low = _mm512_castsi256_si512(_mm256_loadu_si256(static_cast<const __m256i*>(a)));
+  return {(ByteVec)_mm512_inserti64x4(low, _mm256_loadu_si256(static_cast<const __m256i*>(b)), 1)};
+#else
+  Bytes64 bytes;
+  std::memcpy(&bytes.part[0], a, 32);
+  std::memcpy(&bytes.part[kParts / 2], b, 32);
+  return bytes;
+#endif
+}
+
+// The low nibbles of 16 bytes at a, their high nibbles, then the same of b.
+MOXIE_INLINE Bytes64 load_nibbles(const void* a, const void* b) {
+#if defined(__AVX512F__)
+  const __m512i twice_a = _mm512_broadcast_i32x4(_mm_loadu_si128(static_cast<const __m128i*>(a)));
+  const __m512i raw = _mm512_mask_broadcast_i32x4(twice_a, 0xff00, _mm_loadu_si128(static_cast<const __m128i*>(b)));
+  return {(ByteVec)_mm512_srlv_epi64(raw, _mm512_setr_epi64(0, 0, 4, 4, 0, 0, 4, 4)) & 15};
+#elif defined(__AVX2__)
+  const __m256i shifts = _mm256_setr_epi64x(0, 0, 4, 4);
+  const __m256i raw_a = _mm256_broadcastsi128_si256(_mm_loadu_si128(static_cast<const __m128i*>(a)));
+  const __m256i raw_b = _mm256_broadcastsi128_si256(_mm_loadu_si128(static_cast<const __m128i*>(b)));
+  return {(ByteVec)_mm256_srlv_epi64(raw_a, shifts) & 15, (ByteVec)_mm256_srlv_epi64(raw_b, shifts) & 15};
+#else
+  ByteVec raw_a, raw_b;
+  std::memcpy(&raw_a, a, 16);
+  std::memcpy(&raw_b, b, 16);
+  return {raw_a & 15, raw_a >> 4, raw_b & 15, raw_b >> 4};
+#endif
+}
+
+// Byte i is `value` where bit i is set (bits 0-31 of a, then of b), else zero.
+MOXIE_INLINE Bytes64 spread_bits(uint32_t a, uint32_t b, uint8_t value) {
+#if defined(__AVX512F__)
+  return {(ByteVec)_mm512_maskz_set1_epi8(a | static_cast<uint64_t>(b) << 32, static_cast<char>(value))};
+#elif defined(__AVX2__)
+  const __m256i byte_of = _mm256_setr_epi64x(0, 0x0101010101010101, 0x0202020202020202, 0x0303030303030303);
+  const __m256i bit_of = _mm256_set1_epi64x(static_cast<int64_t>(0x8040201008040201));
+  auto spread = [&](uint32_t bits) {
+    const __m256i bytes = _mm256_shuffle_epi8(_mm256_set1_epi32(static_cast<int>(bits)), byte_of);
+    const __m256i set = _mm256_cmpeq_epi8(_mm256_and_si256(bytes, bit_of), bit_of);
+    return (ByteVec)_mm256_and_si256(set, _mm256_set1_epi8(static_cast<char>(value)));
+  };
+  return {spread(a), spread(b)};
+#else
+  Bytes64 bytes;
+  for (int i = 0; i < 64; ++i) {
+    bytes.part[i / 16][i % 16] = (((i < 32 ? a : b) >> (i % 32)) & 1) != 0 ? value : 0;
+  }
+  return bytes;
+#endif
+}
+
+MOXIE_INLINE Bytes64 operator|(Bytes64 a, Bytes64 b) {
+  for (int i = 0; i < kParts; ++i) a.part[i] |= b.part[i];
+  return a;
+}
+
+// ---- exact products ----
+
+// With VNNI, signed bytes become unsigned ones that are 128 too large; without, signs go over to the activations.
+#if defined(__AVX512VNNI__)
+constexpr bool kHaveVnni = true;
+#else
+constexpr bool kHaveVnni = false;
+#endif
+
+template <typename Type>
+constexpr int kProductOffset = Type::kSigned && kHaveVnni ? 128 : Type::kOffset;
+
+template <typename Type>
+MOXIE_INLINE Bytes64 unpack_for_product(const typename Type::Block& a, const typename Type::Block& b) {
+  Bytes64 w = Type::unpack(a, b);
+  if constexpr (Type::kSigned && kHaveVnni) {
+    for (ByteVec& part : w.part) part ^= 0x80;
+  }
+  return w;
+}
+
+// Lane i: sum over j < 4 of w[4i + j] * x[4i + j]; w is signed or not, x is signed.
+template <bool kSigned>
+MOXIE_INLINE IntVec multiply_bytes(ByteVec w, ByteVec x) {
+#if defined(__AVX512VNNI__)
+  return (IntVec)_mm512_dpbusd_epi32(_mm512_setzero_si512(), (__m512i)w, (__m512i)x);
+#elif defined(__AVX2__)
+  const __m256i ones = _mm256_set1_epi16(1);
+  if constexpr (kSigned) {
+    x = (ByteVec)_mm256_sign_epi8((__m256i)x, (__m256i)w);
+    w = (ByteVec)_mm256_abs_epi8((__m256i)w);
+  }
+  return (IntVec)_mm256_madd_epi16(_mm256_maddubs_epi16((__m256i)w, (__m256i)x), ones);
+#elif defined(__SSSE3__)
+  if constexpr (kSigned) {
+    x = (ByteVec)_mm_sign_epi8((__m128i)x, (__m128i)w);
+    w = (ByteVec)_mm_abs_epi8((__m128i)w);
+  }
+  return (IntVec)_mm_madd_epi16(_mm_maddubs_epi16((__m128i)w, (__m128i)x), _mm_set1_epi16(1));
+#else
+  IntVec sums = {};
+  for (int i = 0; i < 4 * kLanes; ++i) {
+    const int weight = kSigned ? static_cast<int8_t>(w[i]) : w[i];
+    sums[i / 4] += weight * static_cast<int8_t>(x[i]);
+  }
+  return sums;
+#endif
+}
+
+struct IntPair {
+  IntVec a;  // lane r: row r's sum over the first block
+  IntVec b;  // over the second
+};
+struct IntParts {
+  IntVec part[kParts];
+};
+
+// Sums the lanes of each block of each row.
+MOXIE_INLINE IntPair sum_rows(const IntParts (&rows)[kLanes]) {
+#if defined(__AVX512F__)
+  __m512i four[4];  // four rows each: quarters 0 and 1 hold the first block's sums, 2 and 3 the second's
+  for (int i = 0; i < 4; ++i) {
+    const __m512i r0 = (__m512i)rows[4 * i].part[0], r1 = (__m512i)rows[4 * i + 1].part[0];
+    const __m512i r2 = (__m512i)rows[4 * i + 2].part[0], r3 = (__m512i)rows[4 * i + 3].part[0];
+    const __m512i r01 = _mm512_add_epi32(_mm512_unpacklo_epi32(r0, r1), _mm512_unpackhi_epi32(r0, r1));
+    const __m512i r23 = _mm512_add_epi32(_mm512_unpacklo_epi32(r2, r3), _mm512_unpackhi_epi32(r2, r3));
+    four[i] = _mm512_add_epi32(_mm512_unpacklo_epi64(r01, r23), _mm512_unpackhi_epi64(r01, r23));
+  }
+  auto halve = [](__m512i u, __m512i v) {  // rows of u then of v: first block, second block, first, second
+    return _mm512_add_epi32(_mm512_shuffle_i32x4(u, v, 0x88), _mm512_shuffle_i32x4(u, v, 0xdd));
+  };
+  const __m512i low = halve(four[0], four[1]), high = halve(four[2], four[3]);
+  return {(IntVec)_mm512_shuffle_i32x4(low, high, 0x88), (IntVec)_mm512_shuffle_i32x4(low, high, 0xdd)};
+#elif defined(__AVX2__)
+  auto sum = [&](int part) {
+    __m256i four[2];  // rows 4i to 4i + 3, two partial sums each
+    for (int i = 0; i < 2; ++i) {
+      const __m256i r0 = (__m256i)rows[4 * i].part[part], r1 = (__m256i)rows[4 * i + 1].part[part];
+      const __m256i r2 = (__m256i)rows[4 * i + 2].part[part], r3 = (__m256i)rows[4 * i + 3].part[part];
+      const __m256i r01 = _mm256_add_epi32(_mm256_unpacklo_epi32(r0, r1), _mm256_unpackhi_epi32(r0, r1));
+      const __m256i r23 = _mm256_add_epi32(_mm256_unpacklo_epi32(r2, r3), _mm256_unpackhi_epi32(r2, r3));
+      four[i] = _mm256_add_epi32(_mm256_unpacklo_epi64(r01, r23), _mm256_unpackhi_epi64(r01, r23));
+    }
+    return (IntVec)_mm256_add_epi32(_mm256_permute2x128_si256(four[0], four[1], 0x20),
+                                    _mm256_permute2x128_si256(four[0], four[1], 0x31));
+  };
+  return {sum(0), sum(1)};
+#else
+  IntVec a[4], b[4];
+  for (int r = 0; r < 4; ++r) {
+    a[r] = rows[r].part[0] + rows[r].part[1];
+    b[r] = rows[r].part[2] + rows[r].part[3];
+  }
+  auto sum = [](const IntVec (&v)[4]) {
+    const IntVec v01 = __builtin_shufflevector(v[0], v[1], 0, 4, 1, 5) + __builtin_shufflevector(v[0], v[1], 2, 6, 3, 7);
+    const IntVec v23 = __builtin_shufflevector(v[2], v[3], 0, 4, 1, 5) + __builtin_shufflevector(v[2], v[3], 2, 6, 3, 7);
+    return __builtin_shufflevector(v01, v23, 0, 1, 4, 5) + __builtin_shufflevector(v01, v23, 2, 3, 6, 7);
+  };
+  return {sum(a), sum(b)};
+#endif
+}
+
+// ---- kLanes rows of weights at a time ----
+
+// Rows [row, row + kLanes); where fewer are left the last one stands in, and its results are not stored.
+template <typename Type>
+class RowGroup {
+ public:
+  using Block = typename Type::Block;
+
+  RowGroup(const MultiplyArgs& args, int64_t row) : first_(args.weights + row * args.row_bytes) {
+    const int64_t last = args.rows - row - 1;
+    for (int r = 0; r < kLanes; ++r) offsets_[r] = (r < last ? r : last) * static_cast<int64_t>(args.row_bytes);
+    count_ = static_cast<int>(last + 1 < kLanes ? last + 1 : kLanes);
+  }
+  MOXIE_INLINE const Block& block(int r, int64_t index) const {
+    return *reinterpret_cast<const Block*>(first_ + offsets_[r] + index * static_cast<int64_t>(sizeof(Block)));
+  }
+  MOXIE_INLINE FloatVec scales(int64_t index) const {
+    if constexpr (requires { Type::kScaleAt; }) {
+      return halves(index, Type::kScaleAt);
+    } else {
+      float lanes[kLanes];
+      for (int r = 0; r < kLanes; ++r) lanes[r] = Type::scale(block(r, index));
+      return load(lanes);
+    }
+  }
+  // Half-precision numbers at byte `at` of each row's block.
+  MOXIE_INLINE FloatVec halves(int64_t index, size_t at) const {
+    uint16_t lanes[kLanes];
+    for (int r = 0; r < kLanes; ++r) lanes[r] = load_u16(reinterpret_cast<const std::byte*>(&block(r, index)) + at);
+    return load_f16(lanes);
+  }
+  int count() const { return count_; }
+
+ private:
+  const std::byte* first_;
+  int64_t offsets_[kLanes];
+  int count_;
+};
+
+// One step of the chain: a block of every row, whose exact sums are `totals`.
+template <typename Type>
+MOXIE_INLINE FloatVec add_block(FloatVec sums, IntVec totals, FloatVec scales, FloatVec minima, const ActBlock32& x) {
+  sums = fma(to_float(totals), scales * x.scale, sums);
+  if constexpr (Type::kMinimum) sums = fma(splat(static_cast<float>(x.sum)), minima * x.scale, sums);
+  return sums;
+}
+
+// ---- one token: every weight is used once, straight from memory ----
+
+template <typename Type>
+void multiply_32_token(const MultiplyArgs& args, int64_t token) {
+  const int64_t blocks = args.columns / 32;
+  const ActBlock32* x = reinterpret_cast<const ActBlock32*>(args.activations + token * args.activation_row_bytes);
+  float* out = args.out + token * args.out_stride;
+  for (int64_t row = 0; row < args.rows; row += kLanes) {
+    const RowGroup<Type> rows(args, row);
+    FloatVec sums = {};
+    auto add = [&](int64_t index, IntVec totals) {
+      FloatVec minima = {};
+      if constexpr (Type::kMinimum) minima = rows.halves(index, Type::kMinimumAt);
+      sums = add_block<Type>(sums, totals - kProductOffset<Type> * x[index].sum, rows.scales(index), minima, x[index]);
+    };
+    for (int64_t index = 0; index < blocks; index += 2) {
+      const int64_t next = index + 1 < blocks ? index + 1 : index;  // an odd last block is paired with itself
+      const Bytes64 values = load_32_32(x[index].values, x[next].values);
+      IntParts products[kLanes];
+#pragma GCC unroll 16
+      for (int r = 0; r < kLanes; ++r) {
+        const Bytes64 w = unpack_for_product<Type>(rows.block(r, index), rows.block(r, next));
+        for (int p = 0; p < kParts; ++p) products[r].part[p] = multiply_bytes<Type::kSigned>(w.part[p], values.part[p]);
+      }
+      const IntPair totals = sum_rows(products);
+      add(index, totals.a);
+      if (next != index) add(next, totals.b);
+    }
+    if (rows.count() == kLanes) {
+      store(out + row, sums);
+    } else {
+      store_part(out + row, sums, rows.count());
+    }
+  }
+}
+
+// ---- several tokens: weights are unpacked once into a panel with a lane for each row ----
+
+constexpr int kPanelBlocks = 32;    // blocks of a row that a panel holds: with kLanes rows it stays in the first-level cache
+constexpr int kPanelTokens = 64;    // tokens that share an unpacked panel
+
+struct Panel {
+  IntVec values[kPanelBlocks][8];  // values[b][i]: lane r holds bytes 4i to 4i + 3 of row r's block b
+  FloatVec scales[kPanelBlocks];
+  FloatVec minima[kPanelBlocks];
+};
+
+// to[i] lane r = dword i of row r.
+MOXIE_INLINE void transpose_rows(const Bytes64 (&rows)[kLanes], IntVec* to) {
+#if defined(__AVX512F__)
+  __m512i four[4][4];  // four[i][j]: dword j of each quarter, of rows 4i to 4i + 3
+  for (int i = 0; i < 4; ++i) {
+    const __m512i r0 = (__m512i)rows[4 * i].part[0], r1 = (__m512i)rows[4 * i + 1].part[0];
+    const __m512i r2 = (__m512i)rows[4 * i + 2].part[0], r3 = (__m512i)rows[4 * i + 3].part[0];
+    const __m512i low01 = _mm512_unpacklo_epi32(r0, r1), high01 = _mm512_unpackhi_epi32(r0, r1);
+    const __m512i low23 = _mm512_unpacklo_epi32(r2, r3), high23 = _mm512_unpackhi_epi32(r2, r3);
+    four[i][0] = _mm512_unpacklo_epi64(low01, low23);
+    four[i][1] = _mm512_unpackhi_epi64(low01, low23);
+    four[i][2] = _mm512_unpacklo_epi64(high01, high23);
+    four[i][3] = _mm512_unpackhi_epi64(high01, high23);
+  }
+  for (int j = 0; j < 4; ++j) {
+    const __m512i low02 = _mm512_shuffle_i32x4(four[0][j], four[1][j], 0x88), high02 = _mm512_shuffle_i32x4(four[2][j], four[3][j], 0x88);
+    const __m512i low13 = _mm512_shuffle_i32x4(four[0][j], four[1][j], 0xdd), high13 = _mm512_shuffle_i32x4(four[2][j], four[3][j], 0xdd);
+    to[j] = (IntVec)_mm512_shuffle_i32x4(low02, high02, 0x88);
+    to[4 + j] = (IntVec)_mm512_shuffle_i32x4(low13, high13, 0x88);
+    to[8 + j] = (IntVec)_mm512_shuffle_i32x4(low02, high02, 0xdd);
+    to[12 + j] = (IntVec)_mm512_shuffle_i32x4(low13, high13, 0xdd);
+  }
+#elif defined(__AVX2__)
+  for (int part = 0; part < 2; ++part) {
+    __m256i four[2][4];  // four[i][j]: dword j of each half, of rows 4i to 4i + 3
+    for (int i = 0; i < 2; ++i) {
+      const __m256i r0 = (__m256i)rows[4 * i].part[part], r1 = (__m256i)rows[4 * i + 1].part[part];
+      const __m256i r2 = (__m256i)rows[4 * i + 2].part[part], r3 = (__m256i)rows[4 * i + 3].part[part];
+      const __m256i low01 = _mm256_unpacklo_epi32(r0, r1), high01 = _mm256_unpackhi_epi32(r0, r1);
+      const __m256i low23 = _mm256_unpacklo_epi32(r2, r3), high23 = _mm256_unpackhi_epi32(r2, r3);
+      four[i][0] = _mm256_unpacklo_epi64(low01, low23);
+      four[i][1] = _mm256_unpackhi_epi64(low01, low23);
+      four[i][2] = _mm256_unpacklo_epi64(high01, high23);
+      four[i][3] = _mm256_unpackhi_epi64(high01, high23);
+    }
+    for (int j = 0; j < 4; ++j) {
+      to[8 * part + j] = (IntVec)_mm256_permute2x128_si256(four[0][j], four[1][j], 0x20);
+      to[8 * part + 4 + j] = (IntVec)_mm256_permute2x128_si256(four[0][j], four[1][j], 0x31);
+    }
+  }
+#else
+  for (int part = 0; part < kParts; ++part) {
+    for (int i = 0; i < 4; ++i) {
+      IntVec column;
+      for (int r = 0; r < kLanes; ++r) column[r] = ((IntVec)rows[r].part[part])[i];
+      to[4 * part + i] = column;
+    }
+  }
+#endif
+}
+
+template <typename Type>
+void fill_panel(const RowGroup<Type>& rows, int64_t first, int blocks, Panel& panel) {
+  for (int b = 0; b < blocks; b += 2) {
+    const int next = b + 1 < blocks ? b + 1 : b;
+    Bytes64 unpacked[kLanes];
+#pragma GCC unroll 16
+    for (int r = 0; r < kLanes; ++r) {
+      unpacked[r] = unpack_for_product<Type>(rows.block(r, first + b), rows.block(r, first + next));
+    }
+    transpose_rows(unpacked, panel.values[b]);
+  }
+  for (int b = 0; b < blocks; ++b) {
+    panel.scales[b] = rows.scales(first + b);
+    if constexpr (Type::kMinimum) panel.minima[b] = rows.halves(first + b, Type::kMinimumAt);
+  }
+}
+
+// sums += the exact products of 4 bytes of each row with 4 bytes of x.
+template <typename Type>
+MOXIE_INLINE IntVec add_products_4(IntVec sums, IntVec w, const int8_t* x) {
+  int32_t four;
+  std::memcpy(&four, x, sizeof four);
+#if defined(__AVX512VNNI__)
+  return (IntVec)_mm512_dpbusd_epi32((__m512i)sums, (__m512i)w, _mm512_set1_epi32(four));
+#else
+  return sums + multiply_bytes<Type::kSigned>((ByteVec)w, (ByteVec)splat_int(four));
+#endif
+}
+
+// kTokens tokens times a panel: adds to sums[0 .. kTokens - 1].
+template <typename Type, int kTokens>
+void multiply_panel(const Panel& panel, int blocks, const std::byte* activations, size_t activation_row_bytes, FloatVec* sums) {
+  const ActBlock32* x[kTokens];
+  FloatVec floats[kTokens];
+  for (int t = 0; t < kTokens; ++t) {
+    x[t] = reinterpret_cast<const ActBlock32*>(activations + t * activation_row_bytes);
+    floats[t] = sums[t];
+  }
+  for (int b = 0; b < blocks; ++b) {
+    IntVec totals[kTokens];
+    for (int t = 0; t < kTokens; ++t) totals[t] = splat_int(-kProductOffset<Type> * x[t][b].sum);
+#pragma GCC unroll 8
+    for (int i = 0; i < 8; ++i) {
+      const IntVec w = panel.values[b][i];
+      for (int t = 0; t < kTokens; ++t) totals[t] = add_products_4<Type>(totals[t], w, x[t][b].values + 4 * i);
+    }
+    for (int t = 0; t < kTokens; ++t) {
+      floats[t] = add_block<Type>(floats[t], totals[t], panel.scales[b], panel.minima[b], x[t][b]);
+    }
+  }
+  for (int t = 0; t < kTokens; ++t) sums[t] = floats[t];
+}
+
+template <typename Type>
+void multiply_32_tokens(const MultiplyArgs& args, int64_t first_token, int tokens) {
+  constexpr int kTile = kLanes == 16 ? 8 : 4;
+  const int64_t blocks = args.columns / 32;
+  const std::byte* activations = args.activations + first_token * args.activation_row_bytes;
+  const size_t step = args.activation_row_bytes;
+  Panel panel;
+  FloatVec sums[kPanelTokens];
+  for (int64_t row = 0; row < args.rows; row += kLanes) {
+    const RowGroup<Type> rows(args, row);
+    std::memset(sums, 0, sizeof sums);
+    for (int64_t block = 0; block < blocks; block += kPanelBlocks) {
+      const int count = static_cast<int>(blocks - block < kPanelBlocks ? blocks - block : kPanelBlocks);
+      fill_panel(rows, block, count, panel);
+      const std::byte* x = activations + block * sizeof(ActBlock32);
+      int t = 0;
+      for (; t + kTile <= tokens; t += kTile) multiply_panel<Type, kTile>(panel, count, x + t * step, step, sums + t);
+      for (; t + 2 <= tokens; t += 2) multiply_panel<Type, 2>(panel, count, x + t * step, step, sums + t);
+      if (t < tokens) multiply_panel<Type, 1>(panel, count, x + t * step, step, sums + t);
+    }
+    for (int t = 0; t < tokens; ++t) {
+      float* out = args.out + (first_token + t) * args.out_stride + row;
+      if (rows.count() == kLanes) {
+        store(out, sums[t]);
+      } else {
+        store_part(out, sums[t], rows.count());
+      }
+    }
+  }
+}
+
+template <typename Type>
+void multiply_32(const MultiplyArgs& args) {
+  if (args.tokens == 1) return multiply_32_token<Type>(args, 0);
+  for (int64_t token = 0; token < args.tokens; token += kPanelTokens) {
+    const int64_t left = args.tokens - token;
+    multiply_32_tokens<Type>(args, token, static_cast<int>(left < kPanelTokens ? left : kPanelTokens));
+  }
+}
+
+}  // namespace
+}  // namespace moxie::MOXIE_TARGET
