@@ -1,0 +1,113 @@
+// The tensor operations a forward pass is made of. Matrices are weights in stored form, everything else is float rows.
+// A backend belongs to one engine; one call at a time. Results never depend on the number of threads, nor a row's result on
+// the other rows of the call.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <vector>
+
+#include "kernels/kernels.h"
+#include "quant/quant_type.h"
+
+namespace moxie {
+
+// A linear layer as stored: (rows = outputs, columns = inputs), row after row.
+struct Matrix {
+  const QuantType* type = nullptr;   // of the backend's CPU target
+  const std::byte* data = nullptr;   // stays valid as long as the model, or as the lease it came from
+  int64_t rows = 0;
+  int64_t columns = 0;
+  const float* bias = nullptr;       // (rows), or null
+
+  explicit operator bool() const { return data != nullptr; }
+  size_t row_bytes() const { return static_cast<size_t>(type->row_bytes(columns)); }
+  uint64_t bytes() const { return static_cast<uint64_t>(rows) * row_bytes(); }
+};
+
+// Activation rows and their quantized copies, made once and shared by all products that want them.
+// Rows: (rows, columns) float, contiguous. The copies live in buffers that grow and are reused.
+class Activations {
+ public:
+  void set(const float* x, int64_t rows, int64_t columns);
+  int64_t rows() const { return rows_; }
+  int64_t columns() const { return columns_; }
+  const float* x() const { return x_; }
+  static size_t row_bytes(ActFormat format, int64_t columns);
+
+ private:
+  friend class CpuBackend;
+  const float* x_ = nullptr;
+  int64_t rows_ = 0, columns_ = 0;
+  bool ready_[3] = {};
+  std::vector<std::byte> copies_[3];  // by ActFormat
+};
+
+// out[row * out_stride + r] = weights row r . x row `row` + bias[r], for x rows [first_row, first_row + rows), or, where `gather`
+// is not null, for x rows gather[0..rows).
+struct MatmulJob {
+  const Matrix* weights;
+  Activations* x;
+  int64_t rows;
+  const int32_t* gather = nullptr;
+  int64_t first_row = 0;
+  float* out;
+  int64_t out_stride;
+};
+
+// Queries of one sequence at consecutive positions against its cached keys and values, for one layer.
+struct AttentionJob {
+  const float* q;              // (tokens, heads, head_dim)
+  float* out;                  // (tokens, heads, value_dim)
+  int64_t tokens;
+  int64_t first_position;      // position of the first token; each sees positions up to its own
+  int64_t window;              // 0: all earlier positions; else the last `window` ones, itself included
+  int heads, kv_heads, head_dim, value_dim;
+  // blocks[b] + k_offset + kv_head * head_bytes_k: keys of block b for one kv head, see kernels.h; likewise values.
+  std::span<std::byte* const> blocks;
+  size_t k_offset, v_offset, head_bytes_k, head_bytes_v;
+  KvType kv_type;
+  int block_tokens;
+  float scale;
+  float softcap = 0;
+  const float* sinks = nullptr;  // (heads) or null
+};
+
+// The rotation of a batch: cos and sin per token, (tokens, half).
+struct RopeTable {
+  int half = 0;
+  bool neox = false;
+  std::vector<float> cos, sin;
+};
+
+class Backend {
+ public:
+  virtual ~Backend() = default;
+
+  virtual std::string_view cpu_target() const = 0;
+  virtual int threads() const = 0;
+
+  // out: (ids, columns), row i = table row ids[i]. REQUIRES: ids are rows of the table.
+  virtual void embed(const Matrix& table, std::span<const int32_t> ids, float* out) = 0;
+  // x, out: (rows, n); weight: (n) or null.
+  virtual void rms_norm(const float* x, const float* weight, float eps, int64_t rows, int64_t n, float* out) = 0;
+  // All jobs as one step: cores stay busy across jobs of different sizes.
+  virtual void matmul(std::span<const MatmulJob> jobs) = 0;
+  // x: (tokens, heads, head_dim), rotated in place.
+  virtual void rope(float* x, int64_t tokens, int heads, int head_dim, const RopeTable& table) = 0;
+  // Writes one token's keys or values, (kv_heads, dim), into its place: to + kv_head * head_bytes.
+  virtual void store_kv(const float* x, int kv_heads, int64_t dim, KvType type, std::byte* to, size_t head_bytes) = 0;
+  virtual void attention(std::span<const AttentionJob> jobs) = 0;
+  // out = silu(gate) * up, (rows, n), contiguous.
+  virtual void swiglu(const float* gate, const float* up, int64_t rows, int64_t n, float* out) = 0;
+  virtual void add(float* x, const float* y, int64_t n) = 0;
+  // x row t += sum over k of weights[t * top_k + k] * y row slots[t * top_k + k], in order of k. x: (tokens, n).
+  virtual void add_weighted(float* x, const float* y, const int32_t* slots, const float* weights, int64_t tokens, int top_k,
+                            int64_t n) = 0;
+  // x row t += sigmoid(gate[t]) * y row t.
+  virtual void add_gated(float* x, const float* y, const float* gate, int64_t tokens, int64_t n) = 0;
+  virtual void softmax(float* x, int64_t n) = 0;
+};
+
+}  // namespace moxie

@@ -1,0 +1,56 @@
+// What an engine and its sequences share inside the library.
+#pragma once
+
+#include <memory>
+#include <mutex>
+#include <random>
+#include <string>
+#include <vector>
+
+#include "backend/cpu/cpu_backend.h"
+#include "core/log.h"
+#include "model/forward.h"
+#include "model/kv_cache.h"
+#include "model/model.h"
+#include "moxie/engine.h"
+#include "text/tokenizer.h"
+
+namespace moxie {
+
+struct Engine::Impl {
+  EngineOptions options;
+  Log log;
+  ModelInfo model_info;
+  RuntimeInfo runtime;
+  std::unique_ptr<Tokenizer> tokenizer;        // null: the model carries none
+  Error tokenizer_error;                       // why not
+  std::vector<int32_t> end_ids;
+
+  // Null with options.vocab_only.
+  std::unique_ptr<Model> model;
+  std::unique_ptr<CpuBackend> backend;
+  std::unique_ptr<KvPool> kv_pool;
+  Workspace workspace;
+  Activations logits_acts;
+  std::vector<float> logits;                   // (kLogitRows, vocabulary)
+  std::mutex step;                             // one step at a time
+
+  // Positions whose logits are computed at once.
+  static constexpr int64_t kLogitRows = 32;
+
+  explicit Impl(EngineOptions opts);
+  Result<void> load();
+
+  // Computes one batch (at most ubatch_size tokens) of a sequence and commits it to its state. `each`, where given, gets the logits of
+  // every token in order; else `last` gets those of the last token. REQUIRES: step is held.
+  Result<void> compute(SequenceState& state, std::span<const int32_t> ids, std::vector<float>* last,
+                       const std::function<void(int64_t, std::span<const float>)>* each, const std::atomic<bool>* stop,
+                       std::vector<int32_t>* trace);
+
+ private:
+  Result<void> load_tokenizer(const WeightFiles& files);
+  Result<void> choose_context();
+  void describe(const WeightFiles& files, const ModelPlan& plan);
+};
+
+}  // namespace moxie

@@ -1,0 +1,37 @@
+// Where every expert's projections lie: one record per layer, expert and projection, whatever the layout of the file (merged, one
+// tensor per expert, stacked, gate and up fused). Plain data.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "format/weight_file.h"
+#include "model/family.h"
+#include "moxie/error.h"
+
+namespace moxie {
+
+// A matrix inside a tensor: `rows` rows from `first_row` on, counting rows over all leading dimensions.
+struct ProjectionRecord {
+  const TensorInfo* tensor = nullptr;
+  int64_t first_row = 0, rows = 0, columns = 0;
+
+  uint64_t offset() const { return tensor->offset + static_cast<uint64_t>(first_row) * static_cast<uint64_t>(tensor->type->row_bytes(columns)); }
+  uint64_t bytes() const { return static_cast<uint64_t>(rows) * static_cast<uint64_t>(tensor->type->row_bytes(columns)); }
+};
+
+struct ExpertRecord {
+  ProjectionRecord gate, up, down;
+  uint64_t bytes() const { return gate.bytes() + up.bytes() + down.bytes(); }
+};
+
+struct ExpertTable {
+  std::vector<std::vector<ExpertRecord>> experts;  // [layer][id]; empty for layers without a mixture
+  std::string layout;                              // "merged", "one tensor per expert", "stacked", "gate and up fused"
+};
+
+// Errors: a missing tensor (with the names tried and the nearest one present), a wrong shape, a type that cannot be computed.
+Result<ExpertTable> find_experts(const WeightFiles& files, const FamilyEntry& family, const Hyperparameters& hp);
+
+}  // namespace moxie

@@ -1,0 +1,84 @@
+#include "model/forward.h"
+
+#include <algorithm>
+
+#include "model/model.h"
+
+namespace moxie {
+namespace {
+
+constexpr size_t kAlignBytes = 64;
+
+// Hands out parts of one buffer: first called without memory to add up, then with it.
+struct Divider {
+  std::byte* memory = nullptr;
+  size_t used = 0;
+
+  template <typename T>
+  void part(T*& pointer, int64_t count) {
+    if (memory != nullptr) pointer = reinterpret_cast<T*>(memory + used);
+    used += (static_cast<size_t>(count) * sizeof(T) + kAlignBytes - 1) / kAlignBytes * kAlignBytes;
+  }
+};
+
+void divide(Divider& d, Workspace& ws, const Hyperparameters& hp, int64_t tokens) {
+  const bool moe = hp.router.experts > 0;
+  const int64_t routed = moe ? tokens * hp.router.used : 0;
+  const int64_t gate_values = std::max({tokens * hp.ffn, routed * hp.expert_ffn, tokens * hp.shared_ffn});
+  d.part(ws.x, tokens * hp.hidden);
+  d.part(ws.normed, tokens * hp.hidden);
+  d.part(ws.q, tokens * hp.heads * hp.head_dim);
+  d.part(ws.k, tokens * hp.kv_heads * hp.head_dim);
+  d.part(ws.v, tokens * hp.kv_heads * hp.head_dim);
+  d.part(ws.mixed, tokens * hp.heads * hp.head_dim);
+  d.part(ws.gate, gate_values);
+  d.part(ws.up, gate_values);
+  d.part(ws.down, std::max(tokens, routed) * hp.hidden);
+  d.part(ws.scores, tokens * std::max<int64_t>(1, hp.router.experts));
+  d.part(ws.chosen_weights, routed);
+  d.part(ws.chosen, routed);
+  d.part(ws.slots, routed);
+  d.part(ws.grouped, routed);
+}
+
+}  // namespace
+
+Result<Workspace> Workspace::create(const Hyperparameters& hp, int64_t max_tokens) {
+  Workspace ws;
+  ws.max_tokens = max_tokens;
+  Divider sizes;
+  divide(sizes, ws, hp, max_tokens);
+  auto memory = Buffer::allocate(sizes.used);
+  if (!memory.ok()) return std::move(memory).error();
+  ws.memory_ = std::move(memory).value();
+  Divider parts{.memory = ws.memory_.data()};
+  divide(parts, ws, hp, max_tokens);
+  ws.jobs.reserve(static_cast<size_t>(2 * hp.router.experts + 4));
+  ws.group_begin.resize(static_cast<size_t>(hp.router.experts) + 1);
+  ws.active.reserve(static_cast<size_t>(hp.router.experts));
+  ws.group_acts.resize(static_cast<size_t>(hp.router.experts));
+  return ws;
+}
+
+ForwardPass::ForwardPass(const Model& model_, Backend& backend_, Workspace& workspace, std::span<const BatchSegment> segments_,
+                         const std::atomic<bool>* stop)
+    : model(model_), hp(model_.hp()), backend(backend_), ws(workspace), segments(segments_), stop_(stop) {
+  model.rope().reset(ws.rope);
+  for (const BatchSegment& segment : segments) {
+    tokens += static_cast<int64_t>(segment.ids.size());
+    model.rope().append(ws.rope, segment.state->tokens(), static_cast<int64_t>(segment.ids.size()));
+  }
+}
+
+bool ForwardPass::stopped() {
+  if (failed_) return true;
+  if (stop_ != nullptr && stop_->load(std::memory_order_relaxed)) fail_with({ErrorCode::cancelled, "cancelled"});
+  return failed_;
+}
+
+void ForwardPass::fail_with(Error reason) {
+  if (!failed_) error = std::move(reason);
+  failed_ = true;
+}
+
+}  // namespace moxie

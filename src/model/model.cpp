@@ -1,0 +1,227 @@
+#include "model/model.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include "core/check.h"
+#include "core/fail.h"
+
+namespace moxie {
+namespace {
+
+constexpr size_t index(Role role) { return static_cast<size_t>(role); }
+constexpr std::array kVectorRoles = {Role::output_norm, Role::rope_freqs, Role::attn_norm, Role::ffn_norm, Role::attn_q_norm, Role::attn_k_norm};
+// Kept as float whatever their stored type: tiny, and a choice of experts hangs on them.
+constexpr std::array kFloatRoles = {Role::router, Role::shared_router};
+
+template <size_t N>
+bool is_one_of(const std::array<Role, N>& roles, Role role) {
+  return std::find(roles.begin(), roles.end(), role) != roles.end();
+}
+
+uint64_t elements(const RoleTensor& tensor) {
+  uint64_t sum = 0;
+  for (const TensorInfo* part : {tensor.weight, tensor.bias}) {
+    if (part != nullptr) sum += static_cast<uint64_t>(part->elements());
+  }
+  return sum;
+}
+uint64_t bytes(const RoleTensor& tensor) {
+  return (tensor.weight != nullptr ? tensor.weight->bytes : 0) + (tensor.bias != nullptr ? tensor.bias->bytes : 0);
+}
+uint64_t values(const ExpertRecord& expert) {
+  uint64_t sum = 0;
+  for (const ProjectionRecord* p : {&expert.gate, &expert.up, &expert.down}) sum += static_cast<uint64_t>(p->rows * p->columns);
+  return sum;
+}
+
+// The vocabulary is as large as the embedding has rows: config files and added tokens disagree with it too often.
+Result<int64_t> vocabulary_size(const WeightFiles& files) {
+  const std::string name = files.scheme == NameScheme::gguf ? "token_embd.weight" : "model.embed_tokens.weight";
+  const TensorInfo* tensor = files.find(name);
+  if (tensor == nullptr) return missing_tensor(files, name);
+  if (tensor->shape.size() != 2 || tensor->shape[0] < 1 || tensor->shape[0] > INT32_MAX) {
+    return fail(ErrorCode::corrupt, "{}: tensor '{}' is no (vocabulary, hidden) matrix", files.path, name);
+  }
+  return tensor->shape[0];
+}
+
+void add_up(ModelPlan& plan) {
+  const bool tied = plan.roles[index(Role::output)][0].weight == plan.roles[index(Role::token_embd)][0].weight;
+  for (size_t r = 0; r < plan.roles.size(); ++r) {
+    if (static_cast<Role>(r) == Role::output && tied) continue;
+    for (const RoleTensor& tensor : plan.roles[r]) {
+      plan.parameters += elements(tensor);
+      plan.dense_bytes += bytes(tensor);
+      if (static_cast<Role>(r) != Role::token_embd || tied) plan.active_bytes_per_token += bytes(tensor);
+    }
+  }
+  for (const std::vector<ExpertRecord>& layer : plan.experts.experts) {
+    uint64_t layer_bytes = 0;
+    for (const ExpertRecord& expert : layer) {
+      layer_bytes += expert.bytes();
+      plan.parameters += values(expert);
+    }
+    plan.expert_bytes += layer_bytes;
+    if (!layer.empty()) {
+      plan.active_bytes_per_token += layer_bytes / layer.size() * static_cast<uint64_t>(plan.hp.router.used);
+    }
+  }
+}
+
+}  // namespace
+
+Result<ModelPlan> plan_model(const WeightFiles& files, std::string_view forced_family, Log& log) {
+  for (const std::string& notice : files.notices) log.notice(notice);
+  if (files.tensors.empty()) {
+    return fail(ErrorCode::unsupported, "{}: holds no weights (a vocabulary only); it can be tokenized with, not run", files.path);
+  }
+  ModelPlan plan;
+  MOXIE_TRY(plan.family, find_family(files, forced_family));
+  MOXIE_TRY(plan.hp, read_hyperparameters(files, architecture(files)));
+  MOXIE_TRY_VOID(plan.family->adjust(plan.hp, files));
+  MOXIE_TRY(plan.hp.vocabulary, vocabulary_size(files));
+  MOXIE_TRY_VOID(check_hyperparameters(plan.hp, files));
+
+  for (size_t r = 0; r < plan.roles.size(); ++r) {
+    const Role role = static_cast<Role>(r);
+    const int64_t layers = is_per_layer(*plan.family, role) ? plan.hp.layers : 1;
+    plan.roles[r].resize(static_cast<size_t>(layers));
+    for (int64_t layer = 0; layer < layers; ++layer) {
+      if (!has_role(*plan.family, plan.hp, role, layer)) continue;
+      MOXIE_TRY(plan.roles[r][static_cast<size_t>(layer)], find_role(files, *plan.family, plan.hp, role, layer));
+    }
+  }
+  RoleTensor& output = plan.roles[index(Role::output)][0];
+  if (output.weight == nullptr || plan.hp.tied_embeddings) {
+    if (output.weight == nullptr && !plan.hp.tied_embeddings && files.scheme == NameScheme::hugging_face) {
+      return missing_tensor(files, "lm_head.weight");
+    }
+    output = plan.roles[index(Role::token_embd)][0];
+  }
+  MOXIE_TRY(plan.experts, find_experts(files, *plan.family, plan.hp));
+  if (plan.experts.layout == "one tensor per expert" && files.scheme == NameScheme::gguf) {
+    log.write(LogLevel::info, "the file keeps one tensor per expert (made before April 2024); it is used as it is");
+  }
+  add_up(plan);
+  return plan;
+}
+
+// Fills a Model: where the weights' bytes are, and what is decoded at load.
+struct Model::Loader {
+  const WeightFiles& files;
+  const LoadOptions& options;
+  Model& model;
+  std::vector<const std::byte*> bases{};  // by file
+
+  Result<void> open_files() {
+    uint64_t total = 0, done = 0;
+    for (const WeightPart& part : files.files) total += part.bytes;
+    for (const WeightPart& part : files.files) {
+      MOXIE_TRY(File file, File::open(part.path));
+      if (file.bytes() != part.bytes) {
+        return fail(ErrorCode::corrupt, "{}: has {} bytes now and had {} when it was opened: it is being changed", part.path,
+                    file.bytes(), part.bytes);
+      }
+      if (options.mmap) {
+        MOXIE_TRY(Mapping mapping, file.map());
+        bases.push_back(mapping.data());
+        model.mappings_.push_back(std::move(mapping));
+        done += part.bytes;
+        if (!progress(done, total)) return cancelled();
+      } else {
+        MOXIE_TRY(Buffer buffer, Buffer::allocate(part.bytes));
+        constexpr uint64_t kPiece = uint64_t{16} << 20;
+        for (uint64_t at = 0; at < part.bytes; at += kPiece) {
+          const uint64_t piece = std::min(kPiece, part.bytes - at);
+          MOXIE_TRY_VOID(file.read_at(at, {buffer.data() + at, piece}));
+          done += piece;
+          if (!progress(done, total)) return cancelled();
+        }
+        bases.push_back(buffer.data());
+        model.buffers_.push_back(std::move(buffer));
+      }
+    }
+    return {};
+  }
+
+  bool progress(uint64_t done, uint64_t total) const { return !options.on_progress || options.on_progress(done, total); }
+  static Error cancelled() { return fail(ErrorCode::cancelled, "loading was cancelled"); }
+
+  const std::byte* at(const TensorInfo& tensor) const { return bases[static_cast<size_t>(tensor.file)] + tensor.offset; }
+  const QuantType* type(const TensorInfo& tensor) const { return find_quant_type(tensor.type->name, options.cpu_target); }
+
+  const float* as_floats(const TensorInfo& tensor) {
+    const int64_t count = tensor.elements();
+    std::vector<float>& floats = model.floats_.emplace_back(static_cast<size_t>(count));
+    tensor.type->decode(at(tensor), floats.data(), count / tensor.type->block_values);
+    return floats.data();
+  }
+
+  Matrix as_matrix(const TensorInfo& tensor) const {
+    const int64_t columns = tensor.shape.back();
+    return {.type = type(tensor), .data = at(tensor), .rows = tensor.elements() / columns, .columns = columns};
+  }
+
+  Matrix as_float_matrix(const TensorInfo& tensor) {
+    const int64_t columns = tensor.shape.back();
+    return {.type = find_quant_type("f32", options.cpu_target),
+            .data = reinterpret_cast<const std::byte*>(as_floats(tensor)),
+            .rows = tensor.elements() / columns,
+            .columns = columns};
+  }
+
+  Slot slot(Role role, const RoleTensor& tensor) {
+    Slot slot;
+    if (tensor.weight == nullptr) return slot;
+    if (is_one_of(kVectorRoles, role)) {
+      slot.vector = as_floats(*tensor.weight);
+      return slot;
+    }
+    slot.matrix = is_one_of(kFloatRoles, role) ? as_float_matrix(*tensor.weight) : as_matrix(*tensor.weight);
+    if (tensor.bias != nullptr) slot.matrix.bias = as_floats(*tensor.bias);
+    return slot;
+  }
+
+  Matrix projection(const ProjectionRecord& record) const {
+    return {.type = type(*record.tensor),
+            .data = bases[static_cast<size_t>(record.tensor->file)] + record.offset(),
+            .rows = record.rows,
+            .columns = record.columns};
+  }
+};
+
+Result<std::unique_ptr<Model>> Model::load(const WeightFiles& files, ModelPlan plan, const LoadOptions& options) {
+  auto model = std::unique_ptr<Model>(new Model);
+  Loader loader{files, options, *model};
+  MOXIE_TRY_VOID(loader.open_files());
+  for (size_t r = 0; r < plan.roles.size(); ++r) {
+    for (const RoleTensor& tensor : plan.roles[r]) model->slots_[r].push_back(loader.slot(static_cast<Role>(r), tensor));
+  }
+  std::vector<std::vector<ExpertView>> experts(plan.experts.experts.size());
+  for (size_t layer = 0; layer < experts.size(); ++layer) {
+    for (const ExpertRecord& record : plan.experts.experts[layer]) {
+      experts[layer].push_back({loader.projection(record.gate), loader.projection(record.up), loader.projection(record.down)});
+    }
+  }
+  model->experts_ = std::make_unique<ResidentExperts>(std::move(experts));
+  std::span<const float> factors;
+  if (const float* frequencies = model->vector(Role::rope_freqs)) factors = {frequencies, static_cast<size_t>(plan.hp.rope.dims / 2)};
+  for (const float factor : factors) {
+    if (!(factor > 0) || !std::isfinite(factor)) {
+      return fail(ErrorCode::corrupt, "{}: rope_freqs.weight holds {}; factors must be positive", files.path, factor);
+    }
+  }
+  model->rope_ = Rope(plan.hp.rope, factors);
+  model->hp_ = std::move(plan.hp);
+  model->family_ = plan.family;
+  return model;
+}
+
+const Model::Slot& Model::matrix_or_vector(Role role, int64_t layer) const {
+  return slots_[index(role)][static_cast<size_t>(layer)];
+}
+
+const Matrix& Model::matrix(Role role, int64_t layer) const { return matrix_or_vector(role, layer).matrix; }
+
+}  // namespace moxie

@@ -1,0 +1,80 @@
+// A model ready to compute: weights in stored form, mapped or read; norms and routers in float. Immutable once loaded (thread-safe).
+#pragma once
+
+#include <array>
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "backend/backend.h"
+#include "core/buffer.h"
+#include "core/file.h"
+#include "core/log.h"
+#include "format/weight_file.h"
+#include "model/expert_table.h"
+#include "model/family.h"
+#include "model/hyperparameters.h"
+#include "model/rope.h"
+#include "model/tensors.h"
+#include "moxie/error.h"
+#include "store/expert_store.h"
+
+namespace moxie {
+
+// What a file says about its model, checked, before any weight is read.
+struct ModelPlan {
+  const FamilyEntry* family = nullptr;
+  Hyperparameters hp;
+  ExpertTable experts;
+  // Every tensor the model uses, by role and layer (layer 0 for roles it has once).
+  std::array<std::vector<RoleTensor>, static_cast<size_t>(Role::count)> roles;
+
+  uint64_t expert_bytes = 0;   // all experts
+  uint64_t dense_bytes = 0;    // everything else that is used
+  uint64_t active_bytes_per_token = 0;  // what one decoded token reads (the embedding's one row left out)
+  uint64_t parameters = 0;
+};
+
+// Errors name what is missing or wrong. `forced_family`: empty, or a family's name.
+Result<ModelPlan> plan_model(const WeightFiles& files, std::string_view forced_family, Log& log);
+
+struct LoadOptions {
+  std::string_view cpu_target;  // a supported one
+  bool mmap = true;
+  // Called with the bytes ready so far; false gives up.
+  std::function<bool(uint64_t done, uint64_t total)> on_progress;
+};
+
+class Model {
+ public:
+  static Result<std::unique_ptr<Model>> load(const WeightFiles& files, ModelPlan plan, const LoadOptions& options);
+
+  const Hyperparameters& hp() const { return hp_; }
+  const FamilyEntry& family() const { return *family_; }
+  // Empty where the layer has no such tensor. Layer 0 for roles the model has once.
+  const Matrix& matrix(Role role, int64_t layer = 0) const;
+  // Norm weights, as float; null where absent.
+  const float* vector(Role role, int64_t layer = 0) const { return matrix_or_vector(role, layer).vector; }
+  const Rope& rope() const { return rope_; }
+  ExpertStore& experts() const { return *experts_; }
+
+ private:
+  struct Slot {
+    Matrix matrix;
+    const float* vector = nullptr;
+  };
+  struct Loader;
+  const Slot& matrix_or_vector(Role role, int64_t layer) const;
+
+  Hyperparameters hp_;
+  const FamilyEntry* family_ = nullptr;
+  std::vector<Mapping> mappings_;
+  std::vector<Buffer> buffers_;
+  std::vector<std::vector<float>> floats_;  // decoded norms, routers, biases
+  std::array<std::vector<Slot>, static_cast<size_t>(Role::count)> slots_;
+  std::unique_ptr<ExpertStore> experts_;
+  Rope rope_;
+};
+
+}  // namespace moxie

@@ -1,0 +1,119 @@
+// The golden models under tests/data/golden, as their README describes them.
+#pragma once
+
+#include <nlohmann/json.hpp>
+
+#include <algorithm>
+#include <cstdint>
+#include <cstdio>
+#include <cstring>
+#include <filesystem>
+#include <fstream>
+#include <memory>
+#include <ostream>
+#include <string>
+#include <vector>
+
+#include "moxie/engine.h"
+
+namespace moxie::golden {
+
+namespace fs = std::filesystem;
+
+inline fs::path data_folder() { return fs::path(MOXIE_SOURCE_DIR) / "tests" / "data"; }
+
+// (tokens, vocabulary) of a .npy file, version 1.0, '<f4', C order.
+struct Logits {
+  int64_t tokens = 0, vocabulary = 0;
+  std::vector<float> values;
+};
+
+inline Logits read_npy(const fs::path& path) {
+  std::ifstream in(path, std::ios::binary);
+  std::string bytes((std::istreambuf_iterator<char>(in)), {});
+  Logits logits;
+  if (bytes.size() < 10 || bytes.compare(1, 5, "NUMPY") != 0) return logits;
+  const size_t header = 10 + static_cast<uint8_t>(bytes[8]) + 256 * static_cast<uint8_t>(bytes[9]);
+  const std::string text = bytes.substr(10, header - 10);
+  if (text.find("'<f4'") == std::string::npos || text.find("False") == std::string::npos) return logits;
+  long long rows = 0, columns = 0;
+  if (std::sscanf(text.c_str() + text.find('('), "(%lld, %lld)", &rows, &columns) != 2) return logits;
+  logits.tokens = rows;
+  logits.vocabulary = columns;
+  logits.values.resize(static_cast<size_t>(rows * columns));
+  if (bytes.size() != header + logits.values.size() * 4) return {};
+  std::memcpy(logits.values.data(), bytes.data() + header, logits.values.size() * 4);
+  return logits;
+}
+
+struct Variant {
+  std::string name;  // "mixtral/merged.gguf", for messages
+  fs::path path, logits;
+  std::string type;
+};
+
+struct Model {
+  std::string name;
+  std::vector<int32_t> prompt_ids, greedy_ids;
+  double logit_range = 0;
+  std::vector<Variant> variants;
+};
+
+inline void PrintTo(const Model& model, std::ostream* out) { *out << model.name; }
+
+// "." in a folder that also holds GGUF forms: the safetensors, named so that nothing is left to choose.
+inline fs::path variant_path(const fs::path& folder, const std::string& path) {
+  if (path != ".") return folder / path;
+  const fs::path index = folder / "model.safetensors.index.json";
+  return fs::exists(index) ? index : folder / "model.safetensors";
+}
+
+inline std::vector<Model> all_models() {
+  std::vector<Model> models;
+  for (const auto& entry : fs::directory_iterator(data_folder() / "golden")) {
+    if (!fs::exists(entry.path() / "golden.json")) continue;
+    std::ifstream in(entry.path() / "golden.json");
+    const auto json = nlohmann::json::parse(in);
+    Model model{.name = entry.path().filename().string(),
+                .prompt_ids = json.at("prompt_ids"),
+                .greedy_ids = json.at("greedy_ids"),
+                .logit_range = json.at("logit_range")};
+    for (const auto& v : json.at("variants")) {
+      const std::string path = v.at("path");
+      model.variants.push_back({.name = model.name + "/" + path,
+                                .path = variant_path(entry.path(), path),
+                                .logits = entry.path() / std::string(v.at("logits")),
+                                .type = v.at("type")});
+    }
+    models.push_back(std::move(model));
+  }
+  std::sort(models.begin(), models.end(), [](const Model& a, const Model& b) { return a.name < b.name; });
+  return models;
+}
+
+// Logits of every position, (ids, vocabulary), as one flat vector.
+inline Result<std::vector<float>> logits_of(const EngineOptions& options, const std::vector<int32_t>& ids) {
+  auto engine = Engine::open(options);
+  if (!engine.ok()) return std::move(engine).error();
+  auto sequence = (*engine)->new_sequence();
+  if (!sequence.ok()) return std::move(sequence).error();
+  std::vector<float> all;
+  auto done = (*sequence)->append(ids, [&](int64_t, std::span<const float> row) { all.insert(all.end(), row.begin(), row.end()); });
+  if (!done.ok()) return std::move(done).error();
+  return all;
+}
+
+inline Result<std::vector<int32_t>> greedy(const EngineOptions& options, const std::vector<int32_t>& prompt, int64_t count) {
+  auto engine = Engine::open(options);
+  if (!engine.ok()) return std::move(engine).error();
+  auto sequence = (*engine)->new_sequence();
+  if (!sequence.ok()) return std::move(sequence).error();
+  GenerateOptions generate;
+  generate.max_tokens = count;
+  generate.sampling.temp = 0;
+  auto result = (*sequence)->generate(prompt, generate);
+  if (!result.ok()) return std::move(result).error();
+  return result->ids;
+}
+
+}  // namespace moxie::golden
