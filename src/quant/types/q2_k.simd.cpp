@@ -1,4 +1,5 @@
 // 256 values in 16 sub-blocks of 16: 2 bits each, a 4-bit scale and a 4-bit minimum per sub-block. 2.625 bits per value.
+#include "quant/fit_affine.h"
 #include "quant/multiply_256.h"
 
 namespace moxie::MOXIE_TARGET {
@@ -11,6 +12,13 @@ struct [[gnu::packed]] Block {
   uint16_t minimum;
 };
 static_assert(sizeof(Block) == 84);
+
+void encode(const float* from, const float* importance, Block* to) {
+  const auto fit = fit_affine_block<16, 3, 15>(from, importance);
+  *to = {.scale = fit.scale, .minimum = fit.minimum};
+  for (int s = 0; s < 16; ++s) to->scales[s] = static_cast<uint8_t>(fit.scales[s] | fit.minima[s] << 4);
+  for (int i = 0; i < 256; ++i) to->quants[32 * (i / 128) + i % 32] |= static_cast<uint8_t>(fit.quants[i] << (2 * (i % 128 / 32)));
+}
 
 void decode(const Block& from, float* to) {
   const float d = half_to_float(from.scale), dmin = half_to_float(from.minimum);
@@ -46,7 +54,7 @@ class Parts {
 
 }  // namespace
 
-extern constinit const QuantType q2_k = make_quant_type<Block, 256, nullptr, decode, multiply_256<Parts>>(
-    {.name = "q2_k", .summary = "2.6 bits, small and coarse", .gguf_id = 10, .activations = ActFormat::q8_256});
+extern constinit const QuantType q2_k = make_quant_type<Block, 256, encode, decode, multiply_256<Parts>>(
+    {.name = "q2_k", .summary = "2.6 bits, small and coarse", .gguf_id = 10, .max_relative_error = 0.263f, .activations = ActFormat::q8_256});
 
 }  // namespace moxie::MOXIE_TARGET

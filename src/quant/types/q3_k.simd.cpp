@@ -1,4 +1,5 @@
 // 256 values in 16 sub-blocks of 16: 3 bits each (-4 to 3), a 6-bit signed scale per sub-block. 3.4375 bits per value.
+#include "quant/fit_symmetric.h"
 #include "quant/multiply_256.h"
 
 namespace moxie::MOXIE_TARGET {
@@ -18,6 +19,20 @@ void unpack_scales(const uint8_t* from, int8_t* to) {
     const int low = k < 8 ? from[k] & 15 : from[k - 8] >> 4;
     const int high = (from[8 + k % 4] >> (2 * (k / 4))) & 3;
     to[k] = static_cast<int8_t>((low | high << 4) - 32);
+  }
+}
+
+void encode(const float* from, const float* importance, Block* to) {
+  const auto fit = fit_symmetric_block<LinearLevels<-4, 3>, 16, -32, 31>(from, importance);
+  *to = {.scale = fit.scale};
+  for (int k = 0; k < 16; ++k) {
+    const int scale = fit.scales[k] + 32;
+    to->scales[k % 8] |= static_cast<uint8_t>((scale & 15) << (4 * (k / 8)));
+    to->scales[8 + k % 4] |= static_cast<uint8_t>((scale >> 4) << (2 * (k / 4)));
+  }
+  for (int i = 0; i < 256; ++i) {
+    to->quants[32 * (i / 128) + i % 32] |= static_cast<uint8_t>((fit.codes[i] & 3) << (2 * (i % 128 / 32)));
+    to->high[i % 32] |= static_cast<uint8_t>((fit.codes[i] >> 2) << (i / 32));
   }
 }
 
@@ -62,7 +77,7 @@ class Parts {
 
 }  // namespace
 
-extern constinit const QuantType q3_k = make_quant_type<Block, 256, nullptr, decode, multiply_256<Parts>>(
-    {.name = "q3_k", .summary = "3.4 bits", .gguf_id = 11, .activations = ActFormat::q8_256});
+extern constinit const QuantType q3_k = make_quant_type<Block, 256, encode, decode, multiply_256<Parts>>(
+    {.name = "q3_k", .summary = "3.4 bits", .gguf_id = 11, .max_relative_error = 0.146f, .activations = ActFormat::q8_256});
 
 }  // namespace moxie::MOXIE_TARGET

@@ -1,4 +1,5 @@
 // 256 values in 8 sub-blocks of 32: 5 bits each, a 6-bit scale and a 6-bit minimum per sub-block. 5.5 bits per value.
+#include "quant/fit_affine.h"
 #include "quant/k_scales.h"
 #include "quant/multiply_256.h"
 
@@ -13,6 +14,16 @@ struct [[gnu::packed]] Block {
   uint8_t quants[128];  // the four low bits, as in q4_k
 };
 static_assert(sizeof(Block) == 176);
+
+void encode(const float* from, const float* importance, Block* to) {
+  const auto fit = fit_affine_block<8, 31, 63>(from, importance);
+  *to = {.scale = fit.scale, .minimum = fit.minimum};
+  pack_6bit_pairs(fit.scales, fit.minima, to->scales);
+  for (int i = 0; i < 256; ++i) {
+    to->quants[32 * (i / 64) + i % 32] |= static_cast<uint8_t>((fit.quants[i] & 15) << (4 * (i / 32 % 2)));
+    to->high[i % 32] |= static_cast<uint8_t>((fit.quants[i] >> 4) << (i / 32));
+  }
+}
 
 void decode(const Block& from, float* to) {
   const float d = half_to_float(from.scale), dmin = half_to_float(from.minimum);
@@ -49,7 +60,7 @@ class Parts {
 
 }  // namespace
 
-extern constinit const QuantType q5_k = make_quant_type<Block, 256, nullptr, decode, multiply_256<Parts>>(
-    {.name = "q5_k", .summary = "5.5 bits, little loss", .gguf_id = 13, .activations = ActFormat::q8_256});
+extern constinit const QuantType q5_k = make_quant_type<Block, 256, encode, decode, multiply_256<Parts>>(
+    {.name = "q5_k", .summary = "5.5 bits, little loss", .gguf_id = 13, .max_relative_error = 0.035f, .activations = ActFormat::q8_256});
 
 }  // namespace moxie::MOXIE_TARGET

@@ -1,4 +1,5 @@
 // 256 values in 16 sub-blocks of 16: 6 bits each (-32 to 31), an 8-bit signed scale per sub-block. 6.5625 bits per value.
+#include "quant/fit_symmetric.h"
 #include "quant/multiply_256.h"
 
 namespace moxie::MOXIE_TARGET {
@@ -11,6 +12,17 @@ struct [[gnu::packed]] Block {
   uint16_t scale;
 };
 static_assert(sizeof(Block) == 210);
+
+void encode(const float* from, const float* importance, Block* to) {
+  const auto fit = fit_symmetric_block<LinearLevels<-32, 31>, 16, -128, 127>(from, importance);
+  *to = {.scale = fit.scale};
+  std::memcpy(to->scales, fit.scales, sizeof to->scales);
+  for (int i = 0; i < 256; ++i) {
+    const int half = i / 128, within = i % 128;
+    to->low[64 * half + within % 64] |= static_cast<uint8_t>((fit.codes[i] & 15) << (4 * (within / 64)));
+    to->high[32 * half + within % 32] |= static_cast<uint8_t>((fit.codes[i] >> 4) << (2 * (within / 32)));
+  }
+}
 
 void decode(const Block& from, float* to) {
   const float d = half_to_float(from.scale);
@@ -45,7 +57,7 @@ class Parts {
 
 }  // namespace
 
-extern constinit const QuantType q6_k = make_quant_type<Block, 256, nullptr, decode, multiply_256<Parts>>(
-    {.name = "q6_k", .summary = "6.6 bits, hardly any loss", .gguf_id = 14, .activations = ActFormat::q8_256});
+extern constinit const QuantType q6_k = make_quant_type<Block, 256, encode, decode, multiply_256<Parts>>(
+    {.name = "q6_k", .summary = "6.6 bits, hardly any loss", .gguf_id = 14, .max_relative_error = 0.0169f, .activations = ActFormat::q8_256});
 
 }  // namespace moxie::MOXIE_TARGET
