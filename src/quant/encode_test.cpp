@@ -111,13 +111,14 @@ TEST(Encode, EveryTargetWritesTheSameBytes) {
   }
 }
 
-// Values that the type can hold exactly are found again: two levels, one of them zero.
+// Two levels, one of them zero: nothing is lost but the rounding of the scale, and with iq4's table, which has no zero, its 1 / 127.
 TEST(Encode, TwoLevelsAreExact) {
   for (const Expected& expected : kTypes) {
     const QuantType& type = *find_quant_type(expected.name);
     std::vector<float> x(256);
     for (size_t i = 0; i < x.size(); ++i) x[i] = i % 3 == 0 ? -0.5f : 0.0f;
-    EXPECT_LE(relative_error(type, x, encode(type, x)), 1.0 / 120) << expected.name;
+    const bool has_zero = type.name[0] == 'q';
+    EXPECT_LE(relative_error(type, x, encode(type, x)), has_zero ? 1e-3 : 0.012) << expected.name;
   }
 }
 

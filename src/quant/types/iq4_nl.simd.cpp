@@ -1,7 +1,8 @@
 // 32 values of 4 bits from a fixed table of unequal steps, one half-precision scale. 4.5 bits per value.
+#include "quant/byte_products.h"
 #include "quant/fit_symmetric.h"
 #include "quant/four_bit_tables.h"
-#include "quant/make_quant_type.h"
+#include "quant/multiply_32.h"
 
 namespace moxie::MOXIE_TARGET {
 namespace {
@@ -28,9 +29,21 @@ void decode(const Block& from, float* to) {
   }
 }
 
+struct Product {
+  using Block = MOXIE_TARGET::Block;
+  static constexpr bool kSigned = true, kMinimum = false;
+  static constexpr int kOffset = 0;
+  static constexpr size_t kScaleAt = 0;
+  MOXIE_INLINE static Bytes64 unpack(const Block& a, const Block& b) {
+    Bytes64 bytes = load_nibbles(a.quants, b.quants);
+    for (ByteVec& part : bytes.part) part = (ByteVec)look_up(kIq4Values, part);
+    return bytes;
+  }
+};
+
 }  // namespace
 
-extern constinit const QuantType iq4_nl = make_quant_type<Block, 32, encode, decode>(
-    {.name = "iq4_nl", .summary = "4.5 bits, unequal steps, for rows that do not divide by 256", .gguf_id = 20, .max_relative_error = 0.0746f});
+extern constinit const QuantType iq4_nl = make_quant_type<Block, 32, encode, decode, multiply_32<Product>>(
+    {.name = "iq4_nl", .summary = "4.5 bits, unequal steps, for rows that do not divide by 256", .gguf_id = 20, .max_relative_error = 0.0746f, .activations = ActFormat::q8_32});
 
 }  // namespace moxie::MOXIE_TARGET

@@ -1,6 +1,7 @@
 // OCP microscaling: 32 values of 4-bit floats (e2m1), one power-of-two scale. 4.25 bits per value. Read only.
+#include "quant/byte_products.h"
 #include "quant/four_bit_tables.h"
-#include "quant/make_quant_type.h"
+#include "quant/multiply_32.h"
 
 namespace moxie::MOXIE_TARGET {
 namespace {
@@ -24,9 +25,21 @@ void decode(const Block& from, float* to) {
   }
 }
 
+struct Product {
+  using Block = MOXIE_TARGET::Block;
+  static constexpr bool kSigned = true, kMinimum = false;
+  static constexpr int kOffset = 0;
+  MOXIE_INLINE static float scale(const Block& block) { return half_scale(block.exponent); }
+  MOXIE_INLINE static Bytes64 unpack(const Block& a, const Block& b) {
+    Bytes64 bytes = load_nibbles(a.quants, b.quants);
+    for (ByteVec& part : bytes.part) part = (ByteVec)look_up(kTwiceE2m1, part);
+    return bytes;
+  }
+};
+
 }  // namespace
 
-extern constinit const QuantType mxfp4 = make_quant_type<Block, 32, nullptr, decode>(
-    {.name = "mxfp4", .summary = "4.25 bits, microscaling 4-bit floats", .gguf_id = 39});
+extern constinit const QuantType mxfp4 = make_quant_type<Block, 32, nullptr, decode, multiply_32<Product>>(
+    {.name = "mxfp4", .summary = "4.25 bits, microscaling 4-bit floats", .gguf_id = 39, .activations = ActFormat::q8_32});
 
 }  // namespace moxie::MOXIE_TARGET
