@@ -1,6 +1,6 @@
-// Weight products of every type on every CPU target, one thread: matrix times vector in bytes of weights per second, beside plain reading
-// of memory in the same run, and matrix times matrix in operations per second (two for each weight and token).
-// The figures named best are of the fastest iteration: what the code can do when nothing else runs.
+// Weight products of every type on every CPU target, one thread: matrix times vector in bytes of weights per second,
+// beside plain reading of memory in the same run, and matrix times matrix in operations per second (two for each weight
+// and token). The figures named best are of the fastest iteration: what the code can do when nothing else runs.
 //   ninja -C build kernels_bench && build/kernels_bench --benchmark_filter=avx512/q4_k
 #include <benchmark/benchmark.h>
 
@@ -114,8 +114,8 @@ void bench_multiply(benchmark::State& state, const CpuTarget& target, const Quan
   int64_t matrix = 0;
   for (auto _ : state) {
     const double seconds = seconds_of([&] {
-      type.multiply({weights + matrix * matrix_bytes, static_cast<size_t>(row_bytes), rows, kColumns, x.bytes.data(), x.row_bytes, tokens,
-                     out.data(), kRows});
+      type.multiply({weights + matrix * matrix_bytes, static_cast<size_t>(row_bytes), rows, kColumns, x.bytes.data(),
+                     x.row_bytes, tokens, out.data(), kRows});
     });
     benchmark::DoNotOptimize(out.data());
     best = std::min(best, seconds);
@@ -136,7 +136,8 @@ int main(int argc, char** argv) {
     for (const QuantType* type : quant_types(target.name)) {
       if (!type->computable()) continue;
       for (const int64_t tokens : {1, 2, 4, 16, 256}) {
-        const std::string name = std::string(target.name) + "/" + std::string(type->name) + "/" + std::to_string(tokens);
+        const std::string name =
+            std::string(target.name) + "/" + std::string(type->name) + "/" + std::to_string(tokens);
         benchmark::RegisterBenchmark(name.c_str(), [&target, type, tokens](benchmark::State& state) {
           bench_multiply(state, target, *type, tokens);
         })->Unit(benchmark::kMillisecond);

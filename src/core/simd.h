@@ -1,6 +1,7 @@
-// Vectors of the CPU target a *.simd.cpp file is compiled for. Everything here is internal to the including file, so that no
-// function compiled for one target can be linked into another. Written over the compiler's vector extension; intrinsics only
-// where that cannot say it (fused multiply-add, half precision, byte products). Pure functions; thread-safe.
+// Vectors of the CPU target a *.simd.cpp file is compiled for. Everything here is internal to the including file, so
+// that no function compiled for one target can be linked into another. Written over the compiler's vector extension;
+// intrinsics only where that cannot say it (fused multiply-add, half precision, byte products). Pure functions;
+// thread-safe.
 #pragma once
 
 #include <cstddef>
@@ -39,15 +40,21 @@ constexpr int kLanes = 4;
 typedef float FloatVec __attribute__((vector_size(kLanes * 4), may_alias));
 typedef int32_t IntVec __attribute__((vector_size(kLanes * 4), may_alias));
 
-MOXIE_INLINE FloatVec splat(float x) { return FloatVec{} + x; }
-MOXIE_INLINE IntVec splat_int(int32_t x) { return IntVec{} + x; }
+MOXIE_INLINE FloatVec splat(float x) {
+  return FloatVec{} + x;
+}
+MOXIE_INLINE IntVec splat_int(int32_t x) {
+  return IntVec{} + x;
+}
 
 MOXIE_INLINE FloatVec load(const float* from) {
   FloatVec v;
   std::memcpy(&v, from, sizeof v);
   return v;
 }
-MOXIE_INLINE void store(float* to, FloatVec v) { std::memcpy(to, &v, sizeof v); }
+MOXIE_INLINE void store(float* to, FloatVec v) {
+  std::memcpy(to, &v, sizeof v);
+}
 
 // The first n < kLanes values; the other lanes are zero.
 MOXIE_INLINE FloatVec load_part(const float* from, int64_t n) {
@@ -87,11 +94,19 @@ MOXIE_INLINE float fma(float a, float b, float c) {
 }
 
 // A NaN in x passes; one in `limit` does not.
-MOXIE_INLINE FloatVec at_least(FloatVec x, FloatVec limit) { return x < limit ? limit : x; }
-MOXIE_INLINE FloatVec at_most(FloatVec x, FloatVec limit) { return x > limit ? limit : x; }
-MOXIE_INLINE FloatVec abs(FloatVec x) { return (FloatVec)((IntVec)x & 0x7fffffff); }
+MOXIE_INLINE FloatVec at_least(FloatVec x, FloatVec limit) {
+  return x < limit ? limit : x;
+}
+MOXIE_INLINE FloatVec at_most(FloatVec x, FloatVec limit) {
+  return x > limit ? limit : x;
+}
+MOXIE_INLINE FloatVec abs(FloatVec x) {
+  return (FloatVec)((IntVec)x & 0x7fffffff);
+}
 
-MOXIE_INLINE FloatVec to_float(IntVec x) { return __builtin_convertvector(x, FloatVec); }
+MOXIE_INLINE FloatVec to_float(IntVec x) {
+  return __builtin_convertvector(x, FloatVec);
+}
 // To nearest even. REQUIRES: |x| < 2^22.
 MOXIE_INLINE IntVec round_to_int(FloatVec x) {
   const FloatVec magic = splat(0x1.8p23f);

@@ -1,16 +1,18 @@
-// Attention of one token over one kv head: online softmax over chunks of positions that start at absolute multiples, so the
-// order of sums depends on the positions alone.
+// Attention of one token over one kv head: online softmax over chunks of positions that start at absolute multiples, so
+// the order of sums depends on the positions alone.
 #include "kernels/declare.h"
 
 namespace moxie::MOXIE_TARGET {
 namespace {
 
-constexpr int kChunk = 32;    // positions a softmax step takes
-constexpr int kQueries = 4;   // queries that share a read of keys and values
+constexpr int kChunk = 32;   // positions a softmax step takes
+constexpr int kQueries = 4;  // queries that share a read of keys and values
 
 // Loads of kLanes values at i of a cached row; `load_part` the first n.
 struct CacheF32 {
-  static FloatVec load(const std::byte* row, int i) { return ::moxie::MOXIE_TARGET::load(reinterpret_cast<const float*>(row) + i); }
+  static FloatVec load(const std::byte* row, int i) {
+    return ::moxie::MOXIE_TARGET::load(reinterpret_cast<const float*>(row) + i);
+  }
   static FloatVec load_part(const std::byte* row, int i, int n) {
     return ::moxie::MOXIE_TARGET::load_part(reinterpret_cast<const float*>(row) + i, n);
   }
@@ -147,9 +149,12 @@ void attend(const AttentionArgs& args) {
 
 void attention(const AttentionArgs& args) {
   switch (args.kv_type) {
-    case KvType::f32: return attend<CacheF32>(args);
-    case KvType::f16: return attend<CacheF16>(args);
-    case KvType::q8_0: return attend<CacheQ8>(args);
+    case KvType::f32:
+      return attend<CacheF32>(args);
+    case KvType::f16:
+      return attend<CacheF16>(args);
+    case KvType::q8_0:
+      return attend<CacheQ8>(args);
   }
 }
 

@@ -1,5 +1,5 @@
-// Declares every kernel of kernels.inc for the target being compiled, so that a definition which differs from its member of
-// struct Kernels does not compile. For *.simd.cpp files only.
+// Declares every kernel of kernels.inc for the target being compiled, so that a definition which differs from its
+// member of struct Kernels does not compile. For *.simd.cpp files only.
 #pragma once
 
 #include "core/simd.h"

@@ -17,7 +17,9 @@ void add_scaled(float* x, float scale, const float* y, int64_t n) {
 }
 
 namespace {
-MOXIE_INLINE FloatVec silu(FloatVec x) { return x / (1.0f + exp(-x)); }
+MOXIE_INLINE FloatVec silu(FloatVec x) {
+  return x / (1.0f + exp(-x));
+}
 }  // namespace
 
 void swiglu(const float* gate, const float* up, int64_t n, float* out) {

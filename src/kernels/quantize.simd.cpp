@@ -28,7 +28,9 @@ MOXIE_INLINE int32_t round_values(const float* x, float inverse, int n, int8_t* 
 }
 
 // 0 for a row too small to be scaled up, so that no value leaves [-127, 127].
-MOXIE_INLINE float inverse_of(float largest) { return largest < 0x1p-120f ? 0.0f : 127.0f / largest; }
+MOXIE_INLINE float inverse_of(float largest) {
+  return largest < 0x1p-120f ? 0.0f : 127.0f / largest;
+}
 
 void store_q8_0(const float* x, int64_t n, std::byte* out) {
   for (int64_t i = 0; i < n; i += 32, out += 34) {

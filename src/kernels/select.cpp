@@ -15,8 +15,7 @@ namespace moxie {
 namespace {
 
 constexpr CpuTarget kTargets[] = {
-#define MOXIE_CPU_TARGET(name, needs, condition) \
-  {#name, needs, []() -> bool { return condition; }, &name::kernels},
+#define MOXIE_CPU_TARGET(name, needs, condition) {#name, needs, []() -> bool { return condition; }, &name::kernels},
 #include "kernels/targets.inc"
 #undef MOXIE_CPU_TARGET
 };
@@ -32,15 +31,18 @@ std::string names() {
 
 }  // namespace
 
-std::span<const CpuTarget> cpu_targets() { return kTargets; }
+std::span<const CpuTarget> cpu_targets() {
+  return kTargets;
+}
 
 Result<const CpuTarget*> select_cpu_target(std::string_view name) {
   for (const CpuTarget& target : kTargets) {
     if (name.empty() && target.supported()) return &target;
     if (target.name != name) continue;
     if (target.supported()) return &target;
-    return fail(ErrorCode::unsupported, "cpu target {}: this CPU lacks some of: {}; leave the choice to moxie or name another of {}",
-                name, target.requires_, names());
+    return fail(ErrorCode::unsupported,
+                "cpu target {}: this CPU lacks some of: {}; leave the choice to moxie or name another of {}", name,
+                target.requires_, names());
   }
   if (name.empty()) {
     return fail(ErrorCode::unsupported, "this CPU has none of the instruction sets moxie is built for; the least is {}",

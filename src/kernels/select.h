@@ -10,9 +10,9 @@
 namespace moxie {
 
 struct CpuTarget {
-  std::string_view name;      // "avx512"
-  std::string_view requires_; // what the CPU must have, in words
-  bool (*supported)();        // does this machine have it
+  std::string_view name;       // "avx512"
+  std::string_view requires_;  // what the CPU must have, in words
+  bool (*supported)();         // does this machine have it
   const Kernels* kernels;
 };
 

@@ -1,5 +1,5 @@
-// Activations quantized to 8 bits, as the products of quantized weight types take them. Written by Kernels::quantize_q8_32
-// and quantize_q8_256; plain data.
+// Activations quantized to 8 bits, as the products of quantized weight types take them. Written by
+// Kernels::quantize_q8_32 and quantize_q8_256; plain data.
 #pragma once
 
 #include <cstdint>

@@ -1,5 +1,5 @@
-// What every weight type promises (quant_type.h), checked for each entry of types.inc on each CPU target of this machine. Data lies
-// against unreadable pages, so that reading past a row's end fails too.
+// What every weight type promises (quant_type.h), checked for each entry of types.inc on each CPU target of this
+// machine. Data lies against unreadable pages, so that reading past a row's end fails too.
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -44,7 +44,8 @@ std::vector<float> normal_values(size_t n, uint32_t seed) {
 }
 
 bool same_number(float a, float b) {
-  return (std::isnan(a) && std::isnan(b)) || (a == 0 && b == 0) || std::bit_cast<uint32_t>(a) == std::bit_cast<uint32_t>(b);
+  return (std::isnan(a) && std::isnan(b)) || (a == 0 && b == 0) ||
+         std::bit_cast<uint32_t>(a) == std::bit_cast<uint32_t>(b);
 }
 
 // `count` encoded values: by the type's encoder, else random bytes of which only blocks with harmless values are kept.
@@ -81,9 +82,15 @@ Activations make_activations(ActFormat format, int64_t tokens, int64_t columns, 
   const std::vector<float> x = normal_values(static_cast<size_t>(tokens * columns), seed);
   Activations result;
   switch (format) {
-    case ActFormat::f32: result.row_bytes = static_cast<size_t>(columns) * sizeof(float); break;
-    case ActFormat::q8_32: result.row_bytes = static_cast<size_t>(columns) / 32 * sizeof(ActBlock32); break;
-    case ActFormat::q8_256: result.row_bytes = static_cast<size_t>(columns) / 256 * sizeof(ActBlock256); break;
+    case ActFormat::f32:
+      result.row_bytes = static_cast<size_t>(columns) * sizeof(float);
+      break;
+    case ActFormat::q8_32:
+      result.row_bytes = static_cast<size_t>(columns) / 32 * sizeof(ActBlock32);
+      break;
+    case ActFormat::q8_256:
+      result.row_bytes = static_cast<size_t>(columns) / 256 * sizeof(ActBlock256);
+      break;
   }
   result.bytes.resize(result.row_bytes * static_cast<size_t>(tokens));
   result.values.resize(x.size());
@@ -97,7 +104,8 @@ Activations make_activations(ActFormat format, int64_t tokens, int64_t columns, 
     } else if (format == ActFormat::q8_32) {
       kernels.quantize_q8_32(row, columns, bytes);
       const auto* blocks = reinterpret_cast<const ActBlock32*>(bytes);
-      for (int64_t i = 0; i < columns; ++i) values[i] = static_cast<double>(blocks[i / 32].scale) * blocks[i / 32].values[i % 32];
+      for (int64_t i = 0; i < columns; ++i)
+        values[i] = static_cast<double>(blocks[i / 32].scale) * blocks[i / 32].values[i % 32];
     } else {
       kernels.quantize_q8_256(row, columns, bytes);
       const auto* blocks = reinterpret_cast<const ActBlock256*>(bytes);
@@ -143,9 +151,24 @@ TEST_P(QuantContract, EncodingIsWithinItsStatedError) {
 TEST_P(QuantContract, EncodesAwkwardValuesWithoutHarm) {
   if (type().encode == nullptr) GTEST_SKIP() << type().name << " is not written by moxie";
   const float inf = INFINITY;
-  const std::vector<std::vector<float>> patterns = {
-      {0}, {-0.0f}, {1e-42f}, {-1e-42f, 1e-42f}, {3e-8f, -1e-8f}, {3e38f}, {-3e38f, 3e38f}, {1e5f, -2e4f}, {inf}, {-inf, 1}, {NAN}, {NAN, 1, -1},
-      {1}, {-1}, {-1, 1}, {0, 1}, {0, -1}, {5, 5.0001f}};
+  const std::vector<std::vector<float>> patterns = {{0},
+                                                    {-0.0f},
+                                                    {1e-42f},
+                                                    {-1e-42f, 1e-42f},
+                                                    {3e-8f, -1e-8f},
+                                                    {3e38f},
+                                                    {-3e38f, 3e38f},
+                                                    {1e5f, -2e4f},
+                                                    {inf},
+                                                    {-inf, 1},
+                                                    {NAN},
+                                                    {NAN, 1, -1},
+                                                    {1},
+                                                    {-1},
+                                                    {-1, 1},
+                                                    {0, 1},
+                                                    {0, -1},
+                                                    {5, 5.0001f}};
   const int64_t blocks = 256 / std::min(256, type().block_values);
   const size_t count = static_cast<size_t>(blocks * type().block_values);
   for (const std::vector<float>& pattern : patterns) {
@@ -199,7 +222,8 @@ TEST_P(QuantContract, ProductsMatchTheReference) {
       for (int64_t r = 0; r < kRows; ++r) {
         double sum = 0, magnitude = 0;
         for (int64_t i = 0; i < columns; ++i) {
-          const double term = decoded[static_cast<size_t>(r * columns + i)] * x.values[static_cast<size_t>(t * columns + i)];
+          const double term =
+              decoded[static_cast<size_t>(r * columns + i)] * x.values[static_cast<size_t>(t * columns + i)];
           sum += term;
           magnitude += std::abs(term);
         }
@@ -221,15 +245,16 @@ TEST_P(QuantContract, ProductsDoNotDependOnTheBatch) {
     for (int64_t t = 0; t < kTokens; ++t) {
       for (int64_t r = 0; r < kRows; ++r) {
         type().multiply({weights.data() + static_cast<size_t>(r) * row_bytes, row_bytes, 1, columns,
-                         x.bytes.data() + static_cast<size_t>(t) * x.row_bytes, x.row_bytes, 1, &single[static_cast<size_t>(t * kRows + r)],
-                         1});
+                         x.bytes.data() + static_cast<size_t>(t) * x.row_bytes, x.row_bytes, 1,
+                         &single[static_cast<size_t>(t * kRows + r)], 1});
       }
     }
     // Rows lie 1 byte further apart, the first at an odd address; outputs have a gap that must stay untouched.
     const size_t stride = row_bytes + 1;
     GuardedBuffer apart(stride * kRows - 1);
     for (int64_t r = 0; r < kRows; ++r) {
-      std::memcpy(apart.data() + static_cast<size_t>(r) * stride, weights.data() + static_cast<size_t>(r) * row_bytes, row_bytes);
+      std::memcpy(apart.data() + static_cast<size_t>(r) * stride, weights.data() + static_cast<size_t>(r) * row_bytes,
+                  row_bytes);
     }
     constexpr int64_t kOutStride = kRows + 3;
     for (const int64_t rows : {1, 2, 3, 5, 8, 15, 16, 17, 32, 37}) {
@@ -237,12 +262,14 @@ TEST_P(QuantContract, ProductsDoNotDependOnTheBatch) {
         std::vector<float> out(kOutStride * kTokens, 12345.0f);
         const int64_t first_row = kRows - rows, first_token = kTokens - tokens;
         type().multiply({apart.data() + static_cast<size_t>(first_row) * stride, stride, rows, columns,
-                         x.bytes.data() + static_cast<size_t>(first_token) * x.row_bytes, x.row_bytes, tokens, out.data(), kOutStride});
+                         x.bytes.data() + static_cast<size_t>(first_token) * x.row_bytes, x.row_bytes, tokens,
+                         out.data(), kOutStride});
         for (int64_t t = 0; t < kTokens; ++t) {
           for (int64_t r = 0; r < kOutStride; ++r) {
             const float got = out[static_cast<size_t>(t * kOutStride + r)];
             const bool written = r < rows && t < tokens;
-            const float expected = written ? single[static_cast<size_t>((first_token + t) * kRows + first_row + r)] : 12345.0f;
+            const float expected =
+                written ? single[static_cast<size_t>((first_token + t) * kRows + first_row + r)] : 12345.0f;
             ASSERT_EQ(std::bit_cast<uint32_t>(got), std::bit_cast<uint32_t>(expected))
                 << rows << " rows, " << tokens << " tokens, at row " << r << " token " << t;
           }
@@ -261,9 +288,10 @@ TEST_P(QuantContract, NothingToDoIsFine) {
   EXPECT_EQ(out, 1);
 }
 
-INSTANTIATE_TEST_SUITE_P(All, QuantContract, testing::ValuesIn(all_cases()), [](const testing::TestParamInfo<Case>& info) {
-  return std::string(info.param.target->name) + "_" + std::string(info.param.type->name);
-});
+INSTANTIATE_TEST_SUITE_P(All, QuantContract, testing::ValuesIn(all_cases()),
+                         [](const testing::TestParamInfo<Case>& info) {
+                           return std::string(info.param.target->name) + "_" + std::string(info.param.type->name);
+                         });
 
 }  // namespace
 }  // namespace moxie

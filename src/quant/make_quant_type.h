@@ -1,18 +1,18 @@
-// Makes a QuantType entry from a block's layout and a few functions; for the *.simd.cpp files under types/ only. All parts are
-// internal to the including file (see core/simd.h). Pure functions; thread-safe.
+// Makes a QuantType entry from a block's layout and a few functions; for the *.simd.cpp files under types/ only. All
+// parts are internal to the including file (see core/simd.h). Pure functions; thread-safe.
 //
 // A type gives, as template arguments in this order:
 //   Block     the bytes of a block as they stand in files; a packed struct, since weights may lie at any address
 //   kValues   numbers in a block
-//   encode    void(const float* from, const float* importance, Block* to), one block; importance may be null; or nullptr
-//   decode    void(const Block& from, float* to), one block; nullptr for types that are only recognised
+//   encode    void(const float* from, const float* importance, Block* to), one block; importance may be null; or
+//   nullptr decode    void(const Block& from, float* to), one block; nullptr for types that are only recognised
 //   multiply  how its products are computed, one of
 //               nothing                                                decoded block by block, float activations
 //               float(const Block*, const ActBlock32*, int64_t blocks)   the dot product of one row and one token
 //               float(const Block*, const ActBlock256*, int64_t blocks)  likewise
 //               void(const MultiplyArgs&)                              everything; say facts.activations
-// Order of sums: one (row, token) is summed the same way in every call. For integer products: exact integers within a block,
-// then one chain of fma() over blocks from the first to the last.
+// Order of sums: one (row, token) is summed the same way in every call. For integer products: exact integers within a
+// block, then one chain of fma() over blocks from the first to the last.
 #pragma once
 
 #include "core/simd.h"
@@ -48,8 +48,8 @@ void decode_blocks(const std::byte* from, float* to, int64_t blocks) {
   for (int64_t i = 0; i < blocks; ++i) kDecode(reinterpret_cast<const Block*>(from)[i], to + i * kValues);
 }
 
-// Tokens [first, first + kTokens) of one row: each block is decoded once for all of them. Lane l of a sum takes the values
-// i with i % kLanes == l, in order.
+// Tokens [first, first + kTokens) of one row: each block is decoded once for all of them. Lane l of a sum takes the
+// values i with i % kLanes == l, in order.
 template <typename Block, auto kDecode, int kValues, int kTokens>
 void multiply_decoded_tile(const MultiplyArgs& args, int64_t row, int64_t first) {
   const Block* weights = reinterpret_cast<const Block*>(args.weights + row * args.row_bytes);

@@ -1,4 +1,5 @@
-// Products of the types whose blocks hold 32 small integers with activations in ActBlock32; for the *.simd.cpp files under types/.
+// Products of the types whose blocks hold 32 small integers with activations in ActBlock32; for the *.simd.cpp files
+// under types/.
 //
 // A type gives a class with only static members:
 //   Block                 the layout
@@ -10,8 +11,8 @@
 //   float scale(const Block&)
 //
 // Order of sums: integers within a block are exact; then sum = fma(total, scale * x.scale, sum), with a minimum also
-// sum = fma(x.sum, minimum * x.scale, sum): one chain over the blocks for each (row, token), the same in both paths below. Both
-// give one vector lane to each row, so no lane is ever added to another.
+// sum = fma(x.sum, minimum * x.scale, sum): one chain over the blocks for each (row, token), the same in both paths
+// below. Both give one vector lane to each row, so no lane is ever added to another.
 #pragma once
 
 #include "quant/make_quant_type.h"
@@ -96,7 +97,7 @@ constexpr bool kHaveVnni = false;
 #endif
 
 template <typename Type>
-constexpr int kProductOffset = Type::kSigned && kHaveVnni ? 128 : Type::kOffset;
+constexpr int kProductOffset = Type::kSigned&& kHaveVnni ? 128 : Type::kOffset;
 
 template <typename Type>
 MOXIE_INLINE Bytes64 unpack_for_product(const typename Type::Block& a, const typename Type::Block& b) {
@@ -179,9 +180,11 @@ MOXIE_INLINE IntPair sum_rows(const IntParts (&rows)[kLanes]) {
     a[r] = rows[r].part[0] + rows[r].part[1];
     b[r] = rows[r].part[2] + rows[r].part[3];
   }
-  auto sum = [](const IntVec (&v)[4]) {
-    const IntVec v01 = __builtin_shufflevector(v[0], v[1], 0, 4, 1, 5) + __builtin_shufflevector(v[0], v[1], 2, 6, 3, 7);
-    const IntVec v23 = __builtin_shufflevector(v[2], v[3], 0, 4, 1, 5) + __builtin_shufflevector(v[2], v[3], 2, 6, 3, 7);
+  auto sum = [](const IntVec(&v)[4]) {
+    const IntVec v01 =
+        __builtin_shufflevector(v[0], v[1], 0, 4, 1, 5) + __builtin_shufflevector(v[0], v[1], 2, 6, 3, 7);
+    const IntVec v23 =
+        __builtin_shufflevector(v[2], v[3], 0, 4, 1, 5) + __builtin_shufflevector(v[2], v[3], 2, 6, 3, 7);
     return __builtin_shufflevector(v01, v23, 0, 1, 4, 5) + __builtin_shufflevector(v01, v23, 2, 3, 6, 7);
   };
   return {sum(a), sum(b)};
@@ -273,8 +276,9 @@ void multiply_32_token(const MultiplyArgs& args, int64_t token) {
 
 // ---- several tokens: weights are unpacked once into a panel with a lane for each row ----
 
-constexpr int kPanelBlocks = 32;    // blocks of a row that a panel holds: with kLanes rows it stays in the first-level cache
-constexpr int kPanelTokens = 64;    // tokens that share an unpacked panel
+constexpr int kPanelBlocks =
+    32;  // blocks of a row that a panel holds: with kLanes rows it stays in the first-level cache
+constexpr int kPanelTokens = 64;  // tokens that share an unpacked panel
 
 struct Panel {
   IntVec values[kPanelBlocks][8];  // values[b][i]: lane r holds bytes 4i to 4i + 3 of row r's block b
@@ -297,8 +301,10 @@ MOXIE_INLINE void transpose_rows(const Bytes64 (&rows)[kLanes], IntVec* to) {
     four[i][3] = _mm512_unpackhi_epi64(high01, high23);
   }
   for (int j = 0; j < 4; ++j) {
-    const __m512i low02 = _mm512_shuffle_i32x4(four[0][j], four[1][j], 0x88), high02 = _mm512_shuffle_i32x4(four[2][j], four[3][j], 0x88);
-    const __m512i low13 = _mm512_shuffle_i32x4(four[0][j], four[1][j], 0xdd), high13 = _mm512_shuffle_i32x4(four[2][j], four[3][j], 0xdd);
+    const __m512i low02 = _mm512_shuffle_i32x4(four[0][j], four[1][j], 0x88),
+                  high02 = _mm512_shuffle_i32x4(four[2][j], four[3][j], 0x88);
+    const __m512i low13 = _mm512_shuffle_i32x4(four[0][j], four[1][j], 0xdd),
+                  high13 = _mm512_shuffle_i32x4(four[2][j], four[3][j], 0xdd);
     to[j] = (IntVec)_mm512_shuffle_i32x4(low02, high02, 0x88);
     to[4 + j] = (IntVec)_mm512_shuffle_i32x4(low13, high13, 0x88);
     to[8 + j] = (IntVec)_mm512_shuffle_i32x4(low02, high02, 0xdd);
@@ -364,7 +370,8 @@ MOXIE_INLINE IntVec add_products_4(IntVec sums, IntVec w, const int8_t* x) {
 
 // kTokens tokens times a panel: adds to sums[0 .. kTokens - 1].
 template <typename Type, int kTokens>
-void multiply_panel(const Panel& panel, int blocks, const std::byte* activations, size_t activation_row_bytes, FloatVec* sums) {
+void multiply_panel(const Panel& panel, int blocks, const std::byte* activations, size_t activation_row_bytes,
+                    FloatVec* sums) {
   const ActBlock32* x[kTokens];
   FloatVec floats[kTokens];
   for (int t = 0; t < kTokens; ++t) {

@@ -1,5 +1,6 @@
-// Products of weights stored as floating-point numbers of any width with float activations; for the *.simd.cpp files under
-// types/ only. Lane l of a sum takes the columns c with c % kLanes == l, in order; then lanes are added by halves.
+// Products of weights stored as floating-point numbers of any width with float activations; for the *.simd.cpp files
+// under types/ only. Lane l of a sum takes the columns c with c % kLanes == l, in order; then lanes are added by
+// halves.
 #pragma once
 
 #include "quant/make_quant_type.h"
@@ -26,8 +27,9 @@ void multiply_float_tile(const MultiplyArgs& args, int64_t row, int64_t token) {
   int64_t column = 0;
   for (; column + kLanes <= args.columns; column += kLanes) step(column, kLoad, load);
   if (const int64_t left = args.columns - column; left > 0) {
-    step(column, [&](const std::byte* p) { return kLoadPart(p, left); },
-         [&](const float* p) { return load_part(p, left); });
+    step(
+        column, [&](const std::byte* p) { return kLoadPart(p, left); },
+        [&](const float* p) { return load_part(p, left); });
   }
   for (int r = 0; r < kRows; ++r) {
     for (int t = 0; t < kTokens; ++t) args.out[(token + t) * args.out_stride + row + r] = sum_lanes(sums[r][t]);
@@ -37,7 +39,8 @@ void multiply_float_tile(const MultiplyArgs& args, int64_t row, int64_t token) {
 template <typename Number, auto kLoad, auto kLoadPart, int kRows>
 void multiply_float_rows(const MultiplyArgs& args, int64_t row) {
   int64_t token = 0;
-  for (; token + 4 <= args.tokens; token += 4) multiply_float_tile<Number, kLoad, kLoadPart, kRows, 4>(args, row, token);
+  for (; token + 4 <= args.tokens; token += 4)
+    multiply_float_tile<Number, kLoad, kLoadPart, kRows, 4>(args, row, token);
   for (; token < args.tokens; ++token) multiply_float_tile<Number, kLoad, kLoadPart, kRows, 1>(args, row, token);
 }
 

@@ -1,5 +1,5 @@
-// A weight type: how a block of numbers is stored, encoded, decoded and multiplied. Entries are compile-time constants, one
-// file each under types/, compiled once per CPU target; types.inc lists them. All functions are thread-safe.
+// A weight type: how a block of numbers is stored, encoded, decoded and multiplied. Entries are compile-time constants,
+// one file each under types/, compiled once per CPU target; types.inc lists them. All functions are thread-safe.
 #pragma once
 
 #include <cstddef>
@@ -19,7 +19,7 @@ enum class ActFormat : uint8_t {
 // out[t * out_stride + r] = dot(weight row r, activation row t) for every r < rows, t < tokens.
 // The value for one (r, t) never depends on the other rows and tokens of the call: same products, same order of sums.
 struct MultiplyArgs {
-  const std::byte* weights;      // rows of row_bytes each, any alignment
+  const std::byte* weights;  // rows of row_bytes each, any alignment
   size_t row_bytes;
   int64_t rows;
   int64_t columns;               // a multiple of block_values
@@ -27,23 +27,24 @@ struct MultiplyArgs {
   size_t activation_row_bytes;
   int64_t tokens;
   float* out;
-  int64_t out_stride;            // in floats
+  int64_t out_stride;  // in floats
 };
 
 struct QuantType {
-  std::string_view name;     // "q4_k", as users type it
+  std::string_view name;  // "q4_k", as users type it
   std::string_view summary;
-  int gguf_id = -1;          // the type id in GGUF files
-  int block_values = 0;      // numbers in a block
+  int gguf_id = -1;      // the type id in GGUF files
+  int block_values = 0;  // numbers in a block
   int block_bytes = 0;
   float max_relative_error = 0;  // rms(encode then decode - x) / rms(x) on normal data; 0 where there is no encode
   ActFormat activations = ActFormat::f32;
   // Null where a type is recognised and sized but cannot be computed (codebook types): refused by name.
   void (*decode)(const std::byte* from, float* to, int64_t blocks) = nullptr;
-  // Null where moxie does not write the type. importance: one weight per value (null: none), as an importance matrix gives.
+  // Null where moxie does not write the type. importance: one weight per value (null: none), as an importance matrix
+  // gives.
   void (*encode)(const float* from, std::byte* to, int64_t blocks, const float* importance) = nullptr;
-  // Never null where decode is not. Types without a kernel of their own decode a block into a small buffer and use it for all
-  // tokens; such a type has native == false.
+  // Never null where decode is not. Types without a kernel of their own decode a block into a small buffer and use it
+  // for all tokens; such a type has native == false.
   void (*multiply)(const MultiplyArgs&) = nullptr;
   bool native = false;
 
@@ -54,13 +55,13 @@ struct QuantType {
 
 struct CpuTarget;  // kernels/select.h
 
-// Every type of types.inc, in its order, as compiled for a target ("baseline", "avx2", ...; empty span if there is no such
-// target). The baseline table serves as the list of facts (name, id, sizes), the same in every target.
+// Every type of types.inc, in its order, as compiled for a target ("baseline", "avx2", ...; empty span if there is no
+// such target). The baseline table serves as the list of facts (name, id, sizes), the same in every target.
 std::span<const QuantType* const> quant_types(std::string_view target = "baseline");
 const QuantType* find_quant_type(std::string_view name, std::string_view target = "baseline");
 const QuantType* find_quant_type_by_gguf_id(int id, std::string_view target = "baseline");
-// For ids that are in no file moxie can read: what they are ("removed in 2024, use Q4_0", "private to ik_llama.cpp: IQ4_K").
-// Empty when the id is unknown.
+// For ids that are in no file moxie can read: what they are ("removed in 2024, use Q4_0", "private to ik_llama.cpp:
+// IQ4_K"). Empty when the id is unknown.
 std::string_view describe_gguf_type_id(int64_t id);
 
 }  // namespace moxie

@@ -1,5 +1,5 @@
-// Memory whose last byte is followed, and whose first page is preceded, by a page that cannot be touched: a kernel that reads or writes
-// beyond its data ends the test. For tests only.
+// Memory whose last byte is followed, and whose first page is preceded, by a page that cannot be touched: a kernel that
+// reads or writes beyond its data ends the test. For tests only.
 #pragma once
 
 #include <sys/mman.h>

@@ -9,16 +9,28 @@ struct [[gnu::packed]] Block {
 };
 static_assert(sizeof(Block) == 2);
 
-void encode(const float* from, const float*, Block* to) { to->bits = bf16_from_float(*from); }
-void decode(const Block& from, float* to) { *to = float_from_bf16(from.bits); }
+void encode(const float* from, const float*, Block* to) {
+  to->bits = bf16_from_float(*from);
+}
+void decode(const Block& from, float* to) {
+  *to = float_from_bf16(from.bits);
+}
 
-MOXIE_INLINE FloatVec load_weights(const std::byte* from) { return load_bf16(from); }
-MOXIE_INLINE FloatVec load_weights_part(const std::byte* from, int64_t n) { return load_bf16_part(from, n); }
+MOXIE_INLINE FloatVec load_weights(const std::byte* from) {
+  return load_bf16(from);
+}
+MOXIE_INLINE FloatVec load_weights_part(const std::byte* from, int64_t n) {
+  return load_bf16_part(from, n);
+}
 
 }  // namespace
 
 extern constinit const QuantType bf16 =
-    make_quant_type<Block, 1, encode, decode, multiply_float<Block, load_weights, load_weights_part>>(
-        {.name = "bf16", .summary = "16-bit float with the range of 32", .gguf_id = 30, .max_relative_error = 0.0025f});
+    make_quant_type<Block, 1, encode, decode, multiply_float<Block, load_weights, load_weights_part>>({
+        .name = "bf16",
+        .summary = "16-bit float with the range of 32",
+        .gguf_id = 30,
+        .max_relative_error = 0.0025f,
+    });
 
 }  // namespace moxie::MOXIE_TARGET

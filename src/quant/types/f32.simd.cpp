@@ -9,10 +9,16 @@ struct [[gnu::packed]] Block {
 };
 static_assert(sizeof(Block) == 4);
 
-void encode(const float* from, const float*, Block* to) { to->value = *from; }
-void decode(const Block& from, float* to) { *to = from.value; }
+void encode(const float* from, const float*, Block* to) {
+  to->value = *from;
+}
+void decode(const Block& from, float* to) {
+  *to = from.value;
+}
 
-MOXIE_INLINE FloatVec load_weights(const std::byte* from) { return load(reinterpret_cast<const float*>(from)); }
+MOXIE_INLINE FloatVec load_weights(const std::byte* from) {
+  return load(reinterpret_cast<const float*>(from));
+}
 MOXIE_INLINE FloatVec load_weights_part(const std::byte* from, int64_t n) {
   float lanes[kLanes] = {};
   std::memcpy(lanes, from, static_cast<size_t>(n) * sizeof(float));
@@ -22,7 +28,10 @@ MOXIE_INLINE FloatVec load_weights_part(const std::byte* from, int64_t n) {
 }  // namespace
 
 extern constinit const QuantType f32 =
-    make_quant_type<Block, 1, encode, decode, multiply_float<Block, load_weights, load_weights_part>>(
-        {.name = "f32", .summary = "32-bit float, exact", .gguf_id = 0});
+    make_quant_type<Block, 1, encode, decode, multiply_float<Block, load_weights, load_weights_part>>({
+        .name = "f32",
+        .summary = "32-bit float, exact",
+        .gguf_id = 0,
+    });
 
 }  // namespace moxie::MOXIE_TARGET

@@ -38,7 +38,12 @@ struct Product {
 
 }  // namespace
 
-extern constinit const QuantType q8_0 = make_quant_type<Block, 32, encode, decode, multiply_32<Product>>(
-    {.name = "q8_0", .summary = "8-bit, near lossless", .gguf_id = 8, .max_relative_error = 0.006f, .activations = ActFormat::q8_32});
+extern constinit const QuantType q8_0 = make_quant_type<Block, 32, encode, decode, multiply_32<Product>>({
+    .name = "q8_0",
+    .summary = "8-bit, near lossless",
+    .gguf_id = 8,
+    .max_relative_error = 0.006f,
+    .activations = ActFormat::q8_32,
+});
 
 }  // namespace moxie::MOXIE_TARGET
