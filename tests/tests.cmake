@@ -38,3 +38,9 @@ moxie_add_test(tidy-checks tidy ${MOXIE_SCRIPTS}/checks_test.sh ${CMAKE_SOURCE_D
 if(NOT MOXIE_SANITIZE)  # sanitizers add symbols of their own
   moxie_add_test(tidy-weak-symbols tidy ${MOXIE_SCRIPTS}/weak_symbols.sh ${CMAKE_BINARY_DIR} ${CMAKE_SOURCE_DIR})
 endif()
+
+# Comparisons with other implementations: $MOXIE_ORACLE_PYTHON has their packages; what is absent is skipped by name.
+foreach(check goldens greedy perplexity quantized tokenizers)
+  moxie_add_test(oracle-${check} oracle ${CMAKE_SOURCE_DIR}/tests/oracle/run.sh ${check}_test.py)
+  set_tests_properties(oracle-${check} PROPERTIES ENVIRONMENT "MOXIE_PROGRAM=$<TARGET_FILE:moxie_program>" TIMEOUT 1800)
+endforeach()

@@ -1,0 +1,44 @@
+"""The golden models: llama.cpp agrees with the committed logits, moxie with llama.cpp's other forms of the weights."""
+
+import json
+import unittest
+
+import peers
+
+GOLDENS = peers.ROOT / "tests/data/golden"
+# What GGUF cannot say: a window in arch llama, dense layers in qwen2moe, unnormalised weights in qwen3moe.
+NO_GGUF = {"mistral-window", "qwen2_moe-sparse-step", "qwen3_moe-unnormalised"}
+MAX_SHARE_OF_RANGE = 1e-3
+
+
+class Goldens(unittest.TestCase):
+    @classmethod
+    def setUpClass(cls):
+        peers.require("llama_cpp", "gguf", "numpy")
+
+
+def _add_case(folder):
+    def case(self):
+        import numpy as np
+
+        golden = json.loads((folder / "golden.json").read_text())
+        expected = np.load(folder / "logits.npy").astype(np.float64)
+        model = peers.gguf_of(folder, "f32")
+        with peers.Llama(model, 256) as reference:
+            theirs = reference.logits(golden["prompt_ids"])
+            self.assertEqual(reference.greedy(golden["prompt_ids"], peers.GREEDY_TOKENS)[0], golden["greedy_ids"])
+        limit = MAX_SHARE_OF_RANGE * np.ptp(expected)
+        self.assertLess(np.abs(theirs - expected).max(), limit)
+        self.assertLess(np.abs(peers.moxie_logits(model, golden["prompt_ids"]) - expected).max(), limit)
+        self.assertLess(np.abs(peers.moxie_logits(folder, golden["prompt_ids"]) - expected).max(), limit)
+
+    setattr(Goldens, f"test_{folder.name}", case)
+
+
+for _folder in sorted(GOLDENS.iterdir()):
+    if (_folder / "golden.json").exists() and _folder.name not in NO_GGUF:
+        _add_case(_folder)
+
+
+if __name__ == "__main__":
+    unittest.main()
