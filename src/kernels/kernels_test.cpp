@@ -1,0 +1,470 @@
+// Every kernel against a plain definition in double precision, on each CPU target of this machine, at odd sizes. Data
+// lies against unreadable pages, so that touching what lies beyond a row fails too.
+#include "kernels/kernels.h"
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <bit>
+#include <cmath>
+#include <cstring>
+#include <functional>
+#include <random>
+#include <string>
+#include <vector>
+
+#include "core/float16.h"
+#include "kernels/select.h"
+#include "quant/activations.h"
+#include "support/guarded_buffer.h"
+
+namespace moxie {
+namespace {
+
+using test::GuardedBuffer;
+
+// A row of floats that ends where readable memory does.
+class Row {
+ public:
+  explicit Row(const std::vector<float>& values) : buffer_(values.size() * sizeof(float)), size_(values.size()) {
+    std::memcpy(buffer_.data(), values.data(), values.size() * sizeof(float));
+  }
+  explicit Row(size_t n) : Row(std::vector<float>(n, 0.0f)) {}
+  float* data() { return buffer_.as<float>(); }
+  float operator[](size_t i) { return data()[i]; }
+  size_t size() const { return size_; }
+  std::vector<float> values() { return {data(), data() + size_}; }
+
+ private:
+  GuardedBuffer buffer_;
+  size_t size_;
+};
+
+std::vector<float> normal_values(size_t n, uint32_t seed, float deviation = 1) {
+  std::mt19937 random(seed);
+  std::normal_distribution<float> normal(0, deviation);
+  std::vector<float> values(n);
+  for (float& value : values) value = normal(random);
+  return values;
+}
+
+const size_t kSizes[] = {1, 2, 3, 7, 8, 15, 16, 17, 31, 33, 64, 100, 255, 1000, 4096, 8192};
+
+class KernelTest : public testing::TestWithParam<const CpuTarget*> {
+ protected:
+  const Kernels& kernels() const { return *GetParam()->kernels; }
+};
+
+TEST_P(KernelTest, RmsNorm) {
+  for (const size_t n : kSizes) {
+    SCOPED_TRACE(n);
+    const std::vector<float> x = normal_values(n, 1, 3), weight = normal_values(n, 2);
+    double squares = 0;
+    for (float value : x) squares += static_cast<double>(value) * value;
+    const double scale = 1 / std::sqrt(squares / static_cast<double>(n) + 1e-5f);
+    Row in(x), w(weight), out(n), plain(n);
+    kernels().rms_norm(in.data(), w.data(), 1e-5f, static_cast<int64_t>(n), out.data());
+    kernels().rms_norm(in.data(), nullptr, 1e-5f, static_cast<int64_t>(n), plain.data());
+    for (size_t i = 0; i < n; ++i) {
+      EXPECT_NEAR(out[i], x[i] * scale * weight[i], 5e-7 * std::abs(x[i] * scale * weight[i])) << i;
+      EXPECT_NEAR(plain[i], x[i] * scale, 5e-7 * std::abs(x[i] * scale)) << i;
+    }
+    kernels().rms_norm(in.data(), w.data(), 1e-5f, static_cast<int64_t>(n), in.data());
+    EXPECT_EQ(in.values(), out.values());
+  }
+  Row zeros(5);
+  kernels().rms_norm(zeros.data(), nullptr, 1e-6f, 5, zeros.data());
+  EXPECT_EQ(zeros.values(), std::vector<float>(5, 0.0f));
+}
+
+TEST_P(KernelTest, Rope) {
+  struct Shape {
+    int heads, head_dim, half;
+  };
+  for (const Shape& shape :
+       {Shape{1, 2, 1}, {3, 20, 10}, {2, 64, 32}, {4, 128, 64}, {2, 80, 16}, {3, 96, 17}, {2, 37, 18}}) {
+    for (const bool neox : {false, true}) {
+      SCOPED_TRACE(testing::Message() << shape.heads << " x " << shape.head_dim << " half " << shape.half << " neox "
+                                      << neox);
+      const size_t n = static_cast<size_t>(shape.heads * shape.head_dim), half = static_cast<size_t>(shape.half);
+      const std::vector<float> x = normal_values(n, 3);
+      std::vector<float> cos(half), sin(half);
+      for (size_t i = 0; i < half; ++i) {
+        cos[i] = std::cos(0.3f * static_cast<float>(i + 1));
+        sin[i] = std::sin(0.3f * static_cast<float>(i + 1));
+      }
+      Row row(x), c(cos), s(sin);
+      kernels().rope(row.data(), shape.heads, shape.head_dim, shape.half, c.data(), s.data(), neox);
+      std::vector<double> expected(x.begin(), x.end());
+      for (int head = 0; head < shape.heads; ++head) {
+        for (size_t i = 0; i < half; ++i) {
+          const size_t base = static_cast<size_t>(head * shape.head_dim);
+          const size_t a = base + (neox ? i : 2 * i), b = base + (neox ? i + half : 2 * i + 1);
+          expected[a] = static_cast<double>(x[a]) * cos[i] - static_cast<double>(x[b]) * sin[i];
+          expected[b] = static_cast<double>(x[a]) * sin[i] + static_cast<double>(x[b]) * cos[i];
+        }
+      }
+      for (size_t i = 0; i < n; ++i) EXPECT_NEAR(row[i], expected[i], 1e-6) << i;
+    }
+  }
+}
+
+double silu(double x) {
+  return x / (1 + std::exp(-x));
+}
+
+TEST_P(KernelTest, Swiglu) {
+  for (const size_t n : kSizes) {
+    const std::vector<float> gate = normal_values(n, 4, 20), up = normal_values(n, 5);
+    Row g(gate), u(up), out(n);
+    kernels().swiglu(g.data(), u.data(), static_cast<int64_t>(n), out.data());
+    for (size_t i = 0; i < n; ++i) {
+      const double expected = silu(gate[i]) * up[i];
+      EXPECT_NEAR(out[i], expected, 5e-7 * std::abs(expected)) << n << " at " << i << ": " << gate[i];
+    }
+    const std::vector<float> separate = out.values();
+    kernels().swiglu(g.data(), u.data(), static_cast<int64_t>(n), g.data());
+    EXPECT_EQ(g.values(), separate);
+    Row again(gate);
+    kernels().swiglu(again.data(), u.data(), static_cast<int64_t>(n), u.data());
+    EXPECT_EQ(u.values(), separate);
+  }
+}
+
+TEST_P(KernelTest, SwigluOverTheWholeRange) {
+  std::vector<float> gate;
+  for (float x = -103; x < 200; x += 0.0137f) gate.push_back(x);
+  gate.insert(gate.end(), {0.0f, -0.0f, 1e-30f, -1e-30f, 1e30f, 3e38f});
+  Row g(gate), ones(std::vector<float>(gate.size(), 1.0f)), out(gate.size());
+  kernels().swiglu(g.data(), ones.data(), static_cast<int64_t>(gate.size()), out.data());
+  for (size_t i = 0; i < gate.size(); ++i) {
+    const double expected = silu(gate[i]);
+    // Below -87 exp(-x) leaves the range of normal numbers; results there are tiny or zero.
+    ASSERT_NEAR(out[i], expected, gate[i] < -87 ? 1e-36 : 4e-7 * std::abs(expected)) << gate[i];
+  }
+  Row odd({-INFINITY, INFINITY, NAN, -1e30f}), one(std::vector<float>(4, 1.0f));
+  kernels().swiglu(odd.data(), one.data(), 4, odd.data());
+  EXPECT_EQ(odd[1], INFINITY);
+  EXPECT_TRUE(std::isnan(odd[2]));
+  EXPECT_EQ(odd[3], 0.0f);
+}
+
+TEST_P(KernelTest, Softmax) {
+  for (const size_t n : kSizes) {
+    std::vector<float> x = normal_values(n, 6, 8);
+    if (n > 8) x[n / 2] = -INFINITY;
+    if (n > 16) x[1] = -500;
+    double top = -INFINITY, sum = 0;
+    for (float value : x) top = std::max(top, static_cast<double>(value));
+    for (float value : x) sum += std::exp(value - top);
+    Row row(x);
+    kernels().softmax(row.data(), static_cast<int64_t>(n));
+    for (size_t i = 0; i < n; ++i) {
+      // The difference to the maximum is rounded to single precision: up to 2^-24 times itself, absolute in the
+      // exponent.
+      const double expected = std::exp(x[i] - top) / sum;
+      EXPECT_NEAR(row[i], expected, 1e-45 + expected * (1e-6 + 6e-8 * (std::isinf(x[i]) ? 0 : top - x[i])))
+          << n << " at " << i;
+    }
+  }
+  Row large({1000, 1000, 1000, 999});
+  kernels().softmax(large.data(), 4);
+  EXPECT_NEAR(large[0], 1 / (3 + std::exp(-1.0)), 1e-7);
+}
+
+TEST_P(KernelTest, Add) {
+  for (const size_t n : kSizes) {
+    const std::vector<float> x = normal_values(n, 7), y = normal_values(n, 8);
+    Row a(x), b(y), c(x);
+    kernels().add(a.data(), b.data(), static_cast<int64_t>(n));
+    kernels().add_scaled(c.data(), 0.37f, b.data(), static_cast<int64_t>(n));
+    for (size_t i = 0; i < n; ++i) {
+      EXPECT_EQ(a[i], x[i] + y[i]);
+      EXPECT_NEAR(c[i], x[i] + static_cast<double>(0.37f) * y[i], 2e-7 * (std::abs(x[i]) + std::abs(y[i])));
+    }
+  }
+}
+
+// The definition: scale = max / 127, values nearest to x / scale.
+void expect_quantized(const float* x, int n, float scale, const int8_t* values) {
+  float largest = 0;
+  for (int i = 0; i < n; ++i) largest = std::max(largest, std::abs(x[i]));
+  EXPECT_EQ(scale, largest / 127);
+  for (int i = 0; i < n; ++i) {
+    const double exact = largest == 0 ? 0 : static_cast<double>(x[i]) / largest * 127;
+    EXPECT_LE(std::abs(exact - values[i]), 0.5 + 1e-4) << i;
+  }
+}
+
+TEST_P(KernelTest, QuantizeBy32) {
+  for (const float deviation : {1.0f, 1e-20f, 1e20f, 0.0f}) {
+    const std::vector<float> x = normal_values(32 * 9, 9, deviation);
+    Row row(x);
+    GuardedBuffer out(9 * sizeof(ActBlock32));
+    kernels().quantize_q8_32(row.data(), 32 * 9, out.data());
+    for (int b = 0; b < 9; ++b) {
+      const ActBlock32& block = out.as<ActBlock32>()[b];
+      expect_quantized(&x[static_cast<size_t>(32 * b)], 32, block.scale, block.values);
+      int32_t sum = 0;
+      for (int8_t value : block.values) sum += value;
+      EXPECT_EQ(block.sum, sum);
+    }
+  }
+}
+
+TEST_P(KernelTest, QuantizeBy256) {
+  for (const float deviation : {1.0f, 1e-20f, 1e20f, 0.0f}) {
+    const std::vector<float> x = normal_values(256 * 3, 10, deviation);
+    Row row(x);
+    GuardedBuffer out(3 * sizeof(ActBlock256));
+    kernels().quantize_q8_256(row.data(), 256 * 3, out.data());
+    for (int b = 0; b < 3; ++b) {
+      const ActBlock256& block = out.as<ActBlock256>()[b];
+      expect_quantized(&x[static_cast<size_t>(256 * b)], 256, block.scale, block.values);
+      for (int part = 0; part < 16; ++part) {
+        int sum = 0;
+        for (int i = 0; i < 16; ++i) sum += block.values[16 * part + i];
+        EXPECT_EQ(block.sums[part], sum);
+      }
+    }
+  }
+}
+
+TEST_P(KernelTest, QuantizingRoundsToNearestEven) {
+  std::vector<float> x(256, 0.0f);
+  const std::vector<float> start = {127, 0.5f, 1.5f, 2.5f, -0.5f, -1.5f, -2.5f, 126.5f, -126.5f, -127, 3.49f, 3.51f};
+  const std::vector<int> expected = {127, 0, 2, 2, 0, -2, -2, 126, -126, -127, 3, 4};
+  std::copy(start.begin(), start.end(), x.begin());
+  ActBlock32 by_32[8];
+  ActBlock256 by_256;
+  kernels().quantize_q8_32(x.data(), 256, reinterpret_cast<std::byte*>(by_32));
+  kernels().quantize_q8_256(x.data(), 256, reinterpret_cast<std::byte*>(&by_256));
+  for (size_t i = 0; i < expected.size(); ++i) {
+    EXPECT_EQ(by_32[0].values[i], expected[i]) << start[i];
+    EXPECT_EQ(by_256.values[i], expected[i]) << start[i];
+  }
+  EXPECT_EQ(by_32[1].scale, 0.0f);
+  EXPECT_EQ(by_32[1].sum, 0);
+}
+
+TEST_P(KernelTest, StoresKeysAndValues) {
+  const Kernels& baseline = *(*select_cpu_target("baseline"))->kernels;
+  std::vector<float> x = normal_values(7 * 32, 11);
+  x[3] = 1e6f;
+  x[40] = 3e-6f;
+  x[70] = -0.0f;
+  for (size_t i = 96; i < 128; ++i) x[i] = 0;
+  for (size_t i = 128; i < 160; ++i) x[i] *= 1e-7f;
+  for (const size_t n : {size_t{32}, size_t{96}, x.size(), size_t{33}, size_t{5}}) {
+    for (const KvType type : {KvType::f32, KvType::f16, KvType::q8_0}) {
+      if (type == KvType::q8_0 && n % 32 != 0) continue;
+      SCOPED_TRACE(testing::Message() << n << " of type " << static_cast<int>(type));
+      Row row(std::vector<float>(x.begin(), x.begin() + static_cast<ptrdiff_t>(n)));
+      const size_t bytes = kv_row_bytes(type, static_cast<int64_t>(n));
+      GuardedBuffer out(bytes);
+      std::vector<std::byte> expected(bytes);
+      kernels().store_kv(row.data(), static_cast<int64_t>(n), type, out.data());
+      baseline.store_kv(row.data(), static_cast<int64_t>(n), type, expected.data());
+      EXPECT_EQ(std::memcmp(out.data(), expected.data(), bytes), 0) << "differs from baseline";
+      for (size_t i = 0; i < n; ++i) {
+        if (type == KvType::f32) {
+          EXPECT_EQ(out.as<float>()[i], x[i]);
+        } else if (type == KvType::f16) {
+          EXPECT_EQ(out.as<uint16_t>()[i], f16_from_float(x[i])) << x[i];
+        } else {
+          const std::byte* block = out.data() + i / 32 * 34;
+          uint16_t scale;
+          std::memcpy(&scale, block, sizeof scale);
+          float largest = 0;
+          for (size_t j = i / 32 * 32; j < i / 32 * 32 + 32; ++j) largest = std::max(largest, std::abs(x[j]));
+          const float value = float_from_f16(scale) * static_cast<float>(static_cast<int8_t>(block[2 + i % 32]));
+          // Half a step, the rounding of the scale, and half precision's smallest number for tiny blocks.
+          EXPECT_NEAR(value, x[i], largest * (0.5f / 127 + 0.0005f) + 127 * 0x1p-25f) << i;
+        }
+      }
+    }
+  }
+}
+
+// A cache of random keys and values for one kv head, and what it means in double precision.
+struct Cache {
+  std::vector<std::vector<std::byte>> key_blocks, value_blocks;
+  std::vector<const std::byte*> keys, values;  // one pointer per block
+  std::vector<std::vector<double>> exact_keys, exact_values;
+};
+
+std::vector<double> read_row(const std::byte* row, KvType type, int n) {
+  std::vector<double> values(static_cast<size_t>(n));
+  for (int i = 0; i < n; ++i) {
+    const size_t at = static_cast<size_t>(i);
+    if (type == KvType::f32) {
+      float x;
+      std::memcpy(&x, row + 4 * i, sizeof x);
+      values[at] = x;
+    } else {
+      uint16_t half;
+      std::memcpy(&half, type == KvType::f16 ? row + 2 * i : row + i / 32 * 34, sizeof half);
+      const double x = float_from_f16(half);
+      values[at] = type == KvType::f16 ? x : x * static_cast<int8_t>(row[i / 32 * 34 + 2 + i % 32]);
+    }
+  }
+  return values;
+}
+
+Cache make_cache(const Kernels& kernels, KvType type, int positions, int block_tokens, int head_dim, int value_dim) {
+  Cache cache;
+  const int blocks = (positions + block_tokens - 1) / block_tokens;
+  auto fill = [&](int dim, uint32_t seed, auto& storage, auto& pointers, auto& exact) {
+    const size_t row_bytes = kv_row_bytes(type, dim);
+    for (int b = 0; b < blocks; ++b) {
+      // The last block ends with the last position: what lies beyond is not there to be read.
+      const int rows = std::min(block_tokens, positions - b * block_tokens);
+      std::vector<std::byte>& block = storage.emplace_back(row_bytes * static_cast<size_t>(rows));
+      for (int r = 0; r < rows; ++r) {
+        const uint32_t row_seed = seed + static_cast<uint32_t>(b * block_tokens + r);
+        kernels.store_kv(normal_values(static_cast<size_t>(dim), row_seed).data(), dim, type,
+                         block.data() + row_bytes * static_cast<size_t>(r));
+        exact.push_back(read_row(block.data() + row_bytes * static_cast<size_t>(r), type, dim));
+      }
+    }
+    for (const auto& block : storage) pointers.push_back(block.data());
+  };
+  fill(head_dim, 1000, cache.key_blocks, cache.keys, cache.exact_keys);
+  fill(value_dim, 9000, cache.value_blocks, cache.values, cache.exact_values);
+  return cache;
+}
+
+std::vector<double> plain_attention(const AttentionArgs& args, const Cache& cache, int query) {
+  std::vector<double> scores, out(static_cast<size_t>(args.value_dim));
+  double top = args.sinks == nullptr ? -INFINITY : args.sinks[query];
+  for (int64_t p = args.first; p < args.last; ++p) {
+    double score = 0;
+    for (int i = 0; i < args.head_dim; ++i) {
+      score += static_cast<double>(args.q[query * args.head_dim + i]) *
+               cache.exact_keys[static_cast<size_t>(p)][static_cast<size_t>(i)];
+    }
+    score *= args.scale;
+    if (args.softcap > 0) score = args.softcap * std::tanh(score / args.softcap);
+    scores.push_back(score);
+    top = std::max(top, score);
+  }
+  double sum = args.sinks == nullptr ? 0 : std::exp(args.sinks[query] - top);
+  for (double score : scores) sum += std::exp(score - top);
+  for (size_t p = 0; p < scores.size(); ++p) {
+    for (size_t i = 0; i < out.size(); ++i) {
+      out[i] += std::exp(scores[p] - top) / sum * cache.exact_values[static_cast<size_t>(args.first) + p][i];
+    }
+  }
+  return out;
+}
+
+struct AttentionCase {
+  KvType type;
+  int head_dim, value_dim, block_tokens, positions;
+  int64_t first, last;
+  float softcap;
+  bool sinks;
+};
+
+const AttentionCase kAttentionCases[] = {
+    {KvType::f32, 128, 128, 32, 100, 0, 100, 0, false}, {KvType::f16, 128, 128, 32, 333, 0, 333, 0, false},
+    {KvType::q8_0, 128, 64, 32, 100, 0, 99, 0, false},  {KvType::f16, 64, 64, 32, 200, 45, 173, 0, true},
+    {KvType::f32, 20, 36, 32, 65, 1, 65, 0, false},     {KvType::f16, 20, 37, 16, 65, 15, 64, 0, false},
+    {KvType::q8_0, 96, 96, 32, 129, 64, 129, 30, true}, {KvType::f32, 64, 64, 32, 64, 0, 64, 5, false},
+    {KvType::f16, 80, 80, 7, 50, 3, 44, 50, true},      {KvType::f32, 64, 64, 256, 300, 10, 299, 0, false},
+    {KvType::f16, 192, 128, 32, 33, 32, 33, 0, false},  {KvType::f16, 64, 64, 32, 1, 0, 1, 0, false},
+};
+
+TEST_P(KernelTest, Attention) {
+  for (const AttentionCase& c : kAttentionCases) {
+    SCOPED_TRACE(testing::Message() << "type " << static_cast<int>(c.type) << " dims " << c.head_dim << ", "
+                                    << c.value_dim << ", positions " << c.first << " to " << c.last << " in blocks of "
+                                    << c.block_tokens);
+    constexpr int kQueries = 7;
+    const Cache cache = make_cache(kernels(), c.type, c.positions, c.block_tokens, c.head_dim, c.value_dim);
+    Row q(normal_values(static_cast<size_t>(kQueries * c.head_dim), 12, 2)), sinks(normal_values(kQueries, 13, 2));
+    Row out(static_cast<size_t>(kQueries * c.value_dim));
+    AttentionArgs args = {q.data(),
+                          kQueries,
+                          c.head_dim,
+                          c.value_dim,
+                          cache.keys.data(),
+                          cache.values.data(),
+                          c.type,
+                          c.block_tokens,
+                          c.first,
+                          c.last,
+                          1 / std::sqrt(static_cast<float>(c.head_dim)),
+                          c.softcap,
+                          c.sinks ? sinks.data() : nullptr,
+                          out.data()};
+    kernels().attention(args);
+    for (int query = 0; query < kQueries; ++query) {
+      const std::vector<double> expected = plain_attention(args, cache, query);
+      for (int i = 0; i < c.value_dim; ++i) {
+        ASSERT_NEAR(out[static_cast<size_t>(query * c.value_dim + i)], expected[static_cast<size_t>(i)], 5e-6)
+            << query << " " << i;
+      }
+    }
+    // Each query's result is the same whichever others are in the call.
+    for (int queries = 1; queries < kQueries; ++queries) {
+      for (int from = 0; from + queries <= kQueries; ++from) {
+        Row some(static_cast<size_t>(queries * c.value_dim));
+        AttentionArgs part = args;
+        part.q += from * c.head_dim;
+        part.queries = queries;
+        part.sinks = c.sinks ? sinks.data() + from : nullptr;
+        part.out = some.data();
+        kernels().attention(part);
+        ASSERT_EQ(std::memcmp(some.data(), out.data() + from * c.value_dim, some.size() * sizeof(float)), 0)
+            << queries << " queries from " << from;
+      }
+    }
+  }
+}
+
+// Where blocks hold whole chunks, results do not depend on the size of a block.
+TEST_P(KernelTest, AttentionDoesNotDependOnTheBlockSize) {
+  Row q(normal_values(64, 14)), first(64), second(64);
+  for (auto [block_tokens, out] : {std::pair{32, &first}, std::pair{96, &second}}) {
+    const Cache cache = make_cache(kernels(), KvType::f16, 200, block_tokens, 64, 64);
+    kernels().attention({q.data(), 1, 64, 64, cache.keys.data(), cache.values.data(), KvType::f16, block_tokens, 17,
+                         190, 0.125f, 0, nullptr, out->data()});
+  }
+  EXPECT_EQ(first.values(), second.values());
+}
+
+TEST_P(KernelTest, AttentionToNothing) {
+  Row q(normal_values(64, 15)), out(normal_values(64, 16)), sink(std::vector<float>{1.5f});
+  for (const float* sinks : {static_cast<const float*>(nullptr), static_cast<const float*>(sink.data())}) {
+    kernels().attention({q.data(), 1, 64, 64, nullptr, nullptr, KvType::f16, 32, 5, 5, 0.125f, 0, sinks, out.data()});
+    EXPECT_EQ(out.values(), std::vector<float>(64, 0.0f));
+  }
+}
+
+// Scores that differ by thousands: the largest wins, nothing overflows.
+TEST_P(KernelTest, AttentionToOnePositionAlone) {
+  Cache cache = make_cache(kernels(), KvType::f32, 70, 32, 64, 64);
+  std::vector<float> query(64);
+  for (size_t i = 0; i < 64; ++i) query[i] = static_cast<float>(cache.exact_keys[40][i]) * 1000;
+  Row q(query), out(64);
+  kernels().attention(
+      {q.data(), 1, 64, 64, cache.keys.data(), cache.values.data(), KvType::f32, 32, 0, 70, 1, 0, nullptr, out.data()});
+  for (size_t i = 0; i < 64; ++i) EXPECT_EQ(out[i], static_cast<float>(cache.exact_values[40][i]));
+}
+
+std::vector<const CpuTarget*> supported_targets() {
+  std::vector<const CpuTarget*> targets;
+  for (const CpuTarget& target : cpu_targets()) {
+    if (target.supported()) targets.push_back(&target);
+  }
+  return targets;
+}
+
+INSTANTIATE_TEST_SUITE_P(All, KernelTest, testing::ValuesIn(supported_targets()),
+                         [](const testing::TestParamInfo<const CpuTarget*>& info) {
+                           return std::string(info.param->name);
+                         });
+
+}  // namespace
+}  // namespace moxie
