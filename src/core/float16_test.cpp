@@ -16,6 +16,9 @@ TEST(Float16, EveryHalfSurvivesTheRoundTrip) {
 }
 
 TEST(Float16, AgreesWithTheCompilersHalf) {
+#ifndef __FLT16_MAX__
+  GTEST_SKIP() << "this compiler has no half type on this architecture to compare with";
+#else
   for (uint32_t bits = 0; bits < 65536; ++bits) {
     const uint16_t half = static_cast<uint16_t>(bits);
     _Float16 native;
@@ -33,6 +36,7 @@ TEST(Float16, AgreesWithTheCompilersHalf) {
     std::memcpy(&expected, &native, sizeof expected);
     ASSERT_EQ(f16_from_float(value), expected) << value;
   }
+#endif
 }
 
 TEST(Float16, Bf16RoundsToNearestEven) {

@@ -14,7 +14,15 @@
 
 namespace moxie {
 
-struct JsonMember;
+struct Json;
+
+// A template only because a Json holds a vector of these before either type is complete.
+template <typename Value>
+struct JsonMemberOf {
+  std::string key;
+  Value value;
+};
+using JsonMember = JsonMemberOf<Json>;
 
 struct Json {
   using Array = std::vector<Json>;
@@ -34,11 +42,6 @@ struct Json {
   std::optional<int64_t> integer() const;
   // An object's member (the last of that name), or null. Linear in the number of members.
   const Json* find(std::string_view key) const;
-};
-
-struct JsonMember {
-  std::string key;
-  Json value;
 };
 
 struct JsonLimits {

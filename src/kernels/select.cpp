@@ -2,6 +2,7 @@
 
 #include <string>
 
+#include "core/cpu_features.h"
 #include "core/fail.h"
 
 #define MOXIE_CPU_TARGET(name, needs, supported) \

@@ -1,0 +1,53 @@
+#include "core/cpu_features.h"
+
+#if defined(__x86_64__)
+#include <cpuid.h>
+#endif
+
+namespace moxie {
+
+#if defined(__x86_64__)
+namespace {
+
+// __builtin_cpu_supports knows which registers the system saves, but not every feature on every compiler: the rest from
+// cpuid.
+bool has_v3_extras() {
+  unsigned a = 0, b = 0, c = 0, d = 0;
+  if (!__get_cpuid(1, &a, &b, &c, &d)) return false;
+  const unsigned basic = c;
+  if (!__get_cpuid(0x80000001u, &a, &b, &c, &d)) return false;
+  return (basic & bit_F16C) != 0 && (basic & bit_MOVBE) != 0 && (c & bit_LZCNT) != 0;
+}
+
+}  // namespace
+
+bool cpu_is_x86_64_v2() {
+  return __builtin_cpu_supports("sse4.2") && __builtin_cpu_supports("popcnt");
+}
+bool cpu_is_x86_64_v3() {
+  return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("bmi") &&
+         __builtin_cpu_supports("bmi2") && has_v3_extras();
+}
+bool cpu_is_x86_64_v4() {
+  return cpu_is_x86_64_v3() && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+         __builtin_cpu_supports("avx512cd") && __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl");
+}
+bool cpu_has_avx512_vnni() {
+  return __builtin_cpu_supports("avx512vnni");
+}
+#else
+bool cpu_is_x86_64_v2() {
+  return false;
+}
+bool cpu_is_x86_64_v3() {
+  return false;
+}
+bool cpu_is_x86_64_v4() {
+  return false;
+}
+bool cpu_has_avx512_vnni() {
+  return false;
+}
+#endif
+
+}  // namespace moxie
