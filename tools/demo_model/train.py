@@ -182,8 +182,9 @@ def loop(args, run, schedule):
         if run.step % 20 == 0:
             share = counts / counts.sum(-1, keepdim=True)
             log(args, step=run.step, tokens=run.tokens, epoch=run.batches.epoch,
-                loss=round(sum(losses) / len(losses), 4), balance=round(balance, 4), experts=[round(share.min().item(), 3), round(share.max().item(), 3)],
-                lr=round(args.lr * factor, 6), per_second=round((run.tokens - tokens) / (time.time() - since)))
+                loss=round(sum(losses) / len(losses), 4), balance=round(balance, 4),
+                experts=[round(share.min().item(), 3), round(share.max().item(), 3)], lr=round(args.lr * factor, 6),
+                per_second=round((run.tokens - tokens) / (time.time() - since)))
             losses, counts, since, tokens = [], 0, time.time(), run.tokens
         if run.step % args.eval_every == 0:
             log(args, step=run.step, minutes=round(run.seconds / 60, 1), held_out=run.evaluate())
