@@ -104,17 +104,33 @@ class Dispatch(torch.autograd.Function):
 
 
 class Collect(torch.autograd.Function):
-    """The inverse permutation: rows in slot order to rows in (token, choice) order."""
+    """The rows of y that tokens were routed to, in (token, choice) order. Slots that only pad get no gradient."""
 
     @staticmethod
-    def forward(ctx, y, order, slot_of_token):
-        ctx.save_for_backward(order)
+    def forward(ctx, y, slot_of_token):
+        ctx.save_for_backward(slot_of_token)
+        ctx.slots = y.shape[0]
         return y.index_select(0, slot_of_token.flatten())
 
     @staticmethod
     def backward(ctx, grad):
-        (order,) = ctx.saved_tensors
-        return grad.index_select(0, order), None, None
+        (slot_of_token,) = ctx.saved_tensors
+        return grad.new_zeros(ctx.slots, grad.shape[-1]).index_copy_(0, slot_of_token.flatten(), grad), None
+
+
+def slots_of(chosen, counts, granule):
+    """Sorts the choices [tokens, k] by expert. Each expert gets a run of slots, rounded up to a multiple of granule.
+    Returns the slots of each expert, the slot of each choice, and the token of each slot (0 where it only pads)."""
+    order = chosen.flatten().argsort(stable=True)
+    rounded = (counts + granule - 1) // granule * granule
+    shift = (rounded.cumsum(0) - rounded) - (counts.cumsum(0) - counts)
+    slot = torch.arange(order.numel(), device=chosen.device) + shift.repeat_interleave(counts)
+    sizes = rounded.tolist()
+    token_of_slot = torch.zeros(sum(sizes), dtype=torch.long, device=chosen.device)
+    token_of_slot[slot] = order // chosen.shape[1]
+    slot_of_token = torch.empty_like(order)
+    slot_of_token[order] = slot
+    return sizes, slot_of_token.view_as(chosen), token_of_slot
 
 
 def swiglu(gate_up):
@@ -142,20 +158,17 @@ class Mixture(nn.Module):
         weights, chosen = logits.topk(self.top_k, dim=-1)
         weights = weights.softmax(dim=-1)
 
-        order = chosen.flatten().argsort(stable=True)
-        slot_of_token = torch.empty_like(order)
-        slot_of_token[order] = torch.arange(order.numel(), device=x.device)
-        slot_of_token = slot_of_token.view_as(chosen)
         self.counts = torch.bincount(chosen.flatten(), minlength=self.experts)
-        share = self.counts / order.numel()
+        share = self.counts / chosen.numel()
         self.balance = self.experts * (share * logits.softmax(dim=-1).mean(0)).sum()
 
         dtype = torch.get_autocast_dtype(x.device.type) if torch.is_autocast_enabled(x.device.type) else x.dtype
         gate_up, down = self.gate_up.to(dtype), self.down.to(dtype)
-        slots = Dispatch.apply(x.to(dtype), order // self.top_k, slot_of_token)
-        rows = slots.split(self.counts.tolist())
+        granule = 128 if self.training else 1  # few different shapes: oneDNN generates code for each
+        sizes, slot_of_token, token_of_slot = slots_of(chosen, self.counts, granule)
+        rows = Dispatch.apply(x.to(dtype), token_of_slot, slot_of_token).split(sizes)
         out = [F.linear(self.activation(F.linear(r, w)), v) for r, w, v in zip(rows, gate_up, down)]
-        out = Collect.apply(torch.cat(out), order, slot_of_token).view(*chosen.shape, -1)
+        out = Collect.apply(torch.cat(out), slot_of_token).view(*chosen.shape, -1)
         return (out * weights.unsqueeze(-1).to(dtype)).sum(1).view(shape)
 
 

@@ -5,12 +5,13 @@
 
 The learning rate warms up, stays, and falls to zero in the last part (--decay-minutes or --decay-steps before the
 end), so a run may be continued from RUN/stable.pt, which is the checkpoint from before the fall. To end a run early,
-interrupt it and resume with the decay as the whole of what is left: --minutes 20 --decay-minutes 20.
+interrupt it (it saves) and resume with the decay as all that is left: --minutes 20 --decay-minutes 20.
 """
 
 import argparse
 import json
 import os
+import signal
 import sys
 import time
 from datetime import datetime, timedelta
@@ -52,7 +53,7 @@ def arguments():
     parser.add_argument("--lr", type=float, default=3e-3)
     parser.add_argument("--warmup", type=int, default=100, help="steps")
     parser.add_argument("--weight-decay", type=float, default=0.1)
-    parser.add_argument("--balance", type=float, default=0.01, help="weight of the load-balancing loss")
+    parser.add_argument("--balance", type=float, default=0.05, help="weight of the load-balancing loss")
     parser.add_argument("--story-repeat", type=int, default=4, help="how often an epoch shows each story")
     parser.add_argument("--layers", type=int, default=Config.num_hidden_layers)
     parser.add_argument("--eval-every", type=int, default=250, help="steps")
@@ -168,8 +169,10 @@ def log(args, **values):
 
 
 def loop(args, run, schedule):
-    losses, counts, since, tokens = [], 0, time.time(), run.tokens
-    while schedule.left(run.step) > 0:
+    losses, counts, since, tokens, interrupts = [], 0, time.time(), run.tokens, []
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: interrupts.append(1))
+    while schedule.left(run.step) > 0 and not interrupts:
         wait_while(args.pause_file)
         if not run.decaying and schedule.left(run.step) < 1:
             run.begin_decay()
@@ -191,6 +194,8 @@ def loop(args, run, schedule):
         if run.step % args.save_every == 0:
             run.save(run.path)
     run.save(run.path)
+    if interrupts:
+        return
     log(args, done=True, step=run.step, tokens=run.tokens, minutes=round(run.seconds / 60, 1), held_out=run.evaluate())
 
 
