@@ -18,8 +18,10 @@ struct Sequence::Impl {
   std::vector<int32_t> experts;
   std::atomic<bool> stop{false};
 
-  explicit Impl(Engine::Impl& e) : engine(e), state(std::make_unique<KvCache>(*e.kv_pool)) {
-    ids.reserve(static_cast<size_t>(std::min<int64_t>(e.runtime.context_tokens, int64_t{1} << 20)));
+  explicit Impl(Engine::Impl& e) : engine(e), state(std::make_unique<KvCache>(*e.kv_pool, e.runtime.context_tokens)) {
+    ids.reserve(static_cast<size_t>(e.runtime.context_tokens));
+    logits.reserve(static_cast<size_t>(e.model->hp().vocabulary));
+    experts.reserve(static_cast<size_t>(e.model->hp().layers * e.model->hp().router.used));
   }
   ~Impl() {
     const std::lock_guard lock(engine.step);  // the pool of blocks is shared

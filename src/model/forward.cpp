@@ -56,7 +56,9 @@ Result<Workspace> Workspace::create(const Hyperparameters& hp, int64_t max_token
   ws.jobs.reserve(static_cast<size_t>(2 * hp.router.experts + 4));
   ws.group_begin.resize(static_cast<size_t>(hp.router.experts) + 1);
   ws.active.reserve(static_cast<size_t>(hp.router.experts));
-  ws.group_acts.resize(static_cast<size_t>(hp.router.experts));
+  ws.attention_jobs.reserve(1);
+  ws.rope.cos.reserve(static_cast<size_t>(max_tokens * hp.rope.dims / 2));
+  ws.rope.sin.reserve(static_cast<size_t>(max_tokens * hp.rope.dims / 2));
   return ws;
 }
 

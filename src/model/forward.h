@@ -48,7 +48,6 @@ class Workspace {
   std::vector<int32_t> group_begin;  // (E + 1)
   std::vector<int32_t> active;       // ids of the experts that some token chose
   std::vector<AttentionJob> attention_jobs;
-  std::vector<Activations> group_acts;
   RopeTable rope;
 
   uint64_t bytes() const { return memory_.bytes(); }

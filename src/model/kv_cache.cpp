@@ -44,6 +44,11 @@ void KvPool::release(int32_t block) {
   if (--owners_[static_cast<size_t>(block)] == 0) free_.push_back(block);
 }
 
+KvCache::KvCache(KvPool& pool, int64_t expected_tokens) : pool_(&pool) {
+  blocks_.reserve(static_cast<size_t>(blocks_for(expected_tokens)));
+  pointers_.reserve(static_cast<size_t>(blocks_for(expected_tokens)));
+}
+
 KvCache::~KvCache() { drop_blocks_from(0); }
 
 void KvCache::drop_blocks_from(size_t keep) {

@@ -50,7 +50,8 @@ class KvPool {
 
 class KvCache final : public SequenceState {
  public:
-  explicit KvCache(KvPool& pool) : pool_(&pool) {}  // the pool must outlive the cache
+  // The pool must outlive the cache. expected_tokens: up to here the lists of blocks grow without allocating.
+  explicit KvCache(KvPool& pool, int64_t expected_tokens = 0);
   ~KvCache() override;
   KvCache(const KvCache&) = delete;
   KvCache& operator=(const KvCache&) = delete;

@@ -11,7 +11,9 @@ namespace moxie {
 
 class CpuBackend final : public Backend {
  public:
-  CpuBackend(const CpuTarget& target, int threads) : kernels_(target.kernels), target_(&target), pool_(threads) {}
+  CpuBackend(const CpuTarget& target, int threads) : kernels_(target.kernels), target_(&target), pool_(threads) {
+    block_pointers_.reserve(kBlockPointers);
+  }
 
   std::string_view cpu_target() const override { return target_->name; }
   int threads() const override { return pool_.threads(); }
@@ -30,6 +32,9 @@ class CpuBackend final : public Backend {
   void softmax(float* x, int64_t n) override;
 
  private:
+  // Enough for 32 k tokens over 8 heads without allocating during decode; more grows.
+  static constexpr size_t kBlockPointers = 16384;
+
   // One piece of a product: rows [first, last) of one job's weights.
   struct Tile {
     const MatmulJob* job;

@@ -1,0 +1,58 @@
+// Decoding allocates nothing: every buffer is sized when the sequence opens or with the first steps.
+#include <gtest/gtest.h>
+
+#include <atomic>
+#include <cstdlib>
+#include <new>
+
+#include "golden/golden_models.h"
+
+namespace {
+std::atomic<bool> counting{false};
+std::atomic<int64_t> allocations{0};
+
+void* allocate(std::size_t bytes) {
+  if (counting.load(std::memory_order_relaxed)) allocations.fetch_add(1);
+  if (void* memory = std::malloc(bytes == 0 ? 1 : bytes)) return memory;
+  throw std::bad_alloc();
+}
+}  // namespace
+
+void* operator new(std::size_t bytes) { return allocate(bytes); }
+void* operator new[](std::size_t bytes) { return allocate(bytes); }
+void operator delete(void* memory) noexcept { std::free(memory); }
+void operator delete[](void* memory) noexcept { std::free(memory); }
+void operator delete(void* memory, std::size_t) noexcept { std::free(memory); }
+void operator delete[](void* memory, std::size_t) noexcept { std::free(memory); }
+
+namespace moxie {
+namespace {
+
+TEST(Allocations, TheCounterCounts) {
+  allocations = 0;
+  counting = true;
+  std::vector<int> some(1000);
+  counting = false;
+  EXPECT_GE(allocations.load(), 1);
+  EXPECT_EQ(some.size(), 1000u);
+}
+
+TEST(Allocations, NoneWhileDecoding) {
+  for (const char* name : {"mixtral/merged.gguf", "mixtral/q8_0.gguf", "qwen2_moe/merged.gguf", "llama-llama3/bf16.gguf"}) {
+    auto engine = Engine::open({.model = (golden::data_folder() / "golden" / name).string(), .threads = 2}).value();
+    auto sequence = engine->new_sequence().value();
+    ASSERT_TRUE(sequence->append(std::vector<int32_t>{1, 2, 3, 4, 5}).ok());
+    ASSERT_TRUE(sequence->append(std::vector<int32_t>{6}).ok());
+    allocations = 0;
+    for (int32_t id = 7; id < 100; ++id) {
+      counting = true;
+      const bool ok = sequence->append({&id, 1}).ok();
+      counting = false;
+      ASSERT_TRUE(ok);
+    }
+    EXPECT_EQ(allocations.load(), 0) << name;
+  }
+}
+
+}  // namespace
+}  // namespace moxie
