@@ -63,7 +63,7 @@ std::filesystem::path write(const Parts& parts) {
 
 void expect_error(const Parts& parts, ErrorCode code, const std::vector<std::string>& fragments, const std::string& arch = "") {
   const auto path = write(parts);
-  const auto engine = Engine::open({.model = path.string(), .arch = arch});
+  const auto engine = test::open_engine({.model = path.string(), .arch = arch});
   ASSERT_FALSE(engine.ok()) << "opened, but should say: " << fragments.front();
   EXPECT_EQ(engine.error().code, code) << engine.error().message;
   for (const std::string& fragment : fragments) {

@@ -15,7 +15,7 @@ class EngineTest : public testing::Test {
   std::unique_ptr<Engine> open(EngineOptions options = {}) {
     options.model = story_model();
     options.threads = 2;
-    auto engine = Engine::open(options);
+    auto engine = test::open_engine(options);
     EXPECT_TRUE(engine.ok()) << engine.error().message;
     return std::move(engine).value();
   }
@@ -163,13 +163,13 @@ TEST_F(EngineTest, BadIdsAndOptionsAreRefused) {
   for (const EngineOptions& options : {EngineOptions{.cache_type = "q3"}, EngineOptions{.cpu_target = "sparc"}, EngineOptions{.ubatch_size = 0}}) {
     EngineOptions with_model = options;
     with_model.model = story_model();
-    EXPECT_FALSE(Engine::open(with_model).ok());
+    EXPECT_FALSE(test::open_engine(with_model).ok());
   }
 }
 
 TEST_F(EngineTest, LoadingCanBeCancelled) {
   int calls = 0;
-  const auto engine = Engine::open({.model = story_model(), .mmap = false, .on_progress = [&](uint64_t done, uint64_t total) {
+  const auto engine = test::open_engine({.model = story_model(), .mmap = false, .on_progress = [&](uint64_t done, uint64_t total) {
                                       EXPECT_LE(done, total);
                                       ++calls;
                                       return false;

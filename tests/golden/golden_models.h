@@ -15,6 +15,7 @@
 #include <vector>
 
 #include "moxie/engine.h"
+#include "support/open_engine.h"
 
 namespace moxie::golden {
 
@@ -93,7 +94,7 @@ inline std::vector<Model> all_models() {
 
 // Logits of every position, (ids, vocabulary), as one flat vector.
 inline Result<std::vector<float>> logits_of(const EngineOptions& options, const std::vector<int32_t>& ids) {
-  auto engine = Engine::open(options);
+  auto engine = test::open_engine(options);
   if (!engine.ok()) return std::move(engine).error();
   auto sequence = (*engine)->new_sequence();
   if (!sequence.ok()) return std::move(sequence).error();
@@ -104,7 +105,7 @@ inline Result<std::vector<float>> logits_of(const EngineOptions& options, const 
 }
 
 inline Result<std::vector<int32_t>> greedy(const EngineOptions& options, const std::vector<int32_t>& prompt, int64_t count) {
-  auto engine = Engine::open(options);
+  auto engine = test::open_engine(options);
   if (!engine.ok()) return std::move(engine).error();
   auto sequence = (*engine)->new_sequence();
   if (!sequence.ok()) return std::move(sequence).error();

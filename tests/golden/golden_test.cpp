@@ -84,7 +84,7 @@ INSTANTIATE_TEST_SUITE_P(Models, Golden, testing::ValuesIn(golden::all_models())
 TEST(GoldenModels, CoverEveryFamily) {
   std::vector<std::string> families;
   for (const golden::Model& model : golden::all_models()) {
-    auto engine = Engine::open({.model = model.variants.front().path.string()});
+    auto engine = test::open_engine({.model = model.variants.front().path.string()});
     ASSERT_TRUE(engine.ok()) << engine.error().message;
     families.push_back((*engine)->model().family);
   }

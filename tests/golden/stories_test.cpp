@@ -103,7 +103,7 @@ void expect_perplexity(Engine& engine, const nlohmann::json& golden) {
 
 TEST(StoryMixture, LogitsTextAndExperts) {
   const fs::path folder = golden::data_folder() / "models" / "stories260k-moe8";
-  auto engine = Engine::open({.model = folder.string(), .cache_type = "f32"});
+  auto engine = test::open_engine({.model = folder.string(), .cache_type = "f32"});
   ASSERT_TRUE(engine.ok()) << engine.error().message;
   const nlohmann::json golden = read_json(folder / "golden.json");
   expect_cases(**engine, golden);
@@ -124,7 +124,7 @@ TEST(StoryMixture, LogitsTextAndExperts) {
 
 TEST(StoryMixture, PerplexityOfEveryDocument) {
   const fs::path folder = golden::data_folder() / "models" / "stories260k-moe8";
-  auto engine = Engine::open({.model = folder.string(), .cache_type = "f32"});
+  auto engine = test::open_engine({.model = folder.string(), .cache_type = "f32"});
   ASSERT_TRUE(engine.ok()) << engine.error().message;
   expect_perplexity(**engine, read_json(folder / "golden.json"));
 }
@@ -133,7 +133,7 @@ TEST(StoryMixture, SeededTextIsTheSameForAnyThreadsAndBatch) {
   const fs::path folder = golden::data_folder() / "models" / "stories260k-moe8";
   std::vector<int32_t> first;
   for (const auto& [threads, ubatch] : std::vector<std::pair<int, int64_t>>{{1, 512}, {2, 3}, {8, 1}}) {
-    auto engine = Engine::open({.model = folder.string(), .threads = threads, .ubatch_size = ubatch});
+    auto engine = test::open_engine({.model = folder.string(), .threads = threads, .ubatch_size = ubatch});
     ASSERT_TRUE(engine.ok());
     auto sequence = (*engine)->new_sequence();
     GenerateOptions options;
@@ -156,7 +156,7 @@ TEST(StoryDense, AsGguf) {
                               " > /dev/null 2>&1";
   if (std::system("python3 --version > /dev/null 2>&1") != 0) GTEST_SKIP() << "python3 is not installed";
   ASSERT_EQ(std::system(command.c_str()), 0) << command;
-  auto engine = Engine::open({.model = out.string(), .cache_type = "f32"});
+  auto engine = test::open_engine({.model = out.string(), .cache_type = "f32"});
   ASSERT_TRUE(engine.ok()) << engine.error().message;
   EXPECT_EQ((*engine)->model().family, "llama");
   const nlohmann::json golden = read_json(folder / "golden.json");
