@@ -33,6 +33,7 @@ endif()
 
 set(MOXIE_SCRIPTS ${CMAKE_SOURCE_DIR}/tests/scripts)
 moxie_add_test(tidy-layers tidy ${MOXIE_SCRIPTS}/layers.sh ${CMAKE_SOURCE_DIR})
+moxie_add_test(tidy-lists tidy ${MOXIE_SCRIPTS}/lists.sh ${CMAKE_SOURCE_DIR})
 moxie_add_test(tidy-hygiene tidy ${MOXIE_SCRIPTS}/hygiene.sh ${CMAKE_SOURCE_DIR})
 moxie_add_test(tidy-checks tidy ${MOXIE_SCRIPTS}/checks_test.sh ${CMAKE_SOURCE_DIR})
 if(NOT MOXIE_SANITIZE)  # sanitizers add symbols of their own

@@ -57,6 +57,18 @@ check_layers "programs do not live" "main in the library" src/core/up.cpp 'int m
 mkdir -p "$work/tree/src/novel" && printf '\n' >"$work/tree/src/novel/a.h"
 expect bad "has no line in src/LAYERS" "unknown folder" "$scripts/layers.sh" "$work/tree"
 
+check_lists() { # WANTED TEXT NAME LISTED DEFINED
+  fresh_tree
+  mkdir -p src/quant/types
+  printf 'MOXIE_ENTRY(%s)\n' $4 >src/quant/types.inc
+  printf 'extern constinit const QuantType %s = make();\n' $5 >src/quant/types/a.simd.cpp
+  expect "$1" "$2" "$3" "$scripts/lists.sh" .
+}
+check_lists ok "2 entries in 1 lists" "lists and files agree" "a b" "b a"
+check_lists bad "no file of src/quant/types/ defines b" "listed without a file" "a b" "a"
+check_lists bad "defines b, which" "a file that is not listed" "a" "a b"
+check_lists bad "listed twice: a" "listed twice" "a b a" "a b"
+
 check_hygiene() { # TEXT NAME FILE CONTENT
   fresh_tree
   printf "$4" >"$3"
