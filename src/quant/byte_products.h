@@ -150,16 +150,24 @@ MOXIE_INLINE Shorts16 shorts_from_bytes(uint64_t low, uint64_t high, int offset 
   return to;
 #endif
 }
-// Each of the eight bytes twice, less `offset`: for types with sub-blocks of 32.
-MOXIE_INLINE Shorts16 twice_each(uint64_t bytes, int offset = 0) {
+// Each of the eight bytes twice: for types with sub-blocks of 32.
+MOXIE_INLINE Shorts16 twice_each(uint64_t bytes) {
 #if defined(__AVX2__)
-  const __m128i v = _mm_cvtsi64_si128(static_cast<int64_t>(bytes));
-  return {_mm256_sub_epi16(_mm256_cvtepu8_epi16(_mm_unpacklo_epi8(v, v)),
-                           _mm256_set1_epi16(static_cast<int16_t>(offset)))};
+  const __m256i index = _mm256_setr_epi64x(static_cast<int64_t>(0x8001800180008000), static_cast<int64_t>(0x8003800380028002),
+                                           static_cast<int64_t>(0x8005800580048004), static_cast<int64_t>(0x8007800780068006));
+  return {_mm256_shuffle_epi8(_mm256_set1_epi64x(static_cast<int64_t>(bytes)), index)};
 #else
   Shorts16 to;
-  for (int i = 0; i < 16; ++i) to.v[i] = static_cast<int16_t>(((bytes >> (8 * (i / 2))) & 255) - offset);
+  for (int i = 0; i < 16; ++i) to.v[i] = static_cast<int16_t>((bytes >> (8 * (i / 2))) & 255);
   return to;
+#endif
+}
+MOXIE_INLINE Shorts16 plus(Shorts16 a, int term) {
+#if defined(__AVX2__)
+  return {_mm256_add_epi16(a.v, _mm256_set1_epi16(static_cast<int16_t>(term)))};
+#else
+  for (int16_t& x : a.v) x = static_cast<int16_t>(x + term);
+  return a;
 #endif
 }
 MOXIE_INLINE Shorts16 times(Shorts16 a, int factor) {
@@ -171,11 +179,48 @@ MOXIE_INLINE Shorts16 times(Shorts16 a, int factor) {
 #endif
 }
 
-// Hands out each sub-block's number to the lanes of its values.
-class LaneScales {
+// What hands each sub-block's scale to the lanes of its values: piece(p) for the values of piece p.
+
+// Eight unsigned bytes: sub-blocks of 32 values.
+class EightScales {
+ public:
+#if defined(__AVX2__)
+  MOXIE_INLINE explicit EightScales(uint64_t bytes) : v_(splat_u64(bytes)) {}
+  // A word of the result is a byte and a zero.
+#if defined(__AVX512F__)
+  MOXIE_INLINE Shorts piece(int piece) const {
+    const int first = 2 * piece | 0x8000, second = first + 1;
+    const __m512i index = _mm512_inserti64x4(_mm512_set1_epi16(static_cast<int16_t>(first)),
+                                             _mm256_set1_epi16(static_cast<int16_t>(second)), 1);
+    return (Shorts)_mm512_shuffle_epi8(v_, index);
+  }
+
+ private:
+  MOXIE_INLINE static __m512i splat_u64(uint64_t bytes) { return _mm512_set1_epi64(static_cast<int64_t>(bytes)); }
+  __m512i v_;
+#else
+  MOXIE_INLINE Shorts piece(int piece) const {
+    return (Shorts)_mm256_shuffle_epi8(v_, _mm256_set1_epi16(static_cast<int16_t>(piece | 0x8000)));
+  }
+
+ private:
+  MOXIE_INLINE static __m256i splat_u64(uint64_t bytes) { return _mm256_set1_epi64x(static_cast<int64_t>(bytes)); }
+  __m256i v_;
+#endif
+#else
+  MOXIE_INLINE explicit EightScales(uint64_t bytes) : v_(bytes) {}
+  MOXIE_INLINE Shorts piece(int piece) const { return Shorts{} + static_cast<int16_t>((v_ >> (8 * (piece / 2))) & 255); }
+
+ private:
+  uint64_t v_;
+#endif
+};
+
+// Sixteen numbers: sub-blocks of 16 values.
+class SixteenScales {
  public:
 #if defined(__AVX512F__)
-  MOXIE_INLINE explicit LaneScales(Shorts16 scales) : v_(_mm512_castsi256_si512(scales.v)) {}
+  MOXIE_INLINE explicit SixteenScales(Shorts16 scales) : v_(_mm512_castsi256_si512(scales.v)) {}
   MOXIE_INLINE Shorts piece(int piece) const {
     const __m512i first = _mm512_inserti64x4(
         _mm512_castsi256_si512(_mm256_set_m128i(_mm_set1_epi16(1), _mm_setzero_si128())),
@@ -187,7 +232,7 @@ class LaneScales {
   __m512i v_;
 #elif defined(__AVX2__)
   // Even numbers in the lower half, odd ones in the upper: a piece of 32 values takes an even and the next odd one.
-  MOXIE_INLINE explicit LaneScales(Shorts16 scales) {
+  MOXIE_INLINE explicit SixteenScales(Shorts16 scales) {
     const __m256i even_odd = _mm256_broadcastsi128_si256(_mm_setr_epi8(0, 1, 4, 5, 8, 9, 12, 13, 2, 3, 6, 7, 10, 11, 14, 15));
     v_ = _mm256_permute4x64_epi64(_mm256_shuffle_epi8(scales.v, even_odd), 0xd8);
   }
@@ -198,7 +243,7 @@ class LaneScales {
  private:
   __m256i v_;
 #else
-  MOXIE_INLINE explicit LaneScales(Shorts16 scales) : v_(scales) {}
+  MOXIE_INLINE explicit SixteenScales(Shorts16 scales) : v_(scales) {}
   MOXIE_INLINE Shorts piece(int piece) const { return Shorts{} + v_.v[piece]; }
 
  private:
@@ -262,6 +307,33 @@ MOXIE_INLINE Int4 sum_each(IntVec a, IntVec b, IntVec c, IntVec d) {
 #if defined(__AVX2__)
 MOXIE_INLINE Float4 fma(Float4 a, Float4 b, Float4 c) { return (Float4)_mm_fmadd_ps((__m128)a, (__m128)b, (__m128)c); }
 #endif
+
+// The half-precision numbers at four addresses; those that follow each of them.
+struct HalfPairs {
+  Float4 first;
+  Float4 second;
+};
+MOXIE_INLINE HalfPairs load_half_pairs(const void* a, const void* b, const void* c, const void* d) {
+#if defined(__AVX2__)
+  const __m128i halves = _mm_setr_epi32(static_cast<int>(load_u32(a)), static_cast<int>(load_u32(b)),
+                                        static_cast<int>(load_u32(c)), static_cast<int>(load_u32(d)));
+  const __m256 floats = _mm256_cvtph_ps(halves);
+  const __m128 low = _mm256_castps256_ps128(floats), high = _mm256_extractf128_ps(floats, 1);
+  return {(Float4)_mm_shuffle_ps(low, high, 0x88), (Float4)_mm_shuffle_ps(low, high, 0xdd)};
+#else
+  auto half = [](const void* at, int index) { return half_to_float(load_u16(static_cast<const std::byte*>(at) + 2 * index)); };
+  return {Float4{half(a, 0), half(b, 0), half(c, 0), half(d, 0)}, Float4{half(a, 1), half(b, 1), half(c, 1), half(d, 1)}};
+#endif
+}
+MOXIE_INLINE Float4 load_halves(const void* a, const void* b, const void* c, const void* d) {
+#if defined(__AVX2__)
+  const uint64_t low = load_u16(a) | static_cast<uint32_t>(load_u16(b)) << 16;
+  const uint64_t high = load_u16(c) | static_cast<uint32_t>(load_u16(d)) << 16;
+  return (Float4)_mm_cvtph_ps(_mm_cvtsi64_si128(static_cast<int64_t>(low | high << 32)));
+#else
+  return Float4{half_to_float(load_u16(a)), half_to_float(load_u16(b)), half_to_float(load_u16(c)), half_to_float(load_u16(d))};
+#endif
+}
 
 }  // namespace
 }  // namespace moxie::MOXIE_TARGET

@@ -48,9 +48,10 @@ class Parts {
  public:
   using Block = MOXIE_TARGET::Block;
   static constexpr bool kSumScales = false, kMinimum = false;
+  static constexpr size_t kScaleAt = offsetof(Block, scale);
   MOXIE_INLINE explicit Parts(const Block& block) : block_(block) {}
   MOXIE_INLINE SignedBytes quants(int piece) const { return look_up(kIq4Values, planes<16, 4>(block_.quants, piece)); }
-  MOXIE_INLINE Shorts16 scales() const {
+  MOXIE_INLINE SixteenScales scales() const {
     // Spread the eight nibbles and the eight pairs of bits to a byte each.
     uint64_t low = load_u32(block_.scales_low);
     low = (low | low << 16) & 0x0000ffff0000ffff;
@@ -60,9 +61,8 @@ class Parts {
     high = (high | high << 24) & 0x000000ff000000ff;
     high = (high | high << 12) & 0x000f000f000f000f;
     high = (high | high << 6) & 0x0303030303030303;
-    return twice_each(low | high << 4, 32);
+    return SixteenScales(plus(twice_each(low | high << 4), -32));
   }
-  MOXIE_INLINE float scale() const { return half_to_float(block_.scale); }
 
  private:
   const Block& block_;

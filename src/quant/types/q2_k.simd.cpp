@@ -37,12 +37,11 @@ class Parts {
  public:
   using Block = MOXIE_TARGET::Block;
   static constexpr bool kSumScales = true, kMinimum = true;
+  static constexpr size_t kScaleAt = offsetof(Block, scale);
   MOXIE_INLINE explicit Parts(const Block& block) : block_(block) {}
   MOXIE_INLINE Bytes quants(int piece) const { return planes<32, 2>(block_.quants, piece); }
-  MOXIE_INLINE Shorts16 scales() const { return nibbles(0); }
+  MOXIE_INLINE SixteenScales scales() const { return SixteenScales(nibbles(0)); }
   MOXIE_INLINE Shorts16 sum_scales() const { return nibbles(4); }
-  MOXIE_INLINE float scale() const { return half_to_float(block_.scale); }
-  MOXIE_INLINE float minimum() const { return half_to_float(block_.minimum); }
 
  private:
   MOXIE_INLINE Shorts16 nibbles(int shift) const {

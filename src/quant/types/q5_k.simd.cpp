@@ -44,14 +44,13 @@ class Parts {
  public:
   using Block = MOXIE_TARGET::Block;
   static constexpr bool kSumScales = true, kMinimum = true;
+  static constexpr size_t kScaleAt = offsetof(Block, scale);
   MOXIE_INLINE explicit Parts(const Block& block) : block_(block), packed_(unpack_6bit_pairs(block.scales)) {}
   MOXIE_INLINE Bytes quants(int piece) const {
     return planes<32, 4>(block_.quants, piece) | planes<32, 1, 4>(block_.high, piece);
   }
-  MOXIE_INLINE Shorts16 scales() const { return twice_each(packed_.scales); }
+  MOXIE_INLINE EightScales scales() const { return EightScales(packed_.scales); }
   MOXIE_INLINE Shorts16 sum_scales() const { return twice_each(packed_.minima); }
-  MOXIE_INLINE float scale() const { return half_to_float(block_.scale); }
-  MOXIE_INLINE float minimum() const { return half_to_float(block_.minimum); }
 
  private:
   const Block& block_;

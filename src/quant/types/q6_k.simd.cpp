@@ -43,13 +43,13 @@ class Parts {
  public:
   using Block = MOXIE_TARGET::Block;
   static constexpr bool kSumScales = true, kMinimum = false;
+  static constexpr size_t kScaleAt = offsetof(Block, scale);
   MOXIE_INLINE explicit Parts(const Block& block) : block_(block) {}
   MOXIE_INLINE Bytes quants(int piece) const {
     return planes<64, 4>(block_.low, piece) | planes<32, 2, 4>(block_.high, piece);
   }
-  MOXIE_INLINE Shorts16 scales() const { return shorts_from_bytes(block_.scales); }
-  MOXIE_INLINE Shorts16 sum_scales() const { return times(scales(), -32); }
-  MOXIE_INLINE float scale() const { return half_to_float(block_.scale); }
+  MOXIE_INLINE SixteenScales scales() const { return SixteenScales(shorts_from_bytes(block_.scales)); }
+  MOXIE_INLINE Shorts16 sum_scales() const { return times(shorts_from_bytes(block_.scales), -32); }
 
  private:
   const Block& block_;
