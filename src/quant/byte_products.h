@@ -1,6 +1,6 @@
-// Vectors of small integers for the products of block types: unpacking bit planes to bytes, products of bytes with sub-block
-// scales, sums over lanes. For *.simd.cpp files only; internal to the including file (see core/simd.h). Pure functions.
-// All of it is exact: callers keep within the ranges stated.
+// Vectors of small integers for the products of block types: unpacking bit planes to bytes, products of bytes with
+// sub-block scales, sums over lanes. For *.simd.cpp files only; internal to the including file (see core/simd.h). Pure
+// functions. All of it is exact: callers keep within the ranges stated.
 #pragma once
 
 #include "core/simd.h"
@@ -31,8 +31,9 @@ MOXIE_INLINE Bytes load_bytes(const void* from) {
   return v;
 }
 
-// The bytes of piece `piece` (values kByteLanes * piece and on) out of groups of kGroup bytes, each byte holding 8 / kBits
-// values that lie kGroup apart. A value's bits land at bit kTo, the other bits are zero. REQUIRES: kTo == 0 where kGroup is 16.
+// The bytes of piece `piece` (values kByteLanes * piece and on) out of groups of kGroup bytes, each byte holding 8 /
+// kBits values that lie kGroup apart. A value's bits land at bit kTo, the other bits are zero. REQUIRES: kTo == 0 where
+// kGroup is 16.
 template <int kGroup, int kBits, int kTo = 0>
 MOXIE_INLINE Bytes planes(const uint8_t* from, int piece) {
   constexpr int kGroupValues = kGroup * 8 / kBits;
@@ -153,8 +154,9 @@ MOXIE_INLINE Shorts16 shorts_from_bytes(uint64_t low, uint64_t high, int offset 
 // Each of the eight bytes twice: for types with sub-blocks of 32.
 MOXIE_INLINE Shorts16 twice_each(uint64_t bytes) {
 #if defined(__AVX2__)
-  const __m256i index = _mm256_setr_epi64x(static_cast<int64_t>(0x8001800180008000), static_cast<int64_t>(0x8003800380028002),
-                                           static_cast<int64_t>(0x8005800580048004), static_cast<int64_t>(0x8007800780068006));
+  const __m256i index =
+      _mm256_setr_epi64x(static_cast<int64_t>(0x8001800180008000), static_cast<int64_t>(0x8003800380028002),
+                         static_cast<int64_t>(0x8005800580048004), static_cast<int64_t>(0x8007800780068006));
   return {_mm256_shuffle_epi8(_mm256_set1_epi64x(static_cast<int64_t>(bytes)), index)};
 #else
   Shorts16 to;
@@ -196,7 +198,9 @@ class EightScales {
   }
 
  private:
-  MOXIE_INLINE static __m512i splat_u64(uint64_t bytes) { return _mm512_set1_epi64(static_cast<int64_t>(bytes)); }
+  MOXIE_INLINE static __m512i splat_u64(uint64_t bytes) {
+    return _mm512_set1_epi64(static_cast<int64_t>(bytes));
+  }
   __m512i v_;
 #else
   MOXIE_INLINE Shorts piece(int piece) const {
@@ -204,12 +208,16 @@ class EightScales {
   }
 
  private:
-  MOXIE_INLINE static __m256i splat_u64(uint64_t bytes) { return _mm256_set1_epi64x(static_cast<int64_t>(bytes)); }
+  MOXIE_INLINE static __m256i splat_u64(uint64_t bytes) {
+    return _mm256_set1_epi64x(static_cast<int64_t>(bytes));
+  }
   __m256i v_;
 #endif
 #else
   MOXIE_INLINE explicit EightScales(uint64_t bytes) : v_(bytes) {}
-  MOXIE_INLINE Shorts piece(int piece) const { return Shorts{} + static_cast<int16_t>((v_ >> (8 * (piece / 2))) & 255); }
+  MOXIE_INLINE Shorts piece(int piece) const {
+    return Shorts{} + static_cast<int16_t>((v_ >> (8 * (piece / 2))) & 255);
+  }
 
  private:
   uint64_t v_;
@@ -222,10 +230,11 @@ class SixteenScales {
 #if defined(__AVX512F__)
   MOXIE_INLINE explicit SixteenScales(Shorts16 scales) : v_(_mm512_castsi256_si512(scales.v)) {}
   MOXIE_INLINE Shorts piece(int piece) const {
-    const __m512i first = _mm512_inserti64x4(
-        _mm512_castsi256_si512(_mm256_set_m128i(_mm_set1_epi16(1), _mm_setzero_si128())),
-        _mm256_set_m128i(_mm_set1_epi16(3), _mm_set1_epi16(2)), 1);
-    return (Shorts)_mm512_permutexvar_epi16(_mm512_add_epi16(first, _mm512_set1_epi16(static_cast<int16_t>(4 * piece))), v_);
+    const __m512i first =
+        _mm512_inserti64x4(_mm512_castsi256_si512(_mm256_set_m128i(_mm_set1_epi16(1), _mm_setzero_si128())),
+                           _mm256_set_m128i(_mm_set1_epi16(3), _mm_set1_epi16(2)), 1);
+    return (Shorts)_mm512_permutexvar_epi16(_mm512_add_epi16(first, _mm512_set1_epi16(static_cast<int16_t>(4 * piece))),
+                                            v_);
   }
 
  private:
@@ -233,7 +242,8 @@ class SixteenScales {
 #elif defined(__AVX2__)
   // Even numbers in the lower half, odd ones in the upper: a piece of 32 values takes an even and the next odd one.
   MOXIE_INLINE explicit SixteenScales(Shorts16 scales) {
-    const __m256i even_odd = _mm256_broadcastsi128_si256(_mm_setr_epi8(0, 1, 4, 5, 8, 9, 12, 13, 2, 3, 6, 7, 10, 11, 14, 15));
+    const __m256i even_odd =
+        _mm256_broadcastsi128_si256(_mm_setr_epi8(0, 1, 4, 5, 8, 9, 12, 13, 2, 3, 6, 7, 10, 11, 14, 15));
     v_ = _mm256_permute4x64_epi64(_mm256_shuffle_epi8(scales.v, even_odd), 0xd8);
   }
   MOXIE_INLINE Shorts piece(int piece) const {
@@ -244,7 +254,9 @@ class SixteenScales {
   __m256i v_;
 #else
   MOXIE_INLINE explicit SixteenScales(Shorts16 scales) : v_(scales) {}
-  MOXIE_INLINE Shorts piece(int piece) const { return Shorts{} + v_.v[piece]; }
+  MOXIE_INLINE Shorts piece(int piece) const {
+    return Shorts{} + v_.v[piece];
+  }
 
  private:
   Shorts16 v_;
@@ -279,7 +291,8 @@ MOXIE_INLINE Int4 sum_each(Int4 a, Int4 b, Int4 c, Int4 d) {
 #if defined(__SSSE3__)
   return (Int4)_mm_hadd_epi32(_mm_hadd_epi32((__m128i)a, (__m128i)b), _mm_hadd_epi32((__m128i)c, (__m128i)d));
 #else
-  return Int4{a[0] + a[1] + a[2] + a[3], b[0] + b[1] + b[2] + b[3], c[0] + c[1] + c[2] + c[3], d[0] + d[1] + d[2] + d[3]};
+  return Int4{a[0] + a[1] + a[2] + a[3], b[0] + b[1] + b[2] + b[3], c[0] + c[1] + c[2] + c[3],
+              d[0] + d[1] + d[2] + d[3]};
 #endif
 }
 #if defined(__AVX2__)
@@ -305,7 +318,9 @@ MOXIE_INLINE Int4 sum_each(IntVec a, IntVec b, IntVec c, IntVec d) {
 #endif
 
 #if defined(__AVX2__)
-MOXIE_INLINE Float4 fma(Float4 a, Float4 b, Float4 c) { return (Float4)_mm_fmadd_ps((__m128)a, (__m128)b, (__m128)c); }
+MOXIE_INLINE Float4 fma(Float4 a, Float4 b, Float4 c) {
+  return (Float4)_mm_fmadd_ps((__m128)a, (__m128)b, (__m128)c);
+}
 #endif
 
 // The half-precision numbers at four addresses; those that follow each of them.
@@ -321,8 +336,11 @@ MOXIE_INLINE HalfPairs load_half_pairs(const void* a, const void* b, const void*
   const __m128 low = _mm256_castps256_ps128(floats), high = _mm256_extractf128_ps(floats, 1);
   return {(Float4)_mm_shuffle_ps(low, high, 0x88), (Float4)_mm_shuffle_ps(low, high, 0xdd)};
 #else
-  auto half = [](const void* at, int index) { return half_to_float(load_u16(static_cast<const std::byte*>(at) + 2 * index)); };
-  return {Float4{half(a, 0), half(b, 0), half(c, 0), half(d, 0)}, Float4{half(a, 1), half(b, 1), half(c, 1), half(d, 1)}};
+  auto half = [](const void* at, int index) {
+    return half_to_float(load_u16(static_cast<const std::byte*>(at) + 2 * index));
+  };
+  return {Float4{half(a, 0), half(b, 0), half(c, 0), half(d, 0)},
+          Float4{half(a, 1), half(b, 1), half(c, 1), half(d, 1)}};
 #endif
 }
 MOXIE_INLINE Float4 load_halves(const void* a, const void* b, const void* c, const void* d) {
@@ -331,7 +349,8 @@ MOXIE_INLINE Float4 load_halves(const void* a, const void* b, const void* c, con
   const uint64_t high = load_u16(c) | static_cast<uint32_t>(load_u16(d)) << 16;
   return (Float4)_mm_cvtph_ps(_mm_cvtsi64_si128(static_cast<int64_t>(low | high << 32)));
 #else
-  return Float4{half_to_float(load_u16(a)), half_to_float(load_u16(b)), half_to_float(load_u16(c)), half_to_float(load_u16(d))};
+  return Float4{half_to_float(load_u16(a)), half_to_float(load_u16(b)), half_to_float(load_u16(c)),
+                half_to_float(load_u16(d))};
 #endif
 }
 

@@ -1,4 +1,5 @@
-// The encoders that search: how small their errors are, with and without importance, and that all targets write the same bytes.
+// The encoders that search: how small their errors are, with and without importance, and that all targets write the
+// same bytes.
 #include <gtest/gtest.h>
 
 #include <cmath>
@@ -38,7 +39,8 @@ std::vector<float> laplace_values(int count, uint32_t seed) {
   return values;
 }
 
-std::vector<std::byte> encode(const QuantType& type, const std::vector<float>& x, const std::vector<float>& importance = {}) {
+std::vector<std::byte> encode(const QuantType& type, const std::vector<float>& x,
+                              const std::vector<float>& importance = {}) {
   const int64_t blocks = static_cast<int64_t>(x.size()) / type.block_values;
   std::vector<std::byte> bytes(static_cast<size_t>(blocks * type.block_bytes));
   type.encode(x.data(), bytes.data(), blocks, importance.empty() ? nullptr : importance.data());
@@ -91,7 +93,8 @@ TEST(Encode, ImportanceMovesTheErrorToWhereItCostsLeast) {
     // Importance that says nothing changes nothing, whatever its unit.
     for (const float same : {0.0f, 1e-20f, 1e20f}) {
       const std::vector<float> some(x.begin(), x.begin() + 1024);
-      EXPECT_EQ(encode(type, some, std::vector<float>(1024, same)), encode(type, some)) << expected.name << ", " << same;
+      EXPECT_EQ(encode(type, some, std::vector<float>(1024, same)), encode(type, some))
+          << expected.name << ", " << same;
     }
   }
 }
@@ -111,7 +114,8 @@ TEST(Encode, EveryTargetWritesTheSameBytes) {
   }
 }
 
-// Two levels, one of them zero: nothing is lost but the rounding of the scale, and with iq4's table, which has no zero, its 1 / 127.
+// Two levels, one of them zero: nothing is lost but the rounding of the scale, and with iq4's table, which has no zero,
+// its 1 / 127.
 TEST(Encode, TwoLevelsAreExact) {
   for (const Expected& expected : kTypes) {
     const QuantType& type = *find_quant_type(expected.name);

@@ -1,9 +1,10 @@
-// The search behind encoders of types with a scale and a minimum per sub-block: value = scale * q - minimum, q = 0 .. kMaxQuant,
-// both themselves quantized by two scales of the block. For *.simd.cpp files only; internal to the including file (core/simd.h).
+// The search behind encoders of types with a scale and a minimum per sub-block: value = scale * q - minimum, q = 0 ..
+// kMaxQuant, both themselves quantized by two scales of the block. For *.simd.cpp files only; internal to the including
+// file (core/simd.h).
 //
-// (1) Per sub-block: try ranges cut at either end, each followed by the least-squares fit to the quants it gives. (2) Per block:
-// quantize the sub-blocks' scales and minima and try the neighbours of each. (3) Fit the block's two scales to the quants
-// found and repeat (2); the best attempt stays.
+// (1) Per sub-block: try ranges cut at either end, each followed by the least-squares fit to the quants it gives. (2)
+// Per block: quantize the sub-blocks' scales and minima and try the neighbours of each. (3) Fit the block's two scales
+// to the quants found and repeat (2); the best attempt stays.
 #pragma once
 
 #include "quant/fit.h"
@@ -12,12 +13,13 @@ namespace moxie::MOXIE_TARGET {
 namespace {
 
 struct Affine {
-  float scale;    // neither is negative
+  float scale;  // neither is negative
   float minimum;
-  float error;    // weighted sum of squares
+  float error;  // weighted sum of squares
 };
 
-// The sums that the least-squares fit needs: of w, w q, w q q, w r, w q r, w r r with the residuals r = x - (scale q - minimum).
+// The sums that the least-squares fit needs: of w, w q, w q q, w r, w q r, w r r with the residuals r = x - (scale q -
+// minimum).
 struct AffineSums {
   float w, q, qq, r, qr, rr;
 };
@@ -46,7 +48,8 @@ Affine refit(const float* x, const float* w, const Affine& start) {
   const AffineSums s = sum_affine<kValues, kMaxQuant>(x, w, start.scale, start.minimum);
   const float determinant = s.qq * s.w - s.q * s.q;
   if (!(determinant > 1e-6f * s.qq * s.w)) return {start.scale, start.minimum, s.rr};
-  const float scale = (s.qr * s.w - s.q * s.r) / determinant, minimum = (s.q * s.qr - s.qq * s.r) / determinant;  // changes
+  const float scale = (s.qr * s.w - s.q * s.r) / determinant,
+              minimum = (s.q * s.qr - s.qq * s.r) / determinant;  // changes
   Affine fit = {start.scale + scale, start.minimum + minimum, s.rr - (scale * s.qr - minimum * s.r)};
   if (fit.minimum < 0) {  // not storable: the best scale with none, from the residuals r - start.minimum
     const float qr = s.qr - start.minimum * s.q;

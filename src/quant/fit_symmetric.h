@@ -1,9 +1,10 @@
-// The search behind encoders of types with one signed scale per sub-block: value = scale * level, the scale itself a multiple of
-// the block's. For *.simd.cpp files only; internal to the including file (core/simd.h).
+// The search behind encoders of types with one signed scale per sub-block: value = scale * level, the scale itself a
+// multiple of the block's. For *.simd.cpp files only; internal to the including file (core/simd.h).
 //
-// (1) Per sub-block: let the value furthest from zero fall on, short of or beyond either end of the levels, and fit the scale to the
-// levels that gives. (2) Per block: quantize the sub-blocks' scales, the largest at either end of the range, and try the
-// neighbours of each. (3) Fit the block's scale to the levels found and repeat (2); the best attempt stays.
+// (1) Per sub-block: let the value furthest from zero fall on, short of or beyond either end of the levels, and fit the
+// scale to the levels that gives. (2) Per block: quantize the sub-blocks' scales, the largest at either end of the
+// range, and try the neighbours of each. (3) Fit the block's scale to the levels found and repeat (2); the best attempt
+// stays.
 #pragma once
 
 #include "quant/fit.h"
@@ -20,7 +21,8 @@ struct LinearLevels {
   MOXIE_INLINE static uint8_t code(float x) { return static_cast<uint8_t>(round_within(x, kLow, kHigh) - kLow); }
 };
 
-// Halves are where the nearest of whole-numbered levels changes: the code of the level nearest to i / 2 + 1 / 4 at i + 256.
+// Halves are where the nearest of whole-numbered levels changes: the code of the level nearest to i / 2 + 1 / 4 at i +
+// 256.
 struct NearestIq4 {
   uint8_t code[512];
 };

@@ -43,7 +43,8 @@ std::map<std::string, Golden> read_goldens() {
       current = &goldens[name];
       current->block = bytes_from_hex(hex);
     } else if (current != nullptr) {
-      for (std::string word; words >> word;) current->values.push_back(static_cast<uint32_t>(std::stoul(word, nullptr, 16)));
+      for (std::string word; words >> word;)
+        current->values.push_back(static_cast<uint32_t>(std::stoul(word, nullptr, 16)));
     }
   }
   return goldens;

@@ -1,4 +1,5 @@
-// The packed 6-bit scales and minima of q4_k and q5_k. Usable in *.simd.cpp: everything is internal to the including file.
+// The packed 6-bit scales and minima of q4_k and q5_k. Usable in *.simd.cpp: everything is internal to the including
+// file.
 #pragma once
 
 #include <cstdint>
@@ -7,8 +8,8 @@
 namespace moxie {
 namespace {
 
-// Sub-blocks 0 to 3 keep theirs in the low six bits of bytes 0-3 (scale) and 4-7 (minimum); 4 to 7 have four bits in bytes
-// 8-11 and their top two bits above the first four's.
+// Sub-blocks 0 to 3 keep theirs in the low six bits of bytes 0-3 (scale) and 4-7 (minimum); 4 to 7 have four bits in
+// bytes 8-11 and their top two bits above the first four's.
 struct ScalesAndMinima {
   uint64_t scales;  // of sub-block k in byte k
   uint64_t minima;

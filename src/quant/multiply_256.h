@@ -1,4 +1,5 @@
-// Products of the types whose blocks hold 256 values with activations in ActBlock256; for the *.simd.cpp files under types/.
+// Products of the types whose blocks hold 256 values with activations in ActBlock256; for the *.simd.cpp files under
+// types/.
 //
 // A type gives a class Parts, made from one block, with
 //   Block                        the layout
@@ -6,13 +7,15 @@
 //   kSumScales                   whether it has sum_scales
 //   Bytes or SignedBytes quants(int piece)   the quants of a piece, 0 to 63, or signed without -128
 //   EightScales or SixteenScales scales()    of the sub-blocks
-//   Shorts16 sum_scales()        what the activations' sums of 16 are multiplied with: the minima, or the scales times the
+//   Shorts16 sum_scales()        what the activations' sums of 16 are multiplied with: the minima, or the scales times
+//   the
 //                                number that the quants are stored too large by, negated
 //   kScaleAt                     where in a block the half-precision scale stands; that of the minima follows it
 //
-// Per block the integers are exact, whatever the width of vectors: total = sum of quant * scale * x over the block. Then
-// sum = fma(total, scale * x.scale, sum), with minima also sum = fma(-minima, minimum * x.scale, sum): one chain over the blocks
-// for each (row, token), the same in every path and on every target but for the rounding of an unfused multiply-add.
+// Per block the integers are exact, whatever the width of vectors: total = sum of quant * scale * x over the block.
+// Then sum = fma(total, scale * x.scale, sum), with minima also sum = fma(-minima, minimum * x.scale, sum): one chain
+// over the blocks for each (row, token), the same in every path and on every target but for the rounding of an unfused
+// multiply-add.
 #pragma once
 
 #include "quant/byte_products.h"
@@ -25,13 +28,16 @@ namespace {
 template <typename Block>
 MOXIE_INLINE void prefetch_block(const Block* block, size_t distance) {
   const uintptr_t address = reinterpret_cast<uintptr_t>(block) + distance;
-  for (size_t line = 0; line < sizeof(Block); line += 64) __builtin_prefetch(reinterpret_cast<const void*>(address + line));
+  for (size_t line = 0; line < sizeof(Block); line += 64)
+    __builtin_prefetch(reinterpret_cast<const void*>(address + line));
 }
 
 // The scales of the blocks of four results of a tile, which counts tokens first.
 template <typename Parts, int kTokens>
 MOXIE_INLINE HalfPairs load_scales(const typename Parts::Block* const* weights, int64_t block, int first) {
-  auto at = [&](int i) { return reinterpret_cast<const std::byte*>(weights[(first + i) / kTokens] + block) + Parts::kScaleAt; };
+  auto at = [&](int i) {
+    return reinterpret_cast<const std::byte*>(weights[(first + i) / kTokens] + block) + Parts::kScaleAt;
+  };
   if constexpr (kTokens % 4 == 0) {
     const float minimum = Parts::kMinimum ? half_to_float(load_u16(at(0) + 2)) : 0;
     return {Float4{} + half_to_float(load_u16(at(0))), Float4{} + minimum};
@@ -64,8 +70,8 @@ void multiply_256_tile(const MultiplyArgs& args, int64_t row, int64_t token) {
     PartialSums minima[kSums];
 #pragma GCC unroll 8
     for (int r = 0; r < kRows; ++r) {
-      // The next rows, once through the caches per call: processors foresee the few blocks of a row too late. From 10 to 14 GB/s
-      // on a core that reads 15.
+      // The next rows, once through the caches per call: processors foresee the few blocks of a row too late. From 10
+      // to 14 GB/s on a core that reads 15.
       if constexpr (kTokens == 1) prefetch_block(weights[r] + block, kRows * args.row_bytes);
       const Parts parts(weights[r][block]);
       for (int t = 0; t < kTokens; ++t) {

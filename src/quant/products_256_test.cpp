@@ -16,7 +16,7 @@ namespace {
 
 struct Layout {
   const char* name;
-  int scale_at;    // byte offsets of the half-precision scale and of the scale of the minima (-1: none)
+  int scale_at;  // byte offsets of the half-precision scale and of the scale of the minima (-1: none)
   int minimum_at;
 };
 constexpr Layout kLayouts[] = {{"q2_k", 80, 82}, {"q3_k", 108, -1}, {"q4_k", 0, 2},
@@ -72,7 +72,8 @@ void for_each_type_and_target(const Check& check) {
   }
 }
 
-// With scales of one a decoded weight is an integer, so a product of one block has one right value: the integer sum, rounded once.
+// With scales of one a decoded weight is an integer, so a product of one block has one right value: the integer sum,
+// rounded once.
 TEST(Products256, ExactAtTheEndsOfTheRange) {
   for_each_type_and_target([](const Layout& layout, const QuantType& type) {
     std::mt19937 random(1);

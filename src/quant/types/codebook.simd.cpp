@@ -1,5 +1,5 @@
-// The types whose values are looked up in large fixed tables. They are recognised and sized, so that a file that holds them can
-// be listed and refused by name, but not computed: the tables cannot be derived.
+// The types whose values are looked up in large fixed tables. They are recognised and sized, so that a file that holds
+// them can be listed and refused by name, but not computed: the tables cannot be derived.
 #include "quant/make_quant_type.h"
 
 namespace moxie::MOXIE_TARGET {

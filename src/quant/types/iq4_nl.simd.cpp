@@ -18,7 +18,8 @@ void encode(const float* from, const float* importance, Block* to) {
   prepare(from, importance, block);
   *to = {.scale = half_from_scale(fit_symmetric<Iq4Levels, 32>(block.x, block.w))};
   const float inverse = inverse_or_zero(float_from_f16(to->scale));
-  for (int i = 0; i < 32; ++i) to->quants[i % 16] |= static_cast<uint8_t>(Iq4Levels::code(block.x[i] * inverse) << (4 * (i / 16)));
+  for (int i = 0; i < 32; ++i)
+    to->quants[i % 16] |= static_cast<uint8_t>(Iq4Levels::code(block.x[i] * inverse) << (4 * (i / 16)));
 }
 
 void decode(const Block& from, float* to) {
@@ -44,6 +45,10 @@ struct Product {
 }  // namespace
 
 extern constinit const QuantType iq4_nl = make_quant_type<Block, 32, encode, decode, multiply_32<Product>>(
-    {.name = "iq4_nl", .summary = "4.5 bits, unequal steps, for rows that do not divide by 256", .gguf_id = 20, .max_relative_error = 0.0746f, .activations = ActFormat::q8_32});
+    {.name = "iq4_nl",
+     .summary = "4.5 bits, unequal steps, for rows that do not divide by 256",
+     .gguf_id = 20,
+     .max_relative_error = 0.0746f,
+     .activations = ActFormat::q8_32});
 
 }  // namespace moxie::MOXIE_TARGET

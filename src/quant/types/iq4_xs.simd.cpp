@@ -1,4 +1,5 @@
-// 256 values in 8 sub-blocks of 32: 4-bit codes of iq4_nl's table, a 6-bit signed scale per sub-block. 4.25 bits per value.
+// 256 values in 8 sub-blocks of 32: 4-bit codes of iq4_nl's table, a 6-bit signed scale per sub-block. 4.25 bits per
+// value.
 #include "quant/fit_symmetric.h"
 #include "quant/four_bit_tables.h"
 #include "quant/multiply_256.h"
@@ -29,7 +30,8 @@ void encode(const float* from, const float* importance, Block* to) {
     to->scales_low[s / 2] |= static_cast<uint8_t>((scale & 15) << (4 * (s % 2)));
     to->scales_high = static_cast<uint16_t>(to->scales_high | (scale >> 4) << (2 * s));
   }
-  for (int i = 0; i < 256; ++i) to->quants[16 * (i / 32) + i % 16] |= static_cast<uint8_t>(fit.codes[i] << (4 * (i / 16 % 2)));
+  for (int i = 0; i < 256; ++i)
+    to->quants[16 * (i / 32) + i % 16] |= static_cast<uint8_t>(fit.codes[i] << (4 * (i / 16 % 2)));
 }
 
 void decode(const Block& from, float* to) {
@@ -70,7 +72,11 @@ class Parts {
 
 }  // namespace
 
-extern constinit const QuantType iq4_xs = make_quant_type<Block, 256, encode, decode, multiply_256<Parts>>(
-    {.name = "iq4_xs", .summary = "4.25 bits, unequal steps", .gguf_id = 23, .max_relative_error = 0.0751f, .activations = ActFormat::q8_256});
+extern constinit const QuantType iq4_xs =
+    make_quant_type<Block, 256, encode, decode, multiply_256<Parts>>({.name = "iq4_xs",
+                                                                      .summary = "4.25 bits, unequal steps",
+                                                                      .gguf_id = 23,
+                                                                      .max_relative_error = 0.0751f,
+                                                                      .activations = ActFormat::q8_256});
 
 }  // namespace moxie::MOXIE_TARGET

@@ -12,7 +12,8 @@ struct [[gnu::packed]] Block {
 };
 static_assert(sizeof(Block) == 17);
 
-// Half the scale, since the table holds twice the values: 2 ^ (exponent - 128), subnormal for the two smallest exponents.
+// Half the scale, since the table holds twice the values: 2 ^ (exponent - 128), subnormal for the two smallest
+// exponents.
 float half_scale(uint8_t exponent) {
   return exponent < 2 ? float_from_bits(0x00200000u << exponent) : float_from_bits((exponent - 1u) << 23);
 }
@@ -40,6 +41,9 @@ struct Product {
 }  // namespace
 
 extern constinit const QuantType mxfp4 = make_quant_type<Block, 32, nullptr, decode, multiply_32<Product>>(
-    {.name = "mxfp4", .summary = "4.25 bits, microscaling 4-bit floats", .gguf_id = 39, .activations = ActFormat::q8_32});
+    {.name = "mxfp4",
+     .summary = "4.25 bits, microscaling 4-bit floats",
+     .gguf_id = 39,
+     .activations = ActFormat::q8_32});
 
 }  // namespace moxie::MOXIE_TARGET

@@ -1,5 +1,6 @@
-// 64 values of 4-bit floats (e2m1) in sub-blocks of 16, each with an 8-bit float scale (unsigned e4m3). 4.5 bits per value.
-// A file may give the whole matrix one more scale in a companion tensor: that is the model loader's affair. Read only.
+// 64 values of 4-bit floats (e2m1) in sub-blocks of 16, each with an 8-bit float scale (unsigned e4m3). 4.5 bits per
+// value. A file may give the whole matrix one more scale in a companion tensor: that is the model loader's affair. Read
+// only.
 #include "quant/four_bit_tables.h"
 #include "quant/make_quant_type.h"
 

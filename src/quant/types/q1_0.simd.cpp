@@ -17,7 +17,7 @@ void decode(const Block& from, float* to) {
 
 }  // namespace
 
-extern constinit const QuantType q1_0 = make_quant_type<Block, 128, nullptr, decode>(
-    {.name = "q1_0", .summary = "1.1 bits, signs", .gguf_id = 41});
+extern constinit const QuantType q1_0 =
+    make_quant_type<Block, 128, nullptr, decode>({.name = "q1_0", .summary = "1.1 bits, signs", .gguf_id = 41});
 
 }  // namespace moxie::MOXIE_TARGET

@@ -17,7 +17,7 @@ void decode(const Block& from, float* to) {
 
 }  // namespace
 
-extern constinit const QuantType q2_0 = make_quant_type<Block, 64, nullptr, decode>(
-    {.name = "q2_0", .summary = "2.25 bits", .gguf_id = 42});
+extern constinit const QuantType q2_0 =
+    make_quant_type<Block, 64, nullptr, decode>({.name = "q2_0", .summary = "2.25 bits", .gguf_id = 42});
 
 }  // namespace moxie::MOXIE_TARGET

@@ -1,4 +1,5 @@
-// 256 values in 16 sub-blocks of 16: 2 bits each, a 4-bit scale and a 4-bit minimum per sub-block. 2.625 bits per value.
+// 256 values in 16 sub-blocks of 16: 2 bits each, a 4-bit scale and a 4-bit minimum per sub-block. 2.625 bits per
+// value.
 #include "quant/fit_affine.h"
 #include "quant/multiply_256.h"
 
@@ -6,8 +7,8 @@ namespace moxie::MOXIE_TARGET {
 namespace {
 
 struct [[gnu::packed]] Block {
-  uint8_t scales[16];   // low nibble: scale, high nibble: minimum
-  uint8_t quants[64];   // byte 32 * half + l holds elements l, l + 32, l + 64, l + 96 of that half
+  uint8_t scales[16];  // low nibble: scale, high nibble: minimum
+  uint8_t quants[64];  // byte 32 * half + l holds elements l, l + 32, l + 64, l + 96 of that half
   uint16_t scale;
   uint16_t minimum;
 };
@@ -17,7 +18,8 @@ void encode(const float* from, const float* importance, Block* to) {
   const auto fit = fit_affine_block<16, 3, 15>(from, importance);
   *to = {.scale = fit.scale, .minimum = fit.minimum};
   for (int s = 0; s < 16; ++s) to->scales[s] = static_cast<uint8_t>(fit.scales[s] | fit.minima[s] << 4);
-  for (int i = 0; i < 256; ++i) to->quants[32 * (i / 128) + i % 32] |= static_cast<uint8_t>(fit.quants[i] << (2 * (i % 128 / 32)));
+  for (int i = 0; i < 256; ++i)
+    to->quants[32 * (i / 128) + i % 32] |= static_cast<uint8_t>(fit.quants[i] << (2 * (i % 128 / 32)));
 }
 
 void decode(const Block& from, float* to) {
@@ -46,14 +48,19 @@ class Parts {
  private:
   MOXIE_INLINE Shorts16 nibbles(int shift) const {
     constexpr uint64_t kNibbles = 0x0f0f0f0f0f0f0f0f;
-    return shorts_from_bytes((load_u64(block_.scales) >> shift) & kNibbles, (load_u64(block_.scales + 8) >> shift) & kNibbles);
+    return shorts_from_bytes((load_u64(block_.scales) >> shift) & kNibbles,
+                             (load_u64(block_.scales + 8) >> shift) & kNibbles);
   }
   const Block& block_;
 };
 
 }  // namespace
 
-extern constinit const QuantType q2_k = make_quant_type<Block, 256, encode, decode, multiply_256<Parts>>(
-    {.name = "q2_k", .summary = "2.6 bits, small and coarse", .gguf_id = 10, .max_relative_error = 0.263f, .activations = ActFormat::q8_256});
+extern constinit const QuantType q2_k =
+    make_quant_type<Block, 256, encode, decode, multiply_256<Parts>>({.name = "q2_k",
+                                                                      .summary = "2.6 bits, small and coarse",
+                                                                      .gguf_id = 10,
+                                                                      .max_relative_error = 0.263f,
+                                                                      .activations = ActFormat::q8_256});
 
 }  // namespace moxie::MOXIE_TARGET

@@ -6,9 +6,9 @@ namespace moxie::MOXIE_TARGET {
 namespace {
 
 struct [[gnu::packed]] Block {
-  uint8_t high[32];     // bit s of byte l: the third bit of element 32 * s + l
-  uint8_t quants[64];   // the two low bits, as in q2_k
-  uint8_t scales[12];   // 16 scales of 6 bits: low nibbles in bytes 0 to 7, high pairs in bytes 8 to 11
+  uint8_t high[32];    // bit s of byte l: the third bit of element 32 * s + l
+  uint8_t quants[64];  // the two low bits, as in q2_k
+  uint8_t scales[12];  // 16 scales of 6 bits: low nibbles in bytes 0 to 7, high pairs in bytes 8 to 11
   uint16_t scale;
 };
 static_assert(sizeof(Block) == 110);
@@ -78,7 +78,11 @@ class Parts {
 
 }  // namespace
 
-extern constinit const QuantType q3_k = make_quant_type<Block, 256, encode, decode, multiply_256<Parts>>(
-    {.name = "q3_k", .summary = "3.4 bits", .gguf_id = 11, .max_relative_error = 0.146f, .activations = ActFormat::q8_256});
+extern constinit const QuantType q3_k =
+    make_quant_type<Block, 256, encode, decode, multiply_256<Parts>>({.name = "q3_k",
+                                                                      .summary = "3.4 bits",
+                                                                      .gguf_id = 11,
+                                                                      .max_relative_error = 0.146f,
+                                                                      .activations = ActFormat::q8_256});
 
 }  // namespace moxie::MOXIE_TARGET

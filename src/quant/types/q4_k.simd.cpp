@@ -18,7 +18,8 @@ void encode(const float* from, const float* importance, Block* to) {
   const auto fit = fit_affine_block<8, 15, 63>(from, importance);
   *to = {.scale = fit.scale, .minimum = fit.minimum};
   pack_6bit_pairs(fit.scales, fit.minima, to->scales);
-  for (int i = 0; i < 256; ++i) to->quants[32 * (i / 64) + i % 32] |= static_cast<uint8_t>(fit.quants[i] << (4 * (i / 32 % 2)));
+  for (int i = 0; i < 256; ++i)
+    to->quants[32 * (i / 64) + i % 32] |= static_cast<uint8_t>(fit.quants[i] << (4 * (i / 32 % 2)));
 }
 
 void decode(const Block& from, float* to) {
@@ -52,7 +53,11 @@ class Parts {
 
 }  // namespace
 
-extern constinit const QuantType q4_k = make_quant_type<Block, 256, encode, decode, multiply_256<Parts>>(
-    {.name = "q4_k", .summary = "4.5 bits, the usual choice", .gguf_id = 12, .max_relative_error = 0.0708f, .activations = ActFormat::q8_256});
+extern constinit const QuantType q4_k =
+    make_quant_type<Block, 256, encode, decode, multiply_256<Parts>>({.name = "q4_k",
+                                                                      .summary = "4.5 bits, the usual choice",
+                                                                      .gguf_id = 12,
+                                                                      .max_relative_error = 0.0708f,
+                                                                      .activations = ActFormat::q8_256});
 
 }  // namespace moxie::MOXIE_TARGET

@@ -59,7 +59,11 @@ class Parts {
 
 }  // namespace
 
-extern constinit const QuantType q5_k = make_quant_type<Block, 256, encode, decode, multiply_256<Parts>>(
-    {.name = "q5_k", .summary = "5.5 bits, little loss", .gguf_id = 13, .max_relative_error = 0.035f, .activations = ActFormat::q8_256});
+extern constinit const QuantType q5_k =
+    make_quant_type<Block, 256, encode, decode, multiply_256<Parts>>({.name = "q5_k",
+                                                                      .summary = "5.5 bits, little loss",
+                                                                      .gguf_id = 13,
+                                                                      .max_relative_error = 0.035f,
+                                                                      .activations = ActFormat::q8_256});
 
 }  // namespace moxie::MOXIE_TARGET

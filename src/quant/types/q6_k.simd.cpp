@@ -1,4 +1,5 @@
-// 256 values in 16 sub-blocks of 16: 6 bits each (-32 to 31), an 8-bit signed scale per sub-block. 6.5625 bits per value.
+// 256 values in 16 sub-blocks of 16: 6 bits each (-32 to 31), an 8-bit signed scale per sub-block. 6.5625 bits per
+// value.
 #include "quant/fit_symmetric.h"
 #include "quant/multiply_256.h"
 
@@ -6,8 +7,8 @@ namespace moxie::MOXIE_TARGET {
 namespace {
 
 struct [[gnu::packed]] Block {
-  uint8_t low[128];   // byte 64 * h + l: elements l (low nibble) and l + 64 of half h
-  uint8_t high[64];   // byte 32 * h + l: the two high bits of elements l, l + 32, l + 64, l + 96 of half h
+  uint8_t low[128];  // byte 64 * h + l: elements l (low nibble) and l + 64 of half h
+  uint8_t high[64];  // byte 32 * h + l: the two high bits of elements l, l + 32, l + 64, l + 96 of half h
   int8_t scales[16];
   uint16_t scale;
 };
@@ -57,7 +58,11 @@ class Parts {
 
 }  // namespace
 
-extern constinit const QuantType q6_k = make_quant_type<Block, 256, encode, decode, multiply_256<Parts>>(
-    {.name = "q6_k", .summary = "6.6 bits, hardly any loss", .gguf_id = 14, .max_relative_error = 0.0169f, .activations = ActFormat::q8_256});
+extern constinit const QuantType q6_k =
+    make_quant_type<Block, 256, encode, decode, multiply_256<Parts>>({.name = "q6_k",
+                                                                      .summary = "6.6 bits, hardly any loss",
+                                                                      .gguf_id = 14,
+                                                                      .max_relative_error = 0.0169f,
+                                                                      .activations = ActFormat::q8_256});
 
 }  // namespace moxie::MOXIE_TARGET

@@ -11,7 +11,8 @@ struct [[gnu::packed]] Block {
 };
 static_assert(sizeof(Block) == 54);
 
-// A byte is the digits' value as a fraction of 256, rounded up: each multiplication by 3 moves the next digit above the point.
+// A byte is the digits' value as a fraction of 256, rounded up: each multiplication by 3 moves the next digit above the
+// point.
 void decode_digits(const uint8_t* bytes, int count, int digits, float d, float* to) {
   int power = 1;
   for (int n = 0; n < digits; ++n, power *= 3) {

@@ -1,4 +1,5 @@
-// 256 values of 2 bits (-1 to 2, ternary models use -1 to 1), one half-precision scale. 2.0625 bits per value. Read only.
+// 256 values of 2 bits (-1 to 2, ternary models use -1 to 1), one half-precision scale. 2.0625 bits per value. Read
+// only.
 #include "quant/make_quant_type.h"
 
 namespace moxie::MOXIE_TARGET {
