@@ -1,6 +1,9 @@
-#include <cstdio>
+#include <string>
+#include <vector>
 
-int main() {
-  std::puts("moxie " MOXIE_VERSION);
-  return 0;
+#include "cli/program.h"
+
+int main(int argc, char** argv) {
+  const std::vector<std::string> arguments(argv, argv + argc);
+  return moxie::cli::run_program(arguments);
 }

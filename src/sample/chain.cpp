@@ -112,12 +112,8 @@ std::mt19937 seeded(uint64_t seed) {
 
 }  // namespace
 
-Result<SamplerChain> SamplerChain::create(const SamplingOptions& options, const SamplerVocabulary& vocabulary,
-                                          int64_t context_tokens, std::vector<int32_t> end_ids) {
-  if (vocabulary.size <= 0)
-    return fail(ErrorCode::invalid_argument, "a vocabulary of {} tokens cannot be sampled", vocabulary.size);
+Result<void> check_sampling_options(const SamplingOptions& options) {
   MOXIE_TRY_VOID(check_ranges(options));
-  MOXIE_TRY_VOID(check_biases(options, vocabulary.size));
   for (const std::string& name : options.samplers) {
     const SamplerEntry* entry = find_sampler(name);
     if (entry && entry->letter != 0) continue;
@@ -128,6 +124,15 @@ Result<SamplerChain> SamplerChain::create(const SamplingOptions& options, const 
     return fail(ErrorCode::invalid_argument, "samplers: '{}' {}; there are {}", name,
                 entry ? "is put in its place by its own option" : "is no sampler", known);
   }
+  return {};
+}
+
+Result<SamplerChain> SamplerChain::create(const SamplingOptions& options, const SamplerVocabulary& vocabulary,
+                                          int64_t context_tokens, std::vector<int32_t> end_ids) {
+  if (vocabulary.size <= 0)
+    return fail(ErrorCode::invalid_argument, "a vocabulary of {} tokens cannot be sampled", vocabulary.size);
+  MOXIE_TRY_VOID(check_sampling_options(options));
+  MOXIE_TRY_VOID(check_biases(options, vocabulary.size));
 
   SamplerChain chain;
   chain.options_ = options;

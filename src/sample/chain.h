@@ -13,6 +13,10 @@
 
 namespace moxie {
 
+// What can be checked without a vocabulary: names of samplers and ranges of values. Errors name the option, the value
+// and the limit.
+Result<void> check_sampling_options(const SamplingOptions& options);
+
 class SamplerChain {
  public:
   // Errors: a name that is no sampler, a value out of range (names the option, the value and the limit).

@@ -1,0 +1,91 @@
+#include "engine/perplexity.h"
+
+#include <nlohmann/json.hpp>
+
+#include "cli/command.h"
+#include "cli/console.h"
+#include "cli/generate_options.h"
+#include "cli/interruption.h"
+#include "cli/model_options.h"
+#include "core/fail.h"
+
+namespace moxie::cli::commands {
+namespace {
+
+class Perplexity final : public Command {
+ public:
+  Perplexity() { model_.engine.ctx_size = 512; }
+
+  void flags(FlagSet& flags) override {
+    model_.add_flags(flags);
+    prompt_.add_flags(flags, false);
+    flags.group("output");
+    flags.add("chunks", chunks_);
+    flags.toggle("json", json_);
+  }
+
+  Result<int> run() override {
+    if (model_.engine.ctx_size <= 0) {
+      return fail(ErrorCode::invalid_argument, "-c {} is no length of a chunk; give the number of tokens",
+                  model_.engine.ctx_size);
+    }
+    Interruption interruption;
+    MOXIE_TRY(const auto engine, open_engine(model_, &interruption.flag()));
+    MOXIE_TRY(const std::string text, prompt_.read());
+    MOXIE_TRY(const auto ids, engine->tokenize(text, true, false));
+    MOXIE_TRY(const auto sequence, engine->new_sequence());
+    interruption.attach(sequence.get());
+    const auto result =
+        measure_perplexity(*engine, *sequence, ids, {.chunk_tokens = model_.engine.ctx_size, .chunks = chunks_},
+                           [&](const PerplexityResult& running) {
+                             show(running);
+                             return !interruption.happened();
+                           });
+    interruption.attach(nullptr);
+    if (!json_ && shown_) diagnose("\n");
+    MOXIE_TRY_VOID(result);
+    if (result->tokens == 0) return fail(ErrorCode::invalid_argument, "--chunks {} leaves nothing to measure", chunks_);
+    MOXIE_TRY_VOID(print(final_text(*result)));
+    return 0;
+  }
+
+ private:
+  void show(const PerplexityResult& running) {
+    if (json_) return;
+    diagnose(fmt::format("[{}]{:.4f},", running.chunks, running.perplexity));
+    shown_ = true;
+  }
+
+  std::string final_text(const PerplexityResult& result) const {
+    if (!json_) {
+      return fmt::format("Final estimate: PPL = {:.4f} +/- {:.5f} ({} chunks of {} tokens, {} scored)\n",
+                         result.perplexity, result.error, result.chunks, model_.engine.ctx_size, result.tokens);
+    }
+    const nlohmann::ordered_json object = {{"perplexity", result.perplexity}, {"error", result.error},
+                                           {"mean_nll", result.mean_nll},     {"tokens", result.tokens},
+                                           {"chunks", result.chunks},         {"chunk_tokens", model_.engine.ctx_size}};
+    return object.dump() + "\n";
+  }
+
+  ModelOptions model_;
+  PromptOptions prompt_;
+  int64_t chunks_ = -1;
+  bool json_ = false, shown_ = false;
+};
+
+}  // namespace
+
+extern const CommandEntry perplexity = {
+    .name = "perplexity",
+    .summary = "measure how well a model predicts a text, by llama.cpp's method",
+    .usage = "[MODEL] -f FILE [-c N] [--chunks N]",
+    .detail =
+        "The text is cut into chunks of -c tokens (512), each computed on its own, beginning with the start-of-text "
+        "token where\n"
+        "the tokenizer adds one; the second half of each chunk is scored. Prints the running figure and the final one "
+        "with its\n"
+        "standard error.",
+    .create = []() -> std::unique_ptr<Command> { return std::make_unique<Perplexity>(); },
+};
+
+}  // namespace moxie::cli::commands

@@ -1,0 +1,114 @@
+#include "cli/model_options.h"
+
+#include <filesystem>
+
+#include "cli/console.h"
+#include "cli/progress.h"
+#include "core/fail.h"
+#include "core/terminal.h"
+#include "engine/model_facts.h"
+
+namespace moxie::cli {
+namespace fs = std::filesystem;
+
+void ModelOptions::add_header_flags(FlagSet& flags) {
+  flags.positional("MODEL", positional,
+                   "model: a .gguf (any shard), a folder or index of safetensors, one .safetensors");
+  flags.group("model");
+  flags.add("model", engine.model);
+  flags.add("arch", engine.arch);
+  flags.add("alias", alias);
+  flags.toggle("verbose", verbose);
+}
+
+void ModelOptions::add_flags(FlagSet& flags) {
+  add_header_flags(flags);
+  flags.add("ctx-size", engine.ctx_size);
+  flags.on(
+      "threads",
+      [this](const std::string& value) -> Result<void> {
+        MOXIE_TRY(const int64_t threads, parse_integer(value));
+        if (threads > 4096) return fail(ErrorCode::invalid_argument, "{} threads are more than 4096", threads);
+        engine.threads = threads < 0 ? 0 : static_cast<int>(threads);
+        return {};
+      },
+      "0");
+  flags.add("cpu-target", engine.cpu_target);
+  flags.add("batch-size", engine.batch_size);
+  flags.add("ubatch-size", engine.ubatch_size);
+  flags.add("cache-type-k", cache_type_k);
+  flags.add("cache-type-v", cache_type_v);
+  flags.toggle("mmap", engine.mmap);
+  flags.toggle("no-mmap", engine.mmap, false);
+}
+
+Result<std::string> choose_model(const ModelOptions& options) {
+  const std::string& flag = options.engine.model;
+  if (!options.positional.empty() && !flag.empty() && options.positional != flag) {
+    return fail(ErrorCode::invalid_argument, "two models are given, '{}' and -m '{}'; leave one out",
+                options.positional, flag);
+  }
+  if (!options.positional.empty()) return options.positional;
+  if (!flag.empty()) return flag;
+
+  const fs::path program = executable_path();
+  std::string places;
+  for (const char* beside : {"../models/demo", "../share/moxie/models/demo"}) {
+    if (program.empty()) break;
+    const fs::path folder = (program.parent_path() / beside).lexically_normal();
+    std::error_code ignored;
+    if (fs::exists(folder / "config.json", ignored)) return folder.string();
+    places += fmt::format("{}{}", places.empty() ? "" : " or ", folder.string());
+  }
+  return fail(ErrorCode::not_found, "no model is given, and there is no demo model{}; give MODEL or -m MODEL",
+              places.empty() ? "" : " in " + places);
+}
+
+Result<void> settle(ModelOptions& options) {
+  MOXIE_TRY(options.engine.model, choose_model(options));
+  options.positional.clear();
+  if (!options.alias.empty()) {
+    if (is_family(options.alias)) {
+      note(fmt::format("-a {} is a family: taken as --arch {}", options.alias, options.alias));
+      options.engine.arch = options.alias;
+    } else {
+      note(fmt::format("-a {} has no effect: no family has this name, and a name to show is for servers",
+                       options.alias));
+    }
+    options.alias.clear();
+  }
+  std::string& k = options.cache_type_k;
+  std::string& v = options.cache_type_v;
+  if (!k.empty() && !v.empty() && k != v) {
+    return fail(ErrorCode::unsupported,
+                "cache types {} for K and {} for V: both share one type; give the same for both", k, v);
+  }
+  if (k.empty() != v.empty()) {
+    note(fmt::format("--cache-type-{} {} is used for K and V: both share one type", k.empty() ? 'v' : 'k',
+                     k.empty() ? v : k));
+  }
+  if (!k.empty() || !v.empty()) options.engine.cache_type = k.empty() ? v : k;
+  k.clear();
+  v.clear();
+  return {};
+}
+
+Result<std::unique_ptr<Engine>> open_engine(ModelOptions& options, const std::atomic<bool>* interrupted) {
+  MOXIE_TRY_VOID(settle(options));
+  // The engine keeps these functions, so they own what they use.
+  const auto progress = std::make_shared<Progress>();
+  options.engine.on_progress = [progress, interrupted](uint64_t done, uint64_t total) {
+    progress->update(done, total);
+    return !(interrupted && interrupted->load());
+  };
+  options.engine.on_log = [progress, verbose = options.verbose](Severity severity, std::string_view text) {
+    if (severity != Severity::warning && !verbose) return;
+    progress->clear();
+    note(text);
+  };
+  auto engine = Engine::open(options.engine);
+  progress->clear();
+  return engine;
+}
+
+}  // namespace moxie::cli

@@ -1,0 +1,60 @@
+#include "core/memory_bandwidth.h"
+
+#include <algorithm>
+#include <atomic>
+#include <chrono>
+#include <cstring>
+
+#include "core/buffer.h"
+
+namespace moxie {
+namespace {
+
+constexpr size_t kPieceBytes = size_t{1} << 20;
+
+// Eight independent sums: no addition waits for another, so that loads alone set the pace.
+uint64_t sum_of(const std::byte* from, size_t bytes) {
+  uint64_t sums[8] = {};
+  for (size_t at = 0; at + 64 <= bytes; at += 64) {
+    uint64_t words[8];
+    std::memcpy(words, from + at, sizeof words);
+    for (int i = 0; i < 8; ++i) sums[i] += words[i];
+  }
+  uint64_t sum = 0;
+  for (const uint64_t part : sums) sum += part;
+  return sum;
+}
+
+}  // namespace
+
+Result<double> measure_read_bandwidth(ThreadPool& pool, uint64_t bytes, int passes) {
+  auto buffer = Buffer::allocate(bytes / kPieceBytes * kPieceBytes);
+  if (!buffer.ok()) return buffer.error();
+  const int64_t threads = pool.threads();
+  const uint64_t pieces = buffer->bytes() / kPieceBytes;
+  std::atomic<uint64_t> sink{0};
+  // One contiguous part a thread, as a decode step's rows are; touched by that share of the team first.
+  const auto part = [&](int64_t thread, const auto& work) {
+    const uint64_t begin = pieces * static_cast<uint64_t>(thread) / static_cast<uint64_t>(threads) * kPieceBytes;
+    const uint64_t end = pieces * static_cast<uint64_t>(thread + 1) / static_cast<uint64_t>(threads) * kPieceBytes;
+    work(buffer->data() + begin, end - begin);
+  };
+  pool.run(threads,
+           [&](int64_t thread) { part(thread, [](std::byte* from, size_t size) { std::memset(from, 1, size); }); });
+  double best = 0;
+  for (int pass = 0; pass < passes; ++pass) {
+    const auto start = std::chrono::steady_clock::now();
+    pool.run(threads, [&](int64_t thread) {
+      part(thread, [&](const std::byte* from, size_t size) { sink += sum_of(from, size); });
+    });
+    const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+    best = std::max(best, static_cast<double>(buffer->bytes()) / seconds);
+  }
+  // Every byte is 1: the sum also keeps the compiler from dropping the loop.
+  if (sink != static_cast<uint64_t>(passes) * buffer->bytes() / 8 * 0x0101010101010101ull) {
+    return Error{ErrorCode::internal, "memory read back differs from what was written"};
+  }
+  return best;
+}
+
+}  // namespace moxie
