@@ -154,13 +154,16 @@ def moxie(*arguments, check=True):
     return done.stdout
 
 
-def moxie_logits(model, ids):
+FLOAT_CACHE = ("-ctk", "f32", "-ctv", "f32")
+
+
+def moxie_logits(model, ids, *flags):
     """float64 (tokens, vocabulary)."""
     import numpy as np
 
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder) / "logits.npy"
-        moxie("logits", model, "--ids", ",".join(map(str, ids)), "-o", out)
+        moxie("logits", model, "--ids", ",".join(map(str, ids)), "-o", out, *flags)
         return np.load(out).astype(np.float64)
 
 
@@ -178,13 +181,13 @@ def silence_llama():
 
 
 class Llama:
-    """A model in llama.cpp, float32 KV cache.
+    """A model in llama.cpp, float32 KV cache unless another is asked for.
 
     Weights stay in file order: its AMX path crashes when compiled by gcc 12, and repacked weights are summed in
     another order.
     """
 
-    def __init__(self, path, context=512, vocabulary_only=False):
+    def __init__(self, path, context=512, vocabulary_only=False, half_cache=False):
         import llama_cpp
         import numpy as np
 
@@ -198,14 +201,14 @@ class Llama:
             raise AssertionError(f"llama.cpp does not load {path}")
         self._vocab = llama_cpp.llama_model_get_vocab(self._model)
         self.vocab_size = llama_cpp.llama_vocab_n_tokens(self._vocab)
-        self._context = None if vocabulary_only else self._new_context(context)
+        self._context = None if vocabulary_only else self._new_context(context, half_cache)
         self._used = 0
 
-    def _new_context(self, context):
+    def _new_context(self, context, half_cache):
         params = self._api.llama_context_default_params()
         params.n_ctx = params.n_batch = params.n_ubatch = context
         params.n_threads = params.n_threads_batch = 1
-        params.type_k = params.type_v = self._api.GGML_TYPE_F32
+        params.type_k = params.type_v = self._api.GGML_TYPE_F16 if half_cache else self._api.GGML_TYPE_F32
         params.flash_attn_type = self._api.LLAMA_FLASH_ATTN_TYPE_DISABLED
         return self._api.llama_init_from_model(self._model, params)
 
