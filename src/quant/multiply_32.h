@@ -4,6 +4,7 @@
 // A type gives a class with only static members:
 //   Block                 the layout
 //   kSigned               whether unpacked bytes are signed (-127 to 127); else they are unsigned
+//   kLargest              the largest magnitude of an unpacked byte
 //   kOffset               what unsigned bytes are too large by (0 for signed ones)
 //   kMinimum              whether a block adds a minimum to each value
 //   Bytes64 unpack(const Block& a, const Block& b)      the integers of two blocks, in order
@@ -73,6 +74,15 @@ MOXIE_INLINE Bytes64 spread_bits(uint32_t a, uint32_t b, uint8_t value) {
     return (ByteVec)_mm256_and_si256(set, _mm256_set1_epi8(static_cast<char>(value)));
   };
   return {spread(a), spread(b)};
+#elif defined(__SSSE3__)
+  const __m128i bit_of = _mm_set1_epi64x(static_cast<int64_t>(0x8040201008040201));
+  const __m128i all = _mm_set1_epi8(static_cast<char>(value));
+  auto spread = [&](uint32_t bits, int first_byte) {
+    const __m128i byte_of = _mm_set_epi64x(0x0101010101010101 * (first_byte + 1), 0x0101010101010101 * first_byte);
+    const __m128i bytes = _mm_shuffle_epi8(_mm_cvtsi32_si128(static_cast<int>(bits)), byte_of);
+    return (ByteVec)_mm_and_si128(_mm_cmpeq_epi8(_mm_and_si128(bytes, bit_of), bit_of), all);
+  };
+  return {spread(a, 0), spread(a, 2), spread(b, 0), spread(b, 2)};
 #else
   Bytes64 bytes;
   for (int i = 0; i < 64; ++i) {
@@ -108,24 +118,45 @@ MOXIE_INLINE Bytes64 unpack_for_product(const typename Type::Block& a, const typ
   return w;
 }
 
+#if defined(__SSSE3__) && !defined(__AVX512VNNI__)
+typedef int16_t ShortVec __attribute__((vector_size(4 * kLanes), may_alias));
+
+// Lane i: w[2i] * x[2i] + w[2i + 1] * x[2i + 1]; w is signed or not, x is signed. REQUIRES: unsigned bytes of w are at
+// most 127.
+template <bool kSigned>
+MOXIE_INLINE ShortVec multiply_pairs(ByteVec w, ByteVec x) {
+#if defined(__AVX2__)
+  if constexpr (kSigned) {
+    x = (ByteVec)_mm256_sign_epi8((__m256i)x, (__m256i)w);
+    w = (ByteVec)_mm256_abs_epi8((__m256i)w);
+  }
+  return (ShortVec)_mm256_maddubs_epi16((__m256i)w, (__m256i)x);
+#else
+  if constexpr (kSigned) {
+    x = (ByteVec)_mm_sign_epi8((__m128i)x, (__m128i)w);
+    w = (ByteVec)_mm_abs_epi8((__m128i)w);
+  }
+  return (ShortVec)_mm_maddubs_epi16((__m128i)w, (__m128i)x);
+#endif
+}
+
+// Lane i: pairs[2i] + pairs[2i + 1].
+MOXIE_INLINE IntVec add_neighbours(ShortVec pairs) {
+#if defined(__AVX2__)
+  return (IntVec)_mm256_madd_epi16((__m256i)pairs, _mm256_set1_epi16(1));
+#else
+  return (IntVec)_mm_madd_epi16((__m128i)pairs, _mm_set1_epi16(1));
+#endif
+}
+#endif
+
 // Lane i: sum over j < 4 of w[4i + j] * x[4i + j]; w is signed or not, x is signed.
 template <bool kSigned>
 MOXIE_INLINE IntVec multiply_bytes(ByteVec w, ByteVec x) {
 #if defined(__AVX512VNNI__)
   return (IntVec)_mm512_dpbusd_epi32(_mm512_setzero_si512(), (__m512i)w, (__m512i)x);
-#elif defined(__AVX2__)
-  const __m256i ones = _mm256_set1_epi16(1);
-  if constexpr (kSigned) {
-    x = (ByteVec)_mm256_sign_epi8((__m256i)x, (__m256i)w);
-    w = (ByteVec)_mm256_abs_epi8((__m256i)w);
-  }
-  return (IntVec)_mm256_madd_epi16(_mm256_maddubs_epi16((__m256i)w, (__m256i)x), ones);
 #elif defined(__SSSE3__)
-  if constexpr (kSigned) {
-    x = (ByteVec)_mm_sign_epi8((__m128i)x, (__m128i)w);
-    w = (ByteVec)_mm_abs_epi8((__m128i)w);
-  }
-  return (IntVec)_mm_madd_epi16(_mm_maddubs_epi16((__m128i)w, (__m128i)x), _mm_set1_epi16(1));
+  return add_neighbours(multiply_pairs<kSigned>(w, x));
 #else
   IntVec sums = {};
   for (int i = 0; i < 4 * kLanes; ++i) {
@@ -278,7 +309,7 @@ void multiply_32_token(const MultiplyArgs& args, int64_t token) {
 
 constexpr int kPanelBlocks =
     32;  // blocks of a row that a panel holds: with kLanes rows it stays in the first-level cache
-constexpr int kPanelTokens = 64;  // tokens that share an unpacked panel
+constexpr int kPanelTokens = 192;  // tokens that share an unpacked panel
 
 struct Panel {
   IntVec values[kPanelBlocks][8];  // values[b][i]: lane r holds bytes 4i to 4i + 3 of row r's block b
@@ -356,15 +387,47 @@ void fill_panel(const RowGroup<Type>& rows, int64_t first, int blocks, Panel& pa
   }
 }
 
-// sums += the exact products of 4 bytes of each row with 4 bytes of x.
-template <typename Type>
-MOXIE_INLINE IntVec add_products_4(IntVec sums, IntVec w, const int8_t* x) {
+MOXIE_INLINE IntVec splat_4_bytes(const int8_t* from) {
   int32_t four;
-  std::memcpy(&four, x, sizeof four);
+  std::memcpy(&four, from, sizeof four);
+  return splat_int(four);
+}
+
+// totals[t] += the exact sum over one block of each row, for kTokens tokens.
+template <typename Type, int kTokens>
+MOXIE_INLINE void multiply_block(const IntVec (&values)[8], const ActBlock32* const (&x)[kTokens], int64_t block,
+                                 IntVec (&totals)[kTokens]) {
 #if defined(__AVX512VNNI__)
-  return (IntVec)_mm512_dpbusd_epi32((__m512i)sums, (__m512i)w, _mm512_set1_epi32(four));
+#pragma GCC unroll 8
+  for (int i = 0; i < 8; ++i) {
+    for (int t = 0; t < kTokens; ++t) {
+      const __m512i four = (__m512i)splat_4_bytes(x[t][block].values + 4 * i);
+      totals[t] = (IntVec)_mm512_dpbusd_epi32((__m512i)totals[t], (__m512i)values[i], four);
+    }
+  }
+#elif defined(__SSSE3__)
+  // As many pair sums as fit are added up in 16 bits before they are widened.
+  constexpr int kFit = 32767 / (2 * 127 * Type::kLargest);
+  constexpr int kGroup = kFit >= 8 ? 8 : kFit >= 4 ? 4 : kFit >= 2 ? 2 : 1;
+#pragma GCC unroll 8
+  for (int first = 0; first < 8; first += kGroup) {
+    ShortVec pairs[kTokens] = {};
+#pragma GCC unroll 8
+    for (int i = first; i < first + kGroup; ++i) {
+      for (int t = 0; t < kTokens; ++t) {
+        pairs[t] +=
+            multiply_pairs<Type::kSigned>((ByteVec)values[i], (ByteVec)splat_4_bytes(x[t][block].values + 4 * i));
+      }
+    }
+    for (int t = 0; t < kTokens; ++t) totals[t] += add_neighbours(pairs[t]);
+  }
 #else
-  return sums + multiply_bytes<Type::kSigned>((ByteVec)w, (ByteVec)splat_int(four));
+  for (int i = 0; i < 8; ++i) {
+    for (int t = 0; t < kTokens; ++t) {
+      totals[t] +=
+          multiply_bytes<Type::kSigned>((ByteVec)values[i], (ByteVec)splat_4_bytes(x[t][block].values + 4 * i));
+    }
+  }
 #endif
 }
 
@@ -381,11 +444,7 @@ void multiply_panel(const Panel& panel, int blocks, const std::byte* activations
   for (int b = 0; b < blocks; ++b) {
     IntVec totals[kTokens];
     for (int t = 0; t < kTokens; ++t) totals[t] = splat_int(-kProductOffset<Type> * x[t][b].sum);
-#pragma GCC unroll 8
-    for (int i = 0; i < 8; ++i) {
-      const IntVec w = panel.values[b][i];
-      for (int t = 0; t < kTokens; ++t) totals[t] = add_products_4<Type>(totals[t], w, x[t][b].values + 4 * i);
-    }
+    multiply_block<Type>(panel.values[b], x, b, totals);
     for (int t = 0; t < kTokens; ++t) {
       floats[t] = add_block<Type>(floats[t], totals[t], panel.scales[b], panel.minima[b], x[t][b]);
     }
@@ -395,7 +454,7 @@ void multiply_panel(const Panel& panel, int blocks, const std::byte* activations
 
 template <typename Type>
 void multiply_32_tokens(const MultiplyArgs& args, int64_t first_token, int tokens) {
-  constexpr int kTile = kLanes == 16 ? 8 : 4;
+  constexpr int kTile = kLanes == 16 ? 12 : 4;
   const int64_t blocks = args.columns / 32;
   const std::byte* activations = args.activations + first_token * args.activation_row_bytes;
   const size_t step = args.activation_row_bytes;
@@ -410,6 +469,7 @@ void multiply_32_tokens(const MultiplyArgs& args, int64_t first_token, int token
       const std::byte* x = activations + block * sizeof(ActBlock32);
       int t = 0;
       for (; t + kTile <= tokens; t += kTile) multiply_panel<Type, kTile>(panel, count, x + t * step, step, sums + t);
+      for (; t + 4 <= tokens; t += 4) multiply_panel<Type, 4>(panel, count, x + t * step, step, sums + t);
       for (; t + 2 <= tokens; t += 2) multiply_panel<Type, 2>(panel, count, x + t * step, step, sums + t);
       if (t < tokens) multiply_panel<Type, 1>(panel, count, x + t * step, step, sums + t);
     }

@@ -33,7 +33,7 @@ void decode(const Block& from, float* to) {
 struct Product {
   using Block = MOXIE_TARGET::Block;
   static constexpr bool kSigned = true, kMinimum = false;
-  static constexpr int kOffset = 0;
+  static constexpr int kLargest = 127, kOffset = 0;
   static constexpr size_t kScaleAt = 0;
   MOXIE_INLINE static Bytes64 unpack(const Block& a, const Block& b) {
     Bytes64 bytes = load_nibbles(a.quants, b.quants);

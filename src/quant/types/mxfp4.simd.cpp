@@ -29,7 +29,7 @@ void decode(const Block& from, float* to) {
 struct Product {
   using Block = MOXIE_TARGET::Block;
   static constexpr bool kSigned = true, kMinimum = false;
-  static constexpr int kOffset = 0;
+  static constexpr int kLargest = 12, kOffset = 0;
   MOXIE_INLINE static float scale(const Block& block) { return half_scale(block.exponent); }
   MOXIE_INLINE static Bytes64 unpack(const Block& a, const Block& b) {
     Bytes64 bytes = load_nibbles(a.quants, b.quants);

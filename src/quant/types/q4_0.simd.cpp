@@ -29,7 +29,7 @@ void decode(const Block& from, float* to) {
 struct Product {
   using Block = MOXIE_TARGET::Block;
   static constexpr bool kSigned = false, kMinimum = false;
-  static constexpr int kOffset = 8;
+  static constexpr int kLargest = 15, kOffset = 8;
   static constexpr size_t kScaleAt = 0;
   MOXIE_INLINE static Bytes64 unpack(const Block& a, const Block& b) { return load_nibbles(a.nibbles, b.nibbles); }
 };

@@ -31,7 +31,7 @@ void decode(const Block& from, float* to) {
 struct Product {
   using Block = MOXIE_TARGET::Block;
   static constexpr bool kSigned = false, kMinimum = true;
-  static constexpr int kOffset = 0;
+  static constexpr int kLargest = 15, kOffset = 0;
   static constexpr size_t kScaleAt = 0, kMinimumAt = 2;
   MOXIE_INLINE static Bytes64 unpack(const Block& a, const Block& b) { return load_nibbles(a.nibbles, b.nibbles); }
 };

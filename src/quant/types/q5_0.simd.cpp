@@ -33,7 +33,7 @@ void decode(const Block& from, float* to) {
 struct Product {
   using Block = MOXIE_TARGET::Block;
   static constexpr bool kSigned = false, kMinimum = false;
-  static constexpr int kOffset = 16;
+  static constexpr int kLargest = 31, kOffset = 16;
   static constexpr size_t kScaleAt = 0;
   MOXIE_INLINE static Bytes64 unpack(const Block& a, const Block& b) {
     return load_nibbles(a.nibbles, b.nibbles) | spread_bits(a.fifth_bits, b.fifth_bits, 16);
