@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
+#include <cstdio>
 
 #include "golden/gguf_writer.h"
 #include "golden/golden_models.h"
@@ -83,6 +84,25 @@ TEST_F(RealShape, MappedAndReadGiveTheSameBits) {
   const auto read = golden::logits_of({.model = path_.string(), .mmap = false}, ids_);
   ASSERT_TRUE(mapped.ok() && read.ok());
   EXPECT_TRUE(*mapped == *read);
+}
+
+// The program's own account of its peak, from the kernel (VmHWM), with a long prompt in large batches.
+TEST_F(RealShape, PeakMemoryIsFileAndCacheAndLittleElse) {
+  std::string ids = "1";
+  for (int i = 1; i < 400; ++i) ids += "," + std::to_string(i % 128);
+  for (const char* flag : {"--mmap", "--no-mmap"}) {
+    const std::string command = std::string(MOXIE_PROGRAM) + " run " + path_.string() + " --ids " + ids +
+                                " -n 8 --ignore-eos --stats json " + flag + " 2>&1 >/dev/null";
+    FILE* pipe = popen(command.c_str(), "r");
+    ASSERT_NE(pipe, nullptr);
+    std::string output;
+    for (char piece[256]; std::fgets(piece, sizeof piece, pipe) != nullptr;) output += piece;
+    ASSERT_EQ(pclose(pipe), 0) << output;
+    const auto stats = nlohmann::json::parse(output.substr(output.rfind('{')));
+    const uint64_t cache = 512ull * 8 * 128 * 2 * 2;  // tokens, heads, values, K and V, f16
+    EXPECT_LE(stats.at("rss_peak_bytes").get<uint64_t>(), std::filesystem::file_size(path_) + cache + 300'000'000) << flag;
+    EXPECT_GE(stats.at("rss_peak_bytes").get<uint64_t>(), 10'000'000u);
+  }
 }
 
 TEST_F(RealShape, TargetsAgreeWithinAccuracy) {
