@@ -105,6 +105,7 @@ def write(checkpoint, tokenizer, out):
         "use_default_system_prompt": False,
     })
     write_json(out / "special_tokens_map.json", {"bos_token": "<s>", "eos_token": "</s>", "unk_token": "<unk>"})
+    (out / "model.safetensors").chmod(0o644)  # save_file leaves it to its owner alone
     for name in ("tokenizer.model", "tokenizer.json"):
         shutil.copyfile(tokenizer / name, out / name)
     print(f"{out}: {sum(p.numel() for p in model.parameters())} weights, "
