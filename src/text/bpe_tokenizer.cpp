@@ -33,13 +33,6 @@ Result<void> check(const TokenizerSpec& spec) {
   for (const auto& [what, id] : {std::pair{"bos", spec.bos}, {"eos", spec.eos}, {"unknown", spec.unknown}}) {
     if (id >= size) return fail(ErrorCode::corrupt, "tokenizer: {} token id {} is not below the vocabulary size {}", what, id, size);
   }
-  if (spec.byte_level) return {};
-  const bool bytes = std::find(spec.kinds.begin(), spec.kinds.end(), TokenKind::byte) != spec.kinds.end();
-  if (!bytes && spec.unknown < 0) {
-    return fail(ErrorCode::corrupt,
-                "the tokenizer's vocabulary has neither byte tokens (<0x00> to <0xFF>) nor an unknown token, so most texts "
-                "have no tokens");
-  }
   return {};
 }
 
@@ -60,25 +53,40 @@ BpeTokenizer::BpeTokenizer(TokenizerSpec spec, TextSteps steps) : spec_(std::mov
   add_bos_ = bos_ >= 0 && std::find(spec_.prefix.begin(), spec_.prefix.end(), bos_) != spec_.prefix.end();
   add_eos_ = eos_ >= 0 && std::find(spec_.suffix.begin(), spec_.suffix.end(), eos_) != spec_.suffix.end();
   strip_leading_space_ = spec_.strip_leading_space;
-  texts_ = spec_.texts;
-  table_.reserve(texts_.size());
-  for (size_t i = 0; i < texts_.size(); ++i) table_.insert(texts_[i], static_cast<int32_t>(i));
+  table_.reserve(spec_.texts.size());
+  for (size_t i = 0; i < spec_.texts.size(); ++i) table_.insert(spec_.texts[i], static_cast<int32_t>(i));
   collect_end_ids();
-  kinds_ = spec_.kinds;
-
   std::vector<AddedToken> raw, normalized;
   for (AddedToken& token : spec_.added) {
     if (token.normalized && !spec_.normalizers.empty()) {
       token.content = steps_.normalize(token.content);
-      normalized.push_back(token);
+      normalized.push_back(std::move(token));
     } else {
-      raw.push_back(token);
+      raw.push_back(std::move(token));
     }
   }
   raw_added_.build(std::move(raw));
   normalized_added_.build(std::move(normalized));
   model_ = std::make_unique<BpeModel>(spec_, table_);
-  spell_tokens();
+  kinds_ = spec_.kinds;
+  note_missing();
+  texts_ = std::move(spec_.texts);  // the strings stay where they are, and so do the table's pointers to them
+  spec_.added.clear();
+  spec_.merges = {};
+  spec_.scores = {};
+}
+
+// Says so when some texts have no tokens at all.
+void BpeTokenizer::note_missing() {
+  const bool fallback = spec_.byte_fallback && std::find(kinds_.begin(), kinds_.end(), TokenKind::byte) != kinds_.end();
+  if (unknown_ >= 0 || fallback) return;
+  if (!spec_.byte_level) {
+    notices_.push_back("the vocabulary has neither byte tokens nor an unknown token: characters that no token holds are dropped");
+    return;
+  }
+  const auto& alphabet = byte_level_alphabet();
+  const auto missing = std::count_if(alphabet.begin(), alphabet.end(), [this](const std::string& letter) { return find(letter) < 0; });
+  if (missing > 0) notices_.push_back(fmt::format("{} of the 256 bytes have no token in the vocabulary and are dropped", missing));
 }
 
 void BpeTokenizer::collect_end_ids() {
@@ -108,37 +116,22 @@ void BpeTokenizer::collect_end_ids() {
   end_ids_.erase(std::unique(end_ids_.begin(), end_ids_.end()), end_ids_.end());
 }
 
-void BpeTokenizer::spell_tokens() {
-  spelled_.resize(texts_.size());
-  for (size_t i = 0; i < texts_.size(); ++i) {
-    switch (kinds_[i]) {
-      case TokenKind::normal:
-      case TokenKind::unused:
-        if (spec_.byte_level) {
-          spelled_[i] = from_byte_level(texts_[i]).value_or(texts_[i]);
-        } else {
-          spelled_[i] = spec_.space_mark ? with_spaces(texts_[i]) : texts_[i];
-        }
-        break;
-      case TokenKind::byte: {
-        const int value = byte_token_value(texts_[i]);
-        spelled_[i] = value >= 0 ? std::string(1, static_cast<char>(value)) : texts_[i];
-        break;
-      }
-      case TokenKind::user_defined:
-        spelled_[i] = !spec_.byte_level && spec_.space_mark ? with_spaces(texts_[i]) : texts_[i];
-        break;
-      case TokenKind::control:
-      case TokenKind::unknown: spelled_[i] = texts_[i]; break;
-    }
-  }
-}
-
 std::string BpeTokenizer::bytes(int32_t id, bool with_special) const {
   if (id < 0 || id >= vocabulary_size()) return {};
-  const TokenKind kind = kinds_[static_cast<size_t>(id)];
-  if (!with_special && (kind == TokenKind::control || kind == TokenKind::unknown)) return {};
-  return spelled_[static_cast<size_t>(id)];
+  const std::string& text = texts_[static_cast<size_t>(id)];
+  switch (kinds_[static_cast<size_t>(id)]) {
+    case TokenKind::control:
+    case TokenKind::unknown: return with_special ? text : std::string();
+    case TokenKind::byte: {
+      const int value = byte_token_value(text);
+      return value >= 0 ? std::string(1, static_cast<char>(value)) : text;
+    }
+    case TokenKind::user_defined: return spec_.byte_level || !spec_.space_mark ? text : with_spaces(text);
+    case TokenKind::normal:
+    case TokenKind::unused: break;
+  }
+  if (!spec_.byte_level) return spec_.space_mark ? with_spaces(text) : text;
+  return from_byte_level(text).value_or(text);
 }
 
 void BpeTokenizer::encode_text(std::string_view text, bool first, bool special, BpeScratch& scratch,

@@ -24,7 +24,7 @@ class BpeTokenizer final : public Tokenizer {
  private:
   BpeTokenizer(TokenizerSpec spec, TextSteps steps);
   void collect_end_ids();
-  void spell_tokens();
+  void note_missing();
   // The text between two added tokens. `first`: it begins the whole input.
   void encode_text(std::string_view text, bool first, bool special, BpeScratch& scratch, std::vector<int32_t>& ids) const;
 
@@ -32,7 +32,6 @@ class BpeTokenizer final : public Tokenizer {
   TextSteps steps_;
   AddedTokens raw_added_, normalized_added_;
   std::unique_ptr<BpeModel> model_;
-  std::vector<std::string> spelled_;  // by id: the bytes it stands for in running text
 };
 
 }  // namespace moxie

@@ -1,95 +1,84 @@
 // tokenizer.json of Hugging Face: a BPE model and the steps around it, read as a TokenizerSpec. What is not known is refused by
 // name, never skipped.
 #include <algorithm>
-#include <nlohmann/json.hpp>
 
 #include "core/fail.h"
-#include "text/huggingface_json.h"
-#include "text/token_table.h"
+#include "core/json.h"
+#include "text/json_fields.h"
+#include "text/pre_tokenizers.h"
 #include "text/tokenizer_spec.h"
 
 namespace moxie {
 namespace {
 
-using nlohmann::json;
+// Ids that no token has: enough for real files, few enough that a small file cannot ask for much memory.
+constexpr size_t kIdGapsMax = 1 << 16;
 
-constexpr size_t kIdGapsMax = 1 << 16;  // ids that no token has
-
-const json& member(const json& object, const char* name) {
-  static const json null;
-  if (!object.is_object()) return null;
-  const auto found = object.find(name);
-  return found == object.end() ? null : *found;
-}
-std::string text_of(const json& object, const char* name, std::string otherwise = {}) {
-  const json& value = member(object, name);
-  return value.is_string() ? value.get_ref<const std::string&>() : std::move(otherwise);
-}
-bool flag_of(const json& object, const char* name, bool otherwise) {
-  const json& value = member(object, name);
-  return value.is_boolean() ? value.get<bool>() : otherwise;
-}
-
-Result<void> read_vocabulary(const TokenizerJson& file, TokenizerSpec& spec) {
-  const size_t ids_max = file.vocabulary.size() + kIdGapsMax;
+Result<void> read_vocabulary(const Json::Object& vocabulary, TokenizerSpec& spec) {
+  const size_t ids_max = vocabulary.size() + kIdGapsMax;
   size_t size = 0;
-  for (const auto& [text, id] : file.vocabulary) {
+  for (const auto& [text, value] : vocabulary) {
+    const int64_t id = value.integer().value_or(-1);
     if (id < 0 || static_cast<size_t>(id) >= ids_max) {
-      return fail(ErrorCode::corrupt, "tokenizer.json: token '{}' has id {}, the vocabulary has {} tokens", text.substr(0, 80), id,
-                  file.vocabulary.size());
+      return fail(ErrorCode::corrupt, "tokenizer.json: token '{}' has no id between 0 and {} (the vocabulary has {} tokens)",
+                  text.substr(0, 80), ids_max - 1, vocabulary.size());
     }
     size = std::max(size, static_cast<size_t>(id) + 1);
   }
   spec.texts.resize(size);
   spec.kinds.assign(size, TokenKind::unused);
-  for (const auto& [text, id] : file.vocabulary) {
-    spec.texts[static_cast<size_t>(id)] = text;
-    spec.kinds[static_cast<size_t>(id)] =
-        spec.byte_fallback && byte_token_value(text) >= 0 ? TokenKind::byte : TokenKind::normal;
+  for (const auto& [text, value] : vocabulary) {
+    const size_t id = static_cast<size_t>(*value.integer());
+    spec.texts[id] = text;
+    spec.kinds[id] = spec.byte_fallback && byte_token_value(text) >= 0 ? TokenKind::byte : TokenKind::normal;
   }
   return {};
 }
 
-// Merges whose parts or whole are no tokens can never apply; they are counted, not kept.
-void read_merges(const TokenizerJson& file, TokenizerSpec& spec) {
-  TokenTable table;
-  table.reserve(spec.texts.size());
-  for (size_t i = 0; i < spec.texts.size(); ++i) table.insert(spec.texts[i], static_cast<int32_t>(i));
-  spec.merges.reserve(file.merges.size());
-  std::string whole;
-  size_t dropped = 0;
-  for (const auto& [left, right] : file.merges) {
-    whole.assign(left).append(right);
-    const MergeRule rule = {table.find(left), table.find(right), table.find(whole)};
-    if (rule.left < 0 || rule.right < 0 || rule.result < 0) {
-      ++dropped;
-    } else {
-      spec.merges.push_back(rule);
+// A merge is "a b" or, in newer files, ["a", "b"].
+Result<void> read_merges(const Json& list, TokenizerSpec& spec) {
+  const Json::Array* merges = list.array();
+  if (merges == nullptr) return fail(ErrorCode::corrupt, "tokenizer.json: model.merges is no list");
+  MergeReader reader(spec);
+  spec.merges.reserve(merges->size());
+  for (const Json& merge : *merges) {
+    if (const std::string* text = merge.text()) {
+      const size_t space = text->find(' ', 1);
+      if (space != std::string::npos) {
+        reader.add(std::string_view(*text).substr(0, space), std::string_view(*text).substr(space + 1));
+        continue;
+      }
     }
+    const Json::Array* parts = merge.array();
+    if (parts == nullptr || parts->size() != 2 || !(*parts)[0].text() || !(*parts)[1].text()) {
+      return fail(ErrorCode::corrupt, "tokenizer.json: an entry of model.merges is not two tokens");
+    }
+    reader.add(*(*parts)[0].text(), *(*parts)[1].text());
   }
-  if (dropped > 0) {
-    spec.notices.push_back(fmt::format("{} of {} merges name texts that are no tokens; they are ignored", dropped, file.merges.size()));
-  }
+  reader.finish();
+  return {};
 }
 
-Result<void> read_model(const TokenizerJson& file, TokenizerSpec& spec) {
-  const json& model = member(file.rest, "model");
-  const std::string type = text_of(model, "type", "BPE");  // old files name no type
+Result<void> read_model(const Json& model, TokenizerSpec& spec) {
+  const std::string type = text_field(model, "type", "BPE");  // old files name no type
   if (type != "BPE") {
-    return fail(ErrorCode::unsupported, "tokenizer.json: the model is '{}'; moxie reads BPE", type);
+    return fail(ErrorCode::unsupported, "tokenizer.json: the model is '{}'; moxie reads BPE", type.substr(0, 80));
   }
   for (const char* name : {"continuing_subword_prefix", "end_of_word_suffix"}) {
-    if (!text_of(model, name).empty()) {
-      return fail(ErrorCode::unsupported, "tokenizer.json: model.{} '{}' is not supported", name, text_of(model, name));
+    if (const std::string value = text_field(model, name); !value.empty()) {
+      return fail(ErrorCode::unsupported, "tokenizer.json: model.{} '{}' is not supported", name, value.substr(0, 80));
     }
   }
-  if (file.vocabulary.empty()) return fail(ErrorCode::corrupt, "tokenizer.json: model.vocab is missing or empty");
-  spec.byte_fallback = flag_of(model, "byte_fallback", false);
-  spec.fuse_unknown = flag_of(model, "fuse_unk", false);
-  spec.ignore_merges = flag_of(model, "ignore_merges", false);
-  MOXIE_TRY_VOID(read_vocabulary(file, spec));
-  read_merges(file, spec);
-  if (const std::string unknown = text_of(model, "unk_token"); !unknown.empty()) {
+  const Json* vocabulary = model.find("vocab");
+  if (vocabulary == nullptr || vocabulary->object() == nullptr || vocabulary->object()->empty()) {
+    return fail(ErrorCode::corrupt, "tokenizer.json: model.vocab is missing or empty");
+  }
+  spec.byte_fallback = flag_field(model, "byte_fallback", false);
+  spec.fuse_unknown = flag_field(model, "fuse_unk", false);
+  spec.ignore_merges = flag_field(model, "ignore_merges", false);
+  MOXIE_TRY_VOID(read_vocabulary(*vocabulary->object(), spec));
+  if (const Json* merges = model.find("merges")) MOXIE_TRY_VOID(read_merges(*merges, spec));
+  if (const std::string unknown = text_field(model, "unk_token"); !unknown.empty()) {
     const auto found = std::find(spec.texts.begin(), spec.texts.end(), unknown);
     if (found != spec.texts.end()) {
       spec.unknown = static_cast<int32_t>(found - spec.texts.begin());
@@ -99,78 +88,90 @@ Result<void> read_model(const TokenizerJson& file, TokenizerSpec& spec) {
   return {};
 }
 
-Result<void> read_added(const TokenizerJson& file, TokenizerSpec& spec) {
-  const json& list = member(file.rest, "added_tokens");
-  if (!list.is_array()) return {};
-  const size_t ids_max = spec.texts.size() + list.size() + kIdGapsMax;
-  for (const json& entry : list) {
-    const json& id = member(entry, "id");
-    const std::string content = text_of(entry, "content");
-    if (!id.is_number_integer() || content.empty()) {
-      return fail(ErrorCode::corrupt, "tokenizer.json: an added token without id or content");
-    }
-    const int64_t number = id.get<int64_t>();
-    MOXIE_TRY_VOID(add_token(spec,
-                             {.content = content,
-                              .id = number < 0 || number > INT32_MAX ? -1 : static_cast<int32_t>(number),
-                              .special = flag_of(entry, "special", false),
-                              .lstrip = flag_of(entry, "lstrip", false),
-                              .rstrip = flag_of(entry, "rstrip", false),
-                              .single_word = flag_of(entry, "single_word", false),
-                              .normalized = flag_of(entry, "normalized", !flag_of(entry, "special", false))},
-                             ids_max));
+Result<void> read_added(const Json& list, TokenizerSpec& spec) {
+  const Json::Array* entries = list.array();
+  if (entries == nullptr) return {};
+  const size_t ids_max = spec.texts.size() + entries->size() + kIdGapsMax;
+  for (const Json& entry : *entries) {
+    MOXIE_TRY(AddedToken token, read_added_token(entry, "tokenizer.json: added_tokens", id_field(entry, "id")));
+    MOXIE_TRY_VOID(add_token(spec, std::move(token), ids_max));
   }
   return {};
 }
 
 // A pattern is {"String": text} or {"Regex": expression}.
-Result<void> read_replace(const json& step, TokenizerSpec& spec) {
-  const json& pattern = member(step, "pattern");
-  if (const json& text = member(pattern, "String"); text.is_string()) {
-    spec.normalizers.emplace_back(ReplaceText{text.get<std::string>(), text_of(step, "content")});
-    return {};
+struct Pattern {
+  std::string text;
+  bool is_regex = false;
+};
+
+Result<Pattern> read_pattern(const Json& step) {
+  const Json* pattern = step.find("pattern");
+  for (const char* kind : {"String", "Regex"}) {
+    const Json* text = pattern ? pattern->find(kind) : nullptr;
+    if (text && text->text()) return Pattern{*text->text(), std::string_view(kind) == "Regex"};
   }
-  if (const json& regex = member(pattern, "Regex"); regex.is_string()) {
-    spec.normalizers.emplace_back(ReplaceRegex{regex.get<std::string>(), text_of(step, "content")});
-    return {};
-  }
-  return fail(ErrorCode::corrupt, "tokenizer.json: a Replace step without a pattern");
+  return fail(ErrorCode::corrupt, "tokenizer.json: a {} step without a pattern", text_field(step, "type").substr(0, 40));
 }
 
-Result<void> read_normalizer(const json& step, TokenizerSpec& spec) {
-  if (step.is_null()) return {};
-  const std::string type = text_of(step, "type");
-  if (type == "Sequence") {
-    const json& list = member(step, "normalizers");
-    for (const json& inner : list.is_array() ? list : json::array()) MOXIE_TRY_VOID(read_normalizer(inner, spec));
-    return {};
+std::string quoted(std::string_view literal) {
+  std::string pattern;
+  for (const char c : literal) {
+    if (std::string_view("\\^$.[]|()?*+{}-&").find(c) != std::string_view::npos) pattern += '\\';
+    pattern += c;
   }
-  if (type == "Replace") return read_replace(step, spec);
+  return pattern;
+}
+
+// Reads a step, or each of a sequence of them.
+template <typename Read>
+Result<void> each_step(const Json& step, const char* list_name, TokenizerSpec& spec, Read read) {
+  if (step.is_null()) return {};
+  if (text_field(step, "type") != "Sequence") return read(step, spec);
+  const Json* list = step.find(list_name);
+  if (list == nullptr || list->array() == nullptr) {
+    return fail(ErrorCode::corrupt, "tokenizer.json: a Sequence without {}", list_name);
+  }
+  // Depth is bounded by the JSON reader.
+  for (const Json& inner : *list->array()) MOXIE_TRY_VOID(each_step(inner, list_name, spec, read));
+  return {};
+}
+
+Result<void> read_normalizer(const Json& step, TokenizerSpec& spec) {
   static constexpr std::pair<std::string_view, UnicodeForm> kForms[] = {
       {"NFC", UnicodeForm::nfc},   {"NFD", UnicodeForm::nfd},             {"NFKC", UnicodeForm::nfkc},
       {"NFKD", UnicodeForm::nfkd}, {"Lowercase", UnicodeForm::lowercase}, {"StripAccents", UnicodeForm::strip_accents}};
+  const std::string type = text_field(step, "type");
   for (const auto& [name, form] : kForms) {
     if (type != name) continue;
     spec.normalizers.emplace_back(form);
     return {};
   }
-  if (type == "Prepend") {
-    spec.normalizers.emplace_back(PrependText{text_of(step, "prepend")});
+  if (type == "Replace") {
+    MOXIE_TRY(const Pattern pattern, read_pattern(step));
+    const std::string content = text_field(step, "content");
+    if (pattern.is_regex) {
+      spec.normalizers.emplace_back(ReplaceRegex{pattern.text, content});
+    } else {
+      spec.normalizers.emplace_back(ReplaceText{pattern.text, content});
+    }
+  } else if (type == "Prepend") {
+    spec.normalizers.emplace_back(PrependText{text_field(step, "prepend")});
   } else if (type == "Strip") {
-    spec.normalizers.emplace_back(StripSpaces{flag_of(step, "strip_left", true), flag_of(step, "strip_right", true)});
+    spec.normalizers.emplace_back(StripSpaces{flag_field(step, "strip_left", true), flag_field(step, "strip_right", true)});
   } else {
-    return fail(ErrorCode::unsupported, "tokenizer.json: normalizer '{}' is not supported", type);
+    return fail(ErrorCode::unsupported, "tokenizer.json: normalizer '{}' is not supported", type.substr(0, 80));
   }
   return {};
 }
 
-Result<void> read_metaspace(const json& step, TokenizerSpec& spec) {
+Result<void> read_metaspace(const Json& step, TokenizerSpec& spec) {
   Metaspace metaspace;
-  metaspace.mark = text_of(step, "replacement", std::string(kSpaceMark));
-  metaspace.split = flag_of(step, "split", true);
+  metaspace.mark = text_field(step, "replacement", std::string(kSpaceMark));
+  metaspace.split = flag_field(step, "split", true);
   if (metaspace.mark.empty()) return fail(ErrorCode::corrupt, "tokenizer.json: Metaspace with an empty replacement");
   // Old files have the flag add_prefix_space in place of prepend_scheme.
-  const std::string scheme = text_of(step, "prepend_scheme", flag_of(step, "add_prefix_space", true) ? "always" : "never");
+  const std::string scheme = text_field(step, "prepend_scheme", flag_field(step, "add_prefix_space", true) ? "always" : "never");
   if (scheme == "always") {
     metaspace.prepend = Metaspace::Prepend::always;
   } else if (scheme == "first") {
@@ -178,81 +179,112 @@ Result<void> read_metaspace(const json& step, TokenizerSpec& spec) {
   } else if (scheme == "never") {
     metaspace.prepend = Metaspace::Prepend::never;
   } else {
-    return fail(ErrorCode::unsupported, "tokenizer.json: prepend_scheme '{}' is none of always, first, never", scheme);
+    return fail(ErrorCode::unsupported, "tokenizer.json: prepend_scheme '{}' is none of always, first, never",
+                scheme.substr(0, 40));
   }
-  spec.pre_tokenizers.push_back(std::move(metaspace));
+  spec.pre_tokenizers.emplace_back(std::move(metaspace));
   return {};
 }
 
-Result<void> read_pre_tokenizer(const json& step, TokenizerSpec& spec) {
-  if (step.is_null()) return {};
-  const std::string type = text_of(step, "type");
-  if (type == "Sequence") {
-    const json& list = member(step, "pretokenizers");
-    for (const json& inner : list.is_array() ? list : json::array()) MOXIE_TRY_VOID(read_pre_tokenizer(inner, spec));
-    return {};
+Result<SplitBehavior> read_behavior(const Json& step, std::string otherwise) {
+  static constexpr std::pair<std::string_view, SplitBehavior> kBehaviors[] = {
+      {"Removed", SplitBehavior::removed},
+      {"Isolated", SplitBehavior::isolated},
+      {"MergedWithPrevious", SplitBehavior::merged_with_previous},
+      {"MergedWithNext", SplitBehavior::merged_with_next},
+      {"Contiguous", SplitBehavior::contiguous}};
+  const std::string name = text_field(step, "behavior", std::move(otherwise));
+  for (const auto& [known, behavior] : kBehaviors) {
+    if (name == known) return behavior;
   }
-  if (type == "Metaspace") return read_metaspace(step, spec);
-  return fail(ErrorCode::unsupported, "tokenizer.json: pre-tokenizer '{}' is not supported", type);
+  return fail(ErrorCode::unsupported, "tokenizer.json: split behavior '{}' is not supported", name.substr(0, 80));
 }
 
-int32_t id_of_special(const json& post, const std::string& name) {
-  const json& ids = member(member(member(post, "special_tokens"), name.c_str()), "ids");
-  return ids.is_array() && ids.size() == 1 && ids[0].is_number_integer() && ids[0].get<int64_t>() >= 0 &&
-                 ids[0].get<int64_t>() <= INT32_MAX
-             ? static_cast<int32_t>(ids[0].get<int64_t>())
-             : -1;
+Result<void> read_pre_tokenizer(const Json& step, TokenizerSpec& spec) {
+  const std::string type = text_field(step, "type");
+  const auto split = [&spec](std::string_view pattern, SplitBehavior behavior, bool invert) {
+    spec.pre_tokenizers.emplace_back(SplitRegex{std::string(pattern), behavior, invert});
+  };
+  if (type == "Metaspace") return read_metaspace(step, spec);
+  if (type == "Split") {
+    MOXIE_TRY(const Pattern pattern, read_pattern(step));
+    MOXIE_TRY(const SplitBehavior behavior, read_behavior(step, "Isolated"));
+    split(pattern.is_regex ? pattern.text : quoted(pattern.text), behavior, flag_field(step, "invert", false));
+  } else if (type == "ByteLevel") {
+    spec.byte_level = true;
+    if (flag_field(step, "add_prefix_space", true)) spec.pre_tokenizers.emplace_back(PrependSpace{});
+    if (flag_field(step, "use_regex", true)) split(kGpt2Pattern, SplitBehavior::isolated, false);
+  } else if (type == "Digits") {
+    const bool each = flag_field(step, "individual_digits", false);
+    split("\\p{N}", each ? SplitBehavior::isolated : SplitBehavior::contiguous, false);
+  } else if (type == "Punctuation") {
+    MOXIE_TRY(const SplitBehavior behavior, read_behavior(step, "Isolated"));
+    split(R"([\p{P}$+<=>^`|~])", behavior, false);
+  } else if (type == "Whitespace") {
+    split(R"(\w+|[^\w\s]+)", SplitBehavior::removed, true);
+  } else if (type == "WhitespaceSplit") {
+    split(R"(\s)", SplitBehavior::removed, false);
+  } else {
+    return fail(ErrorCode::unsupported, "tokenizer.json: pre-tokenizer '{}' is not supported", type.substr(0, 80));
+  }
+  return {};
 }
 
 // Where BOS and EOS go: what the template puts before and behind the text.
-Result<void> read_post_processor(const json& post, TokenizerSpec& spec) {
-  const std::string type = text_of(post, "type");
-  if (type == "Sequence") {
-    const json& list = member(post, "processors");
-    for (const json& inner : list.is_array() ? list : json::array()) MOXIE_TRY_VOID(read_post_processor(inner, spec));
-    return {};
-  }
-  if (type != "TemplateProcessing") return {};  // ByteLevel changes offsets only
-  const json& single = member(post, "single");
+Result<void> read_post_processor(const Json& post, TokenizerSpec& spec) {
+  if (text_field(post, "type") != "TemplateProcessing") return {};  // ByteLevel only moves offsets
+  const Json* single = post.find("single");
+  const Json* specials = post.find("special_tokens");
+  if (single == nullptr || single->array() == nullptr) return {};
   bool behind = false;
-  for (const json& part : single.is_array() ? single : json::array()) {
-    if (!member(part, "Sequence").is_null()) behind = true;
-    const json& special = member(part, "SpecialToken");
-    if (special.is_null()) continue;
-    const int32_t id = id_of_special(post, text_of(special, "id"));
+  for (const Json& part : *single->array()) {
+    if (part.find("Sequence") != nullptr) behind = true;
+    const Json* special = part.find("SpecialToken");
+    if (special == nullptr) continue;
+    const std::string name = text_field(*special, "id");
+    const Json* entry = specials ? specials->find(name) : nullptr;
+    const Json* ids = entry ? entry->find("ids") : nullptr;
+    const bool one = ids && ids->array() && ids->array()->size() == 1;
+    const int64_t id = one ? ids->array()->front().integer().value_or(-1) : -1;
     if (id < 0 || id >= spec.size()) {
       return fail(ErrorCode::corrupt, "tokenizer.json: post_processor names token '{}', which has no id in the vocabulary",
-                  text_of(special, "id").substr(0, 80));
+                  name.substr(0, 80));
     }
-    (behind ? spec.suffix : spec.prefix).push_back(id);
+    (behind ? spec.suffix : spec.prefix).push_back(static_cast<int32_t>(id));
   }
   return {};
 }
 
 // Does decoding drop the space at the very start?
-bool strips_start(const json& decoder) {
-  const std::string type = text_of(decoder, "type");
-  if (type == "Metaspace") return text_of(decoder, "prepend_scheme", "always") != "never" && flag_of(decoder, "add_prefix_space", true);
-  if (type == "Strip") {
-    const json& start = member(decoder, "start");
-    return start.is_number_integer() && start.get<int64_t>() > 0;
+Result<void> read_decoder(const Json& decoder, TokenizerSpec& spec) {
+  const std::string type = text_field(decoder, "type");
+  if (type == "Metaspace") {
+    spec.strip_leading_space =
+        text_field(decoder, "prepend_scheme", "always") != "never" && flag_field(decoder, "add_prefix_space", true);
+  } else if (type == "Strip") {
+    const Json* start = decoder.find("start");
+    if (start && start->integer().value_or(0) > 0) spec.strip_leading_space = true;
   }
-  const json& list = member(decoder, "decoders");
-  return list.is_array() && std::any_of(list.begin(), list.end(), strips_start);
+  return {};
 }
 
 }  // namespace
 
 Result<TokenizerSpec> read_huggingface_tokenizer(std::string_view tokenizer_json) {
-  MOXIE_TRY(const TokenizerJson file, parse_tokenizer_json(tokenizer_json));
+  MOXIE_TRY(const Json file, parse_json(tokenizer_json, "tokenizer.json"));
+  const Json null;
+  const auto part = [&](const char* name) -> const Json& {
+    const Json* found = file.find(name);
+    return found ? *found : null;
+  };
   TokenizerSpec spec;
-  MOXIE_TRY_VOID(read_model(file, spec));
-  MOXIE_TRY_VOID(read_added(file, spec));
-  MOXIE_TRY_VOID(read_normalizer(member(file.rest, "normalizer"), spec));
-  MOXIE_TRY_VOID(read_pre_tokenizer(member(file.rest, "pre_tokenizer"), spec));
-  MOXIE_TRY_VOID(read_post_processor(member(file.rest, "post_processor"), spec));
-  spec.strip_leading_space = strips_start(member(file.rest, "decoder"));
-  spec.scheme = "sentencepiece bpe";
+  MOXIE_TRY_VOID(read_model(part("model"), spec));
+  MOXIE_TRY_VOID(read_added(part("added_tokens"), spec));
+  MOXIE_TRY_VOID(each_step(part("normalizer"), "normalizers", spec, read_normalizer));
+  MOXIE_TRY_VOID(each_step(part("pre_tokenizer"), "pretokenizers", spec, read_pre_tokenizer));
+  MOXIE_TRY_VOID(each_step(part("post_processor"), "processors", spec, read_post_processor));
+  MOXIE_TRY_VOID(each_step(part("decoder"), "decoders", spec, read_decoder));
+  spec.scheme = spec.byte_level ? "byte-level bpe" : "sentencepiece bpe";
   return spec;
 }
 

@@ -1,6 +1,12 @@
 #include "text/text_steps.h"
 
+#include <algorithm>
+#include <optional>
+
 #include "core/fail.h"
+#include "text/regex.h"
+#include "text/unicode_forms.h"
+#include "text/utf8.h"
 
 namespace moxie {
 namespace {
@@ -36,13 +42,108 @@ std::string collapse_spaces(std::string_view text) {
   return result;
 }
 
+std::string strip_spaces(std::string_view text, const StripSpaces& step) {
+  size_t begin = 0, end = text.size();
+  const auto is_space = [](const Utf8Char& character) { return character.valid && is_white_space(character.code); };
+  while (step.left && begin < end && is_space(utf8_at(text, begin))) begin += utf8_at(text, begin).bytes;
+  while (step.right && end > begin && is_space(utf8_before(text, end))) end -= utf8_before(text, end).bytes;
+  return std::string(text.substr(begin, end - begin));
+}
+
+using Range = TextPieces::Range;
+
+// Calls visit(begin, end, is_match) for consecutive stretches that cover `text`. Bytes that are no UTF-8 match nothing.
+template <typename Visit>
+void visit_matches(RegexScan& scan, std::string_view text, Visit visit) {
+  size_t begin = 0;
+  while (begin < text.size()) {
+    size_t end = begin;
+    while (end < text.size()) {
+      const Utf8Char character = utf8_at(text, end);
+      if (!character.valid) break;
+      end += character.bytes;
+    }
+    scan.start(text.substr(begin, end - begin));
+    size_t last = begin;
+    for (RegexScan::Match match; scan.next(match);) {
+      if (begin + match.begin > last) visit(last, begin + match.begin, false);
+      visit(begin + match.begin, begin + match.end, true);
+      last = begin + match.end;
+    }
+    if (last < end) visit(last, end, false);
+    begin = end;
+    while (end < text.size() && !utf8_at(text, end).valid) ++end;
+    if (end > begin) visit(begin, end, false);
+    begin = end;
+  }
+}
+
+struct Stretch {
+  size_t begin, end;
+  bool is_match;
+};
+
+// Joins the stretches of one piece as the behavior says, and appends the pieces that are left.
+void join(SplitBehavior behavior, std::vector<Stretch>& stretches, std::vector<Range>& out) {
+  const auto emit = [&out](size_t begin, size_t end) {
+    if (end > begin) out.push_back({begin, end});
+  };
+  if (behavior == SplitBehavior::isolated || behavior == SplitBehavior::removed) {
+    for (const Stretch& s : stretches) {
+      if (behavior == SplitBehavior::isolated || !s.is_match) emit(s.begin, s.end);
+    }
+    return;
+  }
+  const bool backwards = behavior == SplitBehavior::merged_with_next;
+  if (backwards) std::reverse(stretches.begin(), stretches.end());
+  std::vector<Range> joined;
+  bool after_match = false;
+  for (const Stretch& s : stretches) {
+    const bool joins = behavior == SplitBehavior::contiguous ? s.is_match == after_match : s.is_match && !after_match;
+    if (joins && !joined.empty()) {
+      joined.back().begin = std::min(joined.back().begin, s.begin);
+      joined.back().end = std::max(joined.back().end, s.end);
+    } else {
+      joined.push_back({s.begin, s.end});
+    }
+    after_match = s.is_match;
+  }
+  if (backwards) std::reverse(joined.begin(), joined.end());
+  for (const Range& range : joined) emit(range.begin, range.end);
+}
+
+void split_by(const SplitRegex& step, const Regex& regex, TextPieces& pieces) {
+  std::vector<Range> ranges;
+  ranges.reserve(pieces.ranges.size() + pieces.text.size() / 8);
+  std::vector<Stretch> stretches;
+  RegexScan scan(regex);
+  for (const Range& range : pieces.ranges) {
+    stretches.clear();
+    visit_matches(scan, std::string_view(pieces.text).substr(range.begin, range.end - range.begin),
+                  [&](size_t begin, size_t end, bool is_match) {
+                    stretches.push_back({range.begin + begin, range.begin + end, is_match != step.invert});
+                  });
+    join(step.behavior, stretches, ranges);
+  }
+  pieces.ranges = std::move(ranges);
+}
+
+std::string replace_matches(const ReplaceRegex& step, const Regex& regex, std::string_view text) {
+  std::string result;
+  RegexScan scan(regex);
+  visit_matches(scan, text, [&](size_t begin, size_t end, bool is_match) {
+    result += is_match ? std::string_view(step.to) : text.substr(begin, end - begin);
+  });
+  return result;
+}
+
 // Rewrites every piece by `rewrite(piece, index)`.
 template <typename Rewrite>
 void rewrite_pieces(TextPieces& pieces, Rewrite rewrite) {
   std::string text;
   text.reserve(pieces.text.size());
   for (size_t i = 0; i < pieces.ranges.size(); ++i) {
-    TextPieces::Range& range = pieces.ranges[i];
+    Range& range = pieces.ranges[i];
     const std::string piece = rewrite(std::string_view(pieces.text).substr(range.begin, range.end - range.begin), i);
     range = {text.size(), text.size() + piece.size()};
     text += piece;
@@ -52,8 +153,8 @@ void rewrite_pieces(TextPieces& pieces, Rewrite rewrite) {
 
 // Every mark begins a piece.
 void split_before(TextPieces& pieces, const std::string& mark) {
-  std::vector<TextPieces::Range> ranges;
-  for (const TextPieces::Range& range : pieces.ranges) {
+  std::vector<Range> ranges;
+  for (const Range& range : pieces.ranges) {
     size_t begin = range.begin;
     for (size_t at = pieces.text.find(mark, begin); at != std::string::npos && at < range.end;
          at = pieces.text.find(mark, at + mark.size())) {
@@ -81,6 +182,7 @@ void apply_metaspace(const Metaspace& step, bool first, TextPieces& pieces) {
 
 struct TextSteps::Step {
   std::variant<Normalizer, PreTokenizer> what;
+  std::optional<Regex> regex;
 };
 
 TextSteps::TextSteps() = default;
@@ -88,19 +190,22 @@ TextSteps::TextSteps(TextSteps&&) noexcept = default;
 TextSteps& TextSteps::operator=(TextSteps&&) noexcept = default;
 TextSteps::~TextSteps() = default;
 
-Result<TextSteps> TextSteps::create(const std::vector<Normalizer>& normalizers, const std::vector<PreTokenizer>& pre_tokenizers) {
+Result<TextSteps> TextSteps::create(const std::vector<Normalizer>& normalizers,
+                                    const std::vector<PreTokenizer>& pre_tokenizers) {
   TextSteps steps;
   for (const Normalizer& normalizer : normalizers) {
-    if (std::holds_alternative<ReplaceRegex>(normalizer) || std::holds_alternative<UnicodeForm>(normalizer)) {
-      return fail(ErrorCode::unsupported, "the tokenizer normalizes in a way that is not supported");
+    auto step = std::make_unique<Step>(Step{normalizer, std::nullopt});
+    if (const auto* replace = std::get_if<ReplaceRegex>(&normalizer)) {
+      MOXIE_TRY(step->regex, Regex::compile(replace->pattern));
     }
-    steps.normalizers_.push_back(std::make_unique<Step>(Step{normalizer}));
+    steps.normalizers_.push_back(std::move(step));
   }
   for (const PreTokenizer& pre_tokenizer : pre_tokenizers) {
-    if (std::holds_alternative<SplitRegex>(pre_tokenizer)) {
-      return fail(ErrorCode::unsupported, "the tokenizer splits in a way that is not supported");
+    auto step = std::make_unique<Step>(Step{pre_tokenizer, std::nullopt});
+    if (const auto* split = std::get_if<SplitRegex>(&pre_tokenizer)) {
+      MOXIE_TRY(step->regex, Regex::compile(split->pattern));
     }
-    steps.pre_tokenizers_.push_back(std::make_unique<Step>(Step{pre_tokenizer}));
+    steps.pre_tokenizers_.push_back(std::move(step));
   }
   return steps;
 }
@@ -111,9 +216,9 @@ std::string TextSteps::normalize(std::string_view given) const {
     std::visit(Overloaded{
                    [&](const PrependText& s) { if (!text.empty()) text.insert(0, s.text); },
                    [&](const ReplaceText& s) { text = replace_all(text, s.from, s.to); },
-                   [&](const ReplaceRegex&) {},
-                   [&](const UnicodeForm&) {},
-                   [&](const StripSpaces&) {},
+                   [&](const ReplaceRegex& s) { text = replace_matches(s, *step->regex, text); },
+                   [&](const UnicodeForm& s) { text = apply_form(s, text); },
+                   [&](const StripSpaces& s) { text = strip_spaces(text, s); },
                    [&](const CollapseSpaces&) { text = collapse_spaces(text); },
                },
                std::get<Normalizer>(step->what));
@@ -127,7 +232,7 @@ TextPieces TextSteps::split(std::string text, bool first) const {
   pieces.text = std::move(text);
   for (const auto& step : pre_tokenizers_) {
     std::visit(Overloaded{
-                   [&](const SplitRegex&) {},
+                   [&](const SplitRegex& s) { split_by(s, *step->regex, pieces); },
                    [&](const Metaspace& s) { apply_metaspace(s, first, pieces); },
                    [&](const PrependSpace&) {
                      rewrite_pieces(pieces, [](std::string_view piece, size_t) {

@@ -60,6 +60,25 @@ int byte_token_value(std::string_view text) {
   return high < 0 || low < 0 ? -1 : high * 16 + low;
 }
 
+MergeReader::MergeReader(TokenizerSpec& spec) : spec_(&spec) {
+  table_.reserve(spec.texts.size());
+  for (size_t i = 0; i < spec.texts.size(); ++i) table_.insert(spec.texts[i], static_cast<int32_t>(i));
+}
+
+void MergeReader::add(std::string_view left, std::string_view right) {
+  ++given_;
+  whole_.assign(left).append(right);
+  const MergeRule rule = {table_.find(left), table_.find(right), table_.find(whole_)};
+  if (rule.left >= 0 && rule.right >= 0 && rule.result >= 0) spec_->merges.push_back(rule);
+}
+
+void MergeReader::finish() {
+  const size_t kept = spec_->merges.size();
+  if (kept == given_) return;
+  spec_->notices.push_back(
+      fmt::format("{} of {} merges name texts that are no tokens; they are ignored", given_ - kept, given_));
+}
+
 Result<void> add_token(TokenizerSpec& spec, AddedToken token, size_t ids_max) {
   if (token.id < 0 || static_cast<size_t>(token.id) >= ids_max) {
     return fail(ErrorCode::corrupt, "tokenizer: added token '{}' has id {}, beyond {} (the tokens there are, and room for gaps)",

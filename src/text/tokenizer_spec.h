@@ -11,6 +11,7 @@
 
 #include "core/tokenizer_source.h"
 #include "moxie/error.h"
+#include "text/token_table.h"
 #include "text/tokenizer.h"
 
 namespace moxie {
@@ -94,6 +95,20 @@ const std::array<std::string, 256>& byte_level_alphabet();
 std::optional<std::string> from_byte_level(std::string_view text);
 // The value of "<0xHH>"; -1 for any other text.
 int byte_token_value(std::string_view text);
+
+// Turns pairs of texts into merge rules. Pairs whose parts or whole are no tokens can never apply: they are counted, not kept.
+class MergeReader {
+ public:
+  explicit MergeReader(TokenizerSpec& spec);  // REQUIRES: the texts of spec are complete
+  void add(std::string_view left, std::string_view right);
+  void finish();  // notes what was dropped
+
+ private:
+  TokenizerSpec* spec_;
+  TokenTable table_;
+  std::string whole_;
+  size_t given_ = 0;
+};
 
 // Readers. Each checks everything it uses; none trusts a number in its source.
 Result<TokenizerSpec> read_gguf_vocabulary(const GgufVocabulary& vocabulary);
