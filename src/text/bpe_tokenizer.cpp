@@ -160,7 +160,7 @@ std::vector<int32_t> BpeTokenizer::encode(std::string_view text, const EncodeOpt
   for (size_t at = 0; at < text.size();) {
     const AddedTokens::Match match = raw_added_.find(text, at, options.parse_special);
     const size_t end = match.id < 0 ? text.size() : match.begin;
-    if (end > at) encode_text(text.substr(at, end - at), at == 0, options.parse_special, scratch, ids);
+    if (end > at) encode_text(text.substr(at, end - at), at == 0 && !options.continues, options.parse_special, scratch, ids);
     if (match.id < 0) break;
     ids.push_back(match.id);
     at = match.end;

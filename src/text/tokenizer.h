@@ -17,6 +17,7 @@ namespace moxie {
 struct EncodeOptions {
   bool add_special = false;    // BOS (and EOS) as the tokenizer itself says
   bool parse_special = false;  // control tokens written out in the text ("[INST]", "<|im_end|>") become their ids
+  bool continues = false;      // the text goes on after other tokens: no space mark that only the start of an input gets
 };
 
 enum class TokenKind : uint8_t { normal, unknown, control, user_defined, unused, byte };
