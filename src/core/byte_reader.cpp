@@ -51,7 +51,8 @@ Result<std::string> read_start(const ByteSource& source, size_t limit) {
 Result<std::string> read_text_file(const std::string& path, uint64_t limit) {
   MOXIE_TRY(const FileSource source, FileSource::open(path));
   if (source.bytes() > limit) {
-    return fail(ErrorCode::unsupported, "{}: is {} bytes, more than the {} that moxie reads of such a file", path,
+    return fail(ErrorCode::unsupported,
+                "{}: is {} bytes, more than the {} that moxie reads of such a file; is it the right one?", path,
                 source.bytes(), limit);
   }
   return read_start(source, static_cast<size_t>(limit));

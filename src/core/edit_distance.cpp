@@ -55,6 +55,10 @@ int distance(const std::vector<std::string_view>& a, const std::vector<std::stri
   return row.back();
 }
 
+size_t common_start(std::string_view a, std::string_view b) {
+  return static_cast<size_t>(std::mismatch(a.begin(), a.end(), b.begin(), b.end()).first - a.begin());
+}
+
 }  // namespace
 
 int edit_distance(std::string_view a, std::string_view b) {
@@ -64,14 +68,18 @@ int edit_distance(std::string_view a, std::string_view b) {
 std::string_view nearest_name(std::string_view name, std::span<const std::string_view> names) {
   const std::vector<std::string_view> wanted = atoms(name);
   int best = std::max<int>(2, static_cast<int>(name.size()) / 3) + 1;
+  size_t best_start = 0;
   std::string_view found;
   for (const std::string_view candidate : names) {
     // Lengths alone rule most names out; numbers count as one letter, so compare generously.
     const int spread = static_cast<int>(candidate.size()) - static_cast<int>(name.size());
     if (spread > 2 * best + 8 || -spread > 2 * best + 8) continue;
-    const int found_distance = distance(wanted, atoms(candidate));
-    if (found_distance < best) {
-      best = found_distance;
+    const int steps = distance(wanted, atoms(candidate));
+    // Of equals the one that begins alike: what names mean goes from the general to the particular.
+    const size_t start = common_start(name, candidate);
+    if (steps < best || (steps == best && !found.empty() && start > best_start)) {
+      best = steps;
+      best_start = start;
       found = candidate;
     }
   }

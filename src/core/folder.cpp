@@ -18,6 +18,11 @@ bool is_file(const std::string& path) {
   return fs::is_regular_file(path, error);
 }
 
+bool is_present(const std::string& path) {
+  std::error_code error;
+  return fs::exists(path, error);
+}
+
 bool is_broken_link(const std::string& path) {
   std::error_code error;
   return fs::is_symlink(fs::symlink_status(path, error)) && !fs::exists(path, error);

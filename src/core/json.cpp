@@ -5,6 +5,7 @@
 #include <unordered_set>
 
 #include "core/fail.h"
+#include "core/printable.h"
 
 namespace moxie {
 namespace {
@@ -35,7 +36,7 @@ class Builder final : public nlohmann::json_sax<Library> {
   bool key(std::string& name) override {
     if (!count()) return false;
     if (limits_.distinct_keys && !levels_.back().keys.insert(name).second) {
-      error_ = fail(ErrorCode::corrupt, "{}: the key \"{}\" appears twice", what_, name.substr(0, 200));
+      error_ = fail(ErrorCode::corrupt, "{}: the key \"{}\" appears twice", what_, printable(name));
       return false;
     }
     std::get<Json::Object>(levels_.back().json->value).push_back({std::move(name), {}});
@@ -44,7 +45,7 @@ class Builder final : public nlohmann::json_sax<Library> {
 
   bool parse_error(size_t position, const std::string& last_token, const nlohmann::detail::exception&) override {
     error_ = fail(ErrorCode::corrupt, "{}: not valid JSON at byte {}, near \"{}\"", what_, position,
-                  last_token.size() > 40 ? last_token.substr(last_token.size() - 40) : last_token);
+                  printable(last_token.size() > 40 ? last_token.substr(last_token.size() - 40) : last_token));
     return false;
   }
 
@@ -156,6 +157,10 @@ Result<Json> parse_json(std::string_view text, std::string_view what, const Json
   if (text.size() > limits.bytes_max) {
     return fail(ErrorCode::unsupported, "{}: {} bytes of JSON, more than the limit of {}", what, text.size(),
                 limits.bytes_max);
+  }
+  // The library takes a zero byte for the end and would ignore what follows it.
+  if (const size_t zero = text.find('\0'); zero != std::string_view::npos) {
+    return fail(ErrorCode::corrupt, "{}: not valid JSON at byte {}, a zero byte", what, zero + 1);
   }
   Builder builder(what, limits);
   const bool ok = Library::sax_parse(text.begin(), text.end(), &builder);

@@ -9,6 +9,7 @@
 #include "core/fail.h"
 #include "core/folder.h"
 #include "core/json.h"
+#include "format/messages.h"
 #include "format/sniff.h"
 
 namespace moxie {
@@ -65,7 +66,8 @@ MetadataValue array_value(const Json& json) {
 // Depth is bounded by the parser.
 Result<void> flatten(const Json& json, const std::string& key, std::string_view what, Metadata& into) {
   if (key.size() > kKeyBytesMax) {
-    return fail(ErrorCode::corrupt, "{}: a key is longer than {} bytes", what, kKeyBytesMax);
+    return fail(ErrorCode::corrupt, "{}: a key is longer than {} bytes; correct the file or download it again", what,
+                kKeyBytesMax);
   }
   if (const Json::Object* members = json.object()) {
     for (const JsonMember& member : *members) {
@@ -140,10 +142,12 @@ Result<void> read_named_templates(const std::string& folder, TokenizerSource& so
 
 Result<Metadata> parse_config(std::string_view text, std::string_view what) {
   const JsonLimits limits{.bytes_max = kConfigBytesMax, .depth_max = kConfigDepthMax, .values_max = kConfigValuesMax};
-  MOXIE_TRY(const Json json, parse_json(text, what, limits));
-  if (json.object() == nullptr) return fail(ErrorCode::corrupt, "{}: is no JSON object", what);
+  constexpr std::string_view kRemedy = "correct the file or download it again";
+  auto json = parse_json(text, what, limits);
+  if (!json.ok()) return add_remedy(std::move(json).error(), kRemedy);
+  if (json->object() == nullptr) return fail(ErrorCode::corrupt, "{}: is no JSON object; {}", what, kRemedy);
   Metadata config;
-  MOXIE_TRY_VOID(flatten(json, "", what, config));
+  MOXIE_TRY_VOID(flatten(*json, "", what, config));
   return config;
 }
 

@@ -6,12 +6,13 @@
 #include <string_view>
 #include <vector>
 
+#include "core/printable.h"
 #include "moxie/error.h"
 
 namespace moxie {
 
-// A name out of a file, fit for a message: control bytes and broken UTF-8 escaped, long text cut.
-std::string printable(std::string_view text);
+// The error with a sentence more.
+Error add_remedy(Error error, std::string_view remedy);
 // "a, b, c and 12 more".
 std::string name_some(const std::vector<std::string>& names, size_t limit = 32);
 // The header is whole but the data is not: how much is missing and what to do.

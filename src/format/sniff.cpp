@@ -3,8 +3,10 @@
 #include <algorithm>
 #include <cctype>
 #include <charconv>
+#include <cstring>
 
 #include "core/fail.h"
+#include "core/file.h"
 #include "core/folder.h"
 #include "format/messages.h"
 
@@ -35,7 +37,8 @@ uint64_t pointer_size(std::string_view text) {
 }
 
 std::optional<Error> diagnose_text(const std::string& path, std::string_view first_bytes, uint64_t file_bytes) {
-  if (first_bytes.starts_with("version https://git-lfs.github.com/spec/v1") && file_bytes <= kPointerBytesMax) {
+  if (first_bytes.starts_with("version https://") && first_bytes.find("git-lfs.github.com/spec/v1\n") == 16 &&
+      file_bytes <= kPointerBytesMax) {
     const uint64_t size = pointer_size(first_bytes);
     return fail(ErrorCode::corrupt,
                 "{}: is a Git-LFS pointer of {} bytes, not the file it stands for ({}); run `git lfs pull` in its "
@@ -112,9 +115,13 @@ Result<void> check_exists(const std::string& path) {
                 "the model again",
                 path);
   }
-  if (!is_folder(path) && !is_file(path)) {
-    return fail(ErrorCode::not_found, "{}: no such file or folder", path);
+  if (is_folder(path) || is_file(path)) return {};
+  if (is_present(path)) {
+    return fail(ErrorCode::invalid_argument,
+                "{}: is neither a file nor a folder; give a .gguf file or a folder of safetensors", path);
   }
+  auto file = File::open(path);  // says why
+  if (!file.ok()) return add_remedy(std::move(file).error(), "check the path and its permissions");
   return {};
 }
 
@@ -136,6 +143,14 @@ Error unknown_file_error(const std::string& path, std::string_view first_bytes, 
     return fail(ErrorCode::corrupt,
                 "{}: is {} bytes long, too short for any weight file: the download is incomplete; download it again",
                 path, file_bytes);
+  }
+  if (path.ends_with(".safetensors") && first_bytes.size() > 8) {
+    uint64_t length = 0;
+    std::memcpy(&length, first_bytes.data(), sizeof length);
+    return fail(ErrorCode::corrupt,
+                "{}: is no safetensors file: it would begin with a header length from 2 to 100000000 and \"{{\", but "
+                "has the header length {} and \"{}\"; download it again",
+                path, length, printable(first_bytes.substr(8, 1)));
   }
   return fail(ErrorCode::unsupported,
               "{}: is no weight file that moxie knows (it begins with \"{}\", {} bytes); give a .gguf file, a "

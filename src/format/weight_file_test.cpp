@@ -1,7 +1,10 @@
 // Opening files that other programs wrote: PyTorch's safetensors and the gguf package, see tests/data/golden/README.md.
 #include "format/weight_file.h"
 
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
+
+#include <cstdlib>
 
 namespace moxie {
 namespace {
@@ -64,6 +67,56 @@ TEST(OpenWeights, ReadsGgufInPartsFromAnyOfThem) {
     EXPECT_EQ(files->tensors.size(), 21u);
     EXPECT_EQ(files->metadata.text("general.architecture"), "llama");
   }
+}
+
+TEST(OpenWeights, FolderWithBothTakesTheGgufAndSaysSo) {
+  const auto files = open_weights(golden("qwen2"));
+  ASSERT_TRUE(files.ok()) << files.error().message;
+  EXPECT_EQ(files->format, "GGUF v3");
+  ASSERT_EQ(files->notices.size(), 1u);
+  EXPECT_THAT(files->notices[0], testing::HasSubstr("holds safetensors too; the gguf is used"));
+}
+
+TEST(OpenWeights, StackedExpertsAreOneTensorALayer) {
+  const auto files = open_weights(golden("mixtral-stacked"));
+  ASSERT_TRUE(files.ok()) << files.error().message;
+  const TensorInfo* down = files->find("model.layers.1.mlp.experts.down_proj");
+  ASSERT_NE(down, nullptr);
+  EXPECT_EQ(down->shape, (std::vector<int64_t>{8, 64, 32}));
+}
+
+TEST(WeightFiles, NearestNamesAreFound) {
+  const auto files = open_weights(golden("mixtral/split.gguf"));
+  ASSERT_TRUE(files.ok()) << files.error().message;
+  EXPECT_EQ(files->nearest("blk.1.attn_outptu.weight"), "blk.1.attn_output.weight");
+  EXPECT_THAT(files->nearest("blk.1.ffn_down_exps.weight"),
+              testing::MatchesRegex("blk\\.1\\.ffn_down\\.[0-7]\\.weight"));
+  EXPECT_EQ(files->nearest("model.embed_tokens.weight.scales"), "");
+}
+
+// Vocabularies that llama.cpp ships for its own tests: files without tensors.
+TEST(OpenWeights, ReadsVocabularies) {
+  const char* data = std::getenv("MOXIE_TEST_DATA");
+  if (data == nullptr) GTEST_SKIP() << "MOXIE_TEST_DATA is not set";
+  const std::string folder = std::string(data) + "/tokenizers/gguf-vocab/";
+  const auto phi = open_weights(folder + "ggml-vocab-phi-3.gguf");
+  ASSERT_TRUE(phi.ok()) << phi.error().message;
+  EXPECT_TRUE(phi->tensors.empty());
+  ASSERT_TRUE(phi->tokenizer.gguf.has_value());
+  const GgufVocabulary& spm = *phi->tokenizer.gguf;
+  EXPECT_EQ(spm.model, "llama");
+  EXPECT_EQ(spm.tokens.size(), 32064u);
+  EXPECT_EQ(spm.scores.size(), 32064u);
+  EXPECT_EQ(spm.types.size(), 32064u);
+  EXPECT_EQ(spm.tokens[1], "<s>");
+  EXPECT_EQ(spm.special_ids.at("bos"), 1);
+  const auto gpt2 = open_weights(folder + "ggml-vocab-gpt-2.gguf");
+  ASSERT_TRUE(gpt2.ok()) << gpt2.error().message;
+  const GgufVocabulary& bpe = *gpt2->tokenizer.gguf;
+  EXPECT_EQ(bpe.model, "gpt2");
+  EXPECT_EQ(bpe.tokens.size(), 50257u);
+  EXPECT_EQ(bpe.merges.size(), 50000u);
+  EXPECT_EQ(bpe.merges[0], "\xC4\xA0 t");
 }
 
 }  // namespace

@@ -88,7 +88,8 @@ Fit<kCount> fit_with_minimum(const float* x, const float* importance) {
   Fit<kCount> best;
   best.scale = as_half(range / (0.5f * kTop));
   best.minimum = as_half(low);
-  for (const float trim : {0.0f, 0.3f, 0.6f, 0.9f, -0.3f}) {  // levels by which the range is drawn in at both ends
+  const float trims[] = {0.0f, 0.3f, 0.6f, 0.9f, -0.3f};  // levels by which the range is drawn in at both ends
+  for (const float trim : trims) {
     float scale = range / (0.5f * kTop + trim), minimum = low + trim * scale;
     try_fit<kCount>(x, importance, 0, kTop, true, scale, minimum, best);
     try_fit<kCount>(x, importance, 0, kTop, true, scale, minimum, best);

@@ -110,7 +110,8 @@ class SymmetricSearch {
       fits_[s] = fit_symmetric<Levels, kValues>(x(s), w(s));
       if (__builtin_fabsf(fits_[s]) > __builtin_fabsf(largest)) largest = fits_[s];
     }
-    for (const float end : {static_cast<float>(kMinScale), static_cast<float>(kMaxScale)}) {
+    const float ends[] = {static_cast<float>(kMinScale), static_cast<float>(kMaxScale)};
+    for (const float end : ends) {
       attempt(largest / end);
       attempt(fitted_scale());
     }

@@ -1,6 +1,5 @@
 // GGUF: one file, or several parts that each hold some of the tensors.
 #include <algorithm>
-#include <optional>
 
 #include "core/byte_reader.h"
 #include "core/fail.h"
@@ -21,21 +20,6 @@ bool recognises_folder(const std::string& path) {
   const auto names = list_files(path);
   return names.ok() &&
          std::any_of(names->begin(), names->end(), [](const std::string& name) { return name.ends_with(".gguf"); });
-}
-
-// The error for a GGUF file that holds something else than a model; nullopt for a model.
-std::optional<Error> not_a_model(const std::string& path, const Metadata& metadata) {
-  const std::string type = metadata.text("general.type").value_or("model");
-  const std::string arch = metadata.text("general.architecture").value_or("");
-  const auto refuse = [&path](std::string_view what, std::string_view why) {
-    return fail(ErrorCode::unsupported, "{}: is {} ({}), not a model; give the model's own .gguf file", path, what,
-                why);
-  };
-  if (type == "mmproj" || arch == "clip")
-    return refuse("a vision projector", type == "mmproj" ? "general.type is mmproj" : "architecture clip");
-  if (type == "imatrix" || arch == "imatrix") return refuse("an importance matrix", "general.type is imatrix");
-  if (type == "adapter" || metadata.has("adapter.type")) return refuse("an adapter (LoRA)", "general.type is adapter");
-  return std::nullopt;
 }
 
 void describe_tokenizer(GgufHeader& header, WeightFiles& files) {
@@ -90,7 +74,13 @@ Result<WeightFiles> open(const std::string& path) {
     MOXIE_TRY(file, choose_gguf(path));
   }
   MOXIE_TRY(std::vector<GgufPart> parts, read_gguf_parts(file));
-  if (auto error = not_a_model(parts.front().path, parts.front().header.metadata)) return std::move(*error);
+  if (const std::string_view what = gguf_side_file(parts.front().header.metadata); !what.empty()) {
+    return fail(
+        ErrorCode::unsupported,
+        "{}: is {}, not a model (general.type \"{}\", general.architecture \"{}\"); give the model's own .gguf file",
+        parts.front().path, what, printable(parts.front().header.metadata.text("general.type").value_or("")),
+        printable(parts.front().header.metadata.text("general.architecture").value_or("")));
+  }
   return join_parts(path, std::move(parts));
 }
 

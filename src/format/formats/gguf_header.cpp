@@ -15,6 +15,9 @@ namespace {
 constexpr uint64_t kKeyValueBytesMin = 10;
 constexpr uint64_t kTensorBytesMin = 24;
 constexpr uint64_t kKeyBytesMax = 65535;
+// Real files have some thousands. Bounds the memory that a huge damaged file can ask for.
+constexpr uint64_t kTensorsMax = uint64_t{1} << 21;
+constexpr uint64_t kKeyMemoryBytes = 256;  // about what a kept key takes besides its text
 constexpr uint32_t kDimensionsMax = 4;
 constexpr uint64_t kAlignmentDefault = 32;
 
@@ -96,15 +99,18 @@ Result<void> HeaderReader::read_key_values() {
   for (uint64_t i = 0; i < key_value_count_; ++i) {
     MOXIE_TRY(const uint64_t length, read_gguf_size(in_, header_.version));
     if (length == 0 || length > kKeyBytesMax) {
-      return fail(ErrorCode::corrupt,
-                  "{}: metadata key {} of {} is {} bytes long, allowed are 1 to {}: the file is damaged", path(), i + 1,
-                  key_value_count_, length, kKeyBytesMax);
+      return fail(
+          ErrorCode::corrupt,
+          "{}: metadata key {} of {} is {} bytes long, allowed are 1 to {}: the file is damaged, download it again",
+          path(), i + 1, key_value_count_, length, kKeyBytesMax);
     }
     MOXIE_TRY(std::string key, in_.read_string(length));
     if (!keys.insert(key).second) {
-      return fail(ErrorCode::corrupt, "{}: the metadata key \"{}\" appears twice: the file is damaged", path(),
+      return fail(ErrorCode::corrupt,
+                  "{}: the metadata key \"{}\" appears twice: the file is damaged, download it again", path(),
                   printable(key));
     }
+    MOXIE_TRY_VOID(values.take_memory(key, key.size() + kKeyMemoryBytes));
     MOXIE_TRY(MetadataValue value, values.read(key));
     keep(std::move(key), std::move(value));
   }
@@ -139,7 +145,8 @@ Result<void> HeaderReader::check_vocabulary() {
   const auto same_length = [&](std::string_view name, size_t length) -> Result<void> {
     if (length == 0 || length == tokens) return {};
     return fail(ErrorCode::corrupt,
-                "{}: tokenizer.ggml.{} has {} entries for {} tokens: the file is damaged or was converted wrongly",
+                "{}: tokenizer.ggml.{} has {} entries for {} tokens: the file is damaged or was converted wrongly; "
+                "download it again, or get another conversion",
                 path(), name, length, tokens);
   };
   MOXIE_TRY_VOID(same_length("scores", vocabulary.scores.size()));
@@ -176,15 +183,21 @@ Result<void> HeaderReader::read_alignment() {
   const std::optional<int64_t> alignment = header_.metadata.integer("general.alignment");
   if (!alignment || *alignment <= 0 || *alignment > UINT32_MAX ||
       !std::has_single_bit(static_cast<uint64_t>(*alignment))) {
-    return fail(ErrorCode::corrupt,
-                "{}: general.alignment is {}; it must be a power of two below 2^32: the file is damaged", path(),
-                alignment ? std::to_string(*alignment) : "no whole number");
+    return fail(
+        ErrorCode::corrupt,
+        "{}: general.alignment is {}; it must be a power of two below 2^32: the file is damaged, download it again",
+        path(), alignment ? std::to_string(*alignment) : "no whole number");
   }
   alignment_ = static_cast<uint64_t>(*alignment);
   return {};
 }
 
 Result<void> HeaderReader::read_tensors() {
+  if (tensor_count_ > kTensorsMax) {
+    return fail(ErrorCode::unsupported,
+                "{}: claims {} tensors, more than the {} that moxie reads: the file is damaged; download it again",
+                path(), tensor_count_, kTensorsMax);
+  }
   // Checked again: the metadata took its share of the bytes that the count was held against.
   if (tensor_count_ > in_.remaining() / kTensorBytesMin) {
     return fail(ErrorCode::corrupt,
@@ -193,13 +206,12 @@ Result<void> HeaderReader::read_tensors() {
                 "download it again",
                 path(), tensor_count_, in_.remaining(), in_.remaining() / kTensorBytesMin);
   }
-  header_.tensors.reserve(static_cast<size_t>(tensor_count_));
   std::unordered_set<std::string> names;
   for (uint64_t i = 0; i < tensor_count_; ++i) {
     MOXIE_TRY(TensorInfo tensor, read_tensor());
     if (!names.insert(tensor.name).second) {
-      return fail(ErrorCode::corrupt, "{}: the tensor \"{}\" appears twice: the file is damaged", path(),
-                  printable(tensor.name));
+      return fail(ErrorCode::corrupt, "{}: the tensor \"{}\" appears twice: the file is damaged, download it again",
+                  path(), printable(tensor.name));
     }
     header_.tensors.push_back(std::move(tensor));
   }
@@ -210,14 +222,16 @@ Result<TensorInfo> HeaderReader::read_tensor() {
   TensorInfo tensor;
   MOXIE_TRY(const uint64_t length, read_gguf_size(in_, header_.version));
   if (length == 0 || length > kKeyBytesMax) {
-    return fail(ErrorCode::corrupt,
-                "{}: tensor {} of {} has a name of {} bytes, allowed are 1 to {}: the file is damaged", path(),
-                header_.tensors.size() + 1, tensor_count_, length, kKeyBytesMax);
+    return fail(
+        ErrorCode::corrupt,
+        "{}: tensor {} of {} has a name of {} bytes, allowed are 1 to {}: the file is damaged, download it again",
+        path(), header_.tensors.size() + 1, tensor_count_, length, kKeyBytesMax);
   }
   MOXIE_TRY(tensor.name, in_.read_string(length));
   MOXIE_TRY(const uint32_t dimensions, in_.read<uint32_t>());
   if (dimensions > kDimensionsMax) {
-    return fail(ErrorCode::corrupt, "{}: tensor \"{}\" has {} dimensions, more than {}: the file is damaged", path(),
+    return fail(ErrorCode::corrupt,
+                "{}: tensor \"{}\" has {} dimensions, more than {}: the file is damaged, download it again", path(),
                 printable(tensor.name), dimensions, kDimensionsMax);
   }
   std::vector<uint64_t> dims;
@@ -246,9 +260,10 @@ Result<void> HeaderReader::size_tensor(TensorInfo& tensor, const std::vector<uin
   uint64_t elements = 1;
   for (const uint64_t dim : dims) {
     if (dim != 0 && elements > static_cast<uint64_t>(INT64_MAX) / dim) {
-      return fail(ErrorCode::corrupt,
-                  "{}: tensor \"{}\" has dimensions {{{}}}, more than 2^63 elements: the file is damaged", path(),
-                  printable(tensor.name), fmt::join(dims, ", "));
+      return fail(
+          ErrorCode::corrupt,
+          "{}: tensor \"{}\" has dimensions {{{}}}, more than 2^63 elements: the file is damaged, download it again",
+          path(), printable(tensor.name), fmt::join(dims, ", "));
     }
     elements *= dim;
   }
@@ -258,14 +273,15 @@ Result<void> HeaderReader::size_tensor(TensorInfo& tensor, const std::vector<uin
   if (row % block_values != 0) {
     return fail(ErrorCode::corrupt,
                 "{}: tensor \"{}\" of type {} has rows of {} values, which do not divide into blocks of {}: the file "
-                "is damaged",
+                "is damaged, download it again",
                 path(), printable(tensor.name), tensor.dtype, row, block_values);
   }
   const uint64_t blocks = elements / block_values;
   if (blocks > static_cast<uint64_t>(INT64_MAX) / block_bytes) {
-    return fail(ErrorCode::corrupt,
-                "{}: tensor \"{}\" has {} elements of type {}, more than 2^63 bytes: the file is damaged", path(),
-                printable(tensor.name), elements, tensor.dtype);
+    return fail(
+        ErrorCode::corrupt,
+        "{}: tensor \"{}\" has {} elements of type {}, more than 2^63 bytes: the file is damaged, download it again",
+        path(), printable(tensor.name), elements, tensor.dtype);
   }
   tensor.bytes = blocks * block_bytes;
   tensor.shape.assign(dims.rbegin(), dims.rend());
@@ -280,16 +296,16 @@ Result<void> HeaderReader::place_tensors() {
   uint64_t needed = 0;
   for (TensorInfo& tensor : header_.tensors) {
     if (tensor.offset % alignment_ != 0) {
-      return fail(
-          ErrorCode::corrupt,
-          "{}: tensor \"{}\" begins at {} of the data, which is no multiple of the alignment {}: the file is damaged",
-          path(), printable(tensor.name), tensor.offset, alignment_);
+      return fail(ErrorCode::corrupt,
+                  "{}: tensor \"{}\" begins at {} of the data, which is no multiple of the alignment {}: the file is "
+                  "damaged, download it again",
+                  path(), printable(tensor.name), tensor.offset, alignment_);
     }
     constexpr uint64_t kLimit = static_cast<uint64_t>(INT64_MAX);
     if (tensor.offset > kLimit - data_start || tensor.bytes > kLimit - data_start - tensor.offset) {
       return fail(ErrorCode::corrupt,
-                  "{}: tensor \"{}\" of {} bytes at offset {} ends beyond 2^63: the file is damaged", path(),
-                  printable(tensor.name), tensor.bytes, tensor.offset);
+                  "{}: tensor \"{}\" of {} bytes at offset {} ends beyond 2^63: the file is damaged, download it again",
+                  path(), printable(tensor.name), tensor.bytes, tensor.offset);
     }
     tensor.offset += data_start;
     needed = std::max(needed, tensor.offset + tensor.bytes);
@@ -309,8 +325,9 @@ Result<void> HeaderReader::check_overlaps() {
     const TensorInfo &before = *order[i - 1], &after = *order[i];
     if (before.offset + before.bytes > after.offset) {
       return fail(ErrorCode::corrupt,
-                  "{}: tensors \"{}\" (bytes {} to {}) and \"{}\" (from byte {}) overlap: the file is damaged", path(),
-                  printable(before.name), before.offset, before.offset + before.bytes, printable(after.name),
+                  "{}: tensors \"{}\" (bytes {} to {}) and \"{}\" (from byte {}) overlap: the file is damaged, "
+                  "download it again",
+                  path(), printable(before.name), before.offset, before.offset + before.bytes, printable(after.name),
                   after.offset);
     }
   }

@@ -150,9 +150,48 @@ Result<void> PartFinder::check_tensor_count() const {
               given_path_, count_, found, name_some(each), tensors_);
 }
 
-// Files that belong with a model but are none.
-bool is_side_file(const std::string& name) {
-  return name.starts_with("mmproj-") || name.starts_with("mtp-") || name.starts_with("imatrix");
+// The models of a folder: what makes files one model -> a file of it.
+struct FolderModels {
+  std::map<std::string, std::string> files;
+  std::vector<std::string> side_files;  // that go with a model but are none
+};
+
+FolderModels group_by_name(const std::vector<std::string>& names) {
+  FolderModels models;
+  for (const std::string& name : names) {
+    if (!name.ends_with(".gguf")) continue;
+    const std::optional<GgufPartName> part = parse_gguf_part_name(name);
+    models.files.emplace(part ? fmt::format("{} in {} parts", part->prefix, part->count) : name, name);
+  }
+  return models;
+}
+
+// Names that look like several models: their headers know better. Renamed parts join the parts of the same model.
+FolderModels group_by_header(const std::string& folder, const FolderModels& named) {
+  FolderModels models;
+  std::map<std::pair<int64_t, int64_t>, std::string> families;  // (parts, tensors) -> key in models.files
+  std::vector<std::pair<std::string, std::pair<int64_t, int64_t>>> renamed;
+  for (const auto& [key, name] : named.files) {
+    const auto part = read_part(join_path(folder, name));
+    if (!part.ok()) {
+      models.files.emplace(key, name);  // opening it will say what is wrong
+      continue;
+    }
+    const GgufHeader& header = part->header;
+    const std::pair family{header.split_count(), header.split_tensors()};
+    if (!gguf_side_file(header.metadata).empty() || name.starts_with("mtp-")) {
+      models.side_files.push_back(name);
+    } else if (family.first > 1 && !parse_gguf_part_name(name)) {
+      renamed.push_back({name, family});
+    } else {
+      models.files.emplace(key, name);
+      families.emplace(family, key);
+    }
+  }
+  for (const auto& [name, family] : renamed) {
+    if (families.emplace(family, name).second) models.files.emplace(name, name);
+  }
+  return models;
 }
 
 }  // namespace
@@ -189,32 +228,32 @@ Result<std::vector<GgufPart>> read_gguf_parts(const std::string& path) {
   return PartFinder(std::move(given)).find();
 }
 
+std::string_view gguf_side_file(const Metadata& metadata) {
+  const std::string type = metadata.text("general.type").value_or("model");
+  const std::string arch = metadata.text("general.architecture").value_or("");
+  if (type == "mmproj" || arch == "clip") return "a vision projector";
+  if (type == "imatrix" || arch == "imatrix") return "an importance matrix";
+  if (type == "adapter" || metadata.has("adapter.type")) return "an adapter (LoRA)";
+  return {};
+}
+
 Result<std::string> choose_gguf(const std::string& folder) {
   MOXIE_TRY(const std::vector<std::string> names, list_files(folder));
-  std::map<std::string, std::string> models;  // what is one model -> a file of it
-  std::vector<std::string> side_files;
-  for (const std::string& name : names) {
-    if (!name.ends_with(".gguf")) continue;
-    if (is_side_file(name)) {
-      side_files.push_back(name);
-      continue;
-    }
-    const std::optional<GgufPartName> part = parse_gguf_part_name(name);
-    models.emplace(part ? fmt::format("{} in {} parts", part->prefix, part->count) : name, name);
-  }
-  if (models.empty()) {
+  FolderModels models = group_by_name(names);
+  if (models.files.size() > 1) models = group_by_header(folder, models);
+  if (models.files.empty()) {
     return fail(
         ErrorCode::unsupported,
         "{}: of .gguf files it holds only {}, which go with a model but are none; give the model's own .gguf file",
-        folder, name_some(side_files));
+        folder, name_some(models.side_files));
   }
-  if (models.size() > 1) {
+  if (models.files.size() > 1) {
     std::vector<std::string> all;
-    for (const auto& [model, file] : models) all.push_back(file);
+    for (const auto& [key, name] : models.files) all.push_back(name);
     return fail(ErrorCode::invalid_argument, "{}: holds {} models: {}; give the path of one of them", folder,
-                models.size(), name_some(all));
+                all.size(), name_some(all));
   }
-  return join_path(folder, models.begin()->second);
+  return join_path(folder, models.files.begin()->second);
 }
 
 }  // namespace moxie

@@ -29,6 +29,9 @@ std::string gguf_part_name(std::string_view prefix, int64_t number, int64_t coun
 // The headers of all parts in order, the given file being any of them, or the only one.
 Result<std::vector<GgufPart>> read_gguf_parts(const std::string& path);
 
+// What a GGUF file is that is no model ("an adapter (LoRA)"); empty for a model.
+std::string_view gguf_side_file(const Metadata& metadata);
+
 // The .gguf of a folder to open: its only model, or any part of its only model. Errors where there are several.
 Result<std::string> choose_gguf(const std::string& folder);
 

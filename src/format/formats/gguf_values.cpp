@@ -28,18 +28,19 @@ Result<uint64_t> read_gguf_size(ByteReader& in, uint32_t version) {
 Result<void> GgufValueReader::take_memory(std::string_view key, uint64_t bytes) {
   memory_bytes_ += bytes;  // each addend is bounded by the caller, so this cannot wrap before it is refused
   if (memory_bytes_ <= kMemoryBytesMax) return {};
-  return fail(ErrorCode::corrupt,
-              "{}: the metadata up to \"{}\" takes more than {} bytes of memory: the file is damaged", in_.path(),
-              printable(key), kMemoryBytesMax);
+  return fail(
+      ErrorCode::corrupt,
+      "{}: the metadata up to \"{}\" takes more than {} bytes of memory: the file is damaged, download it again",
+      in_.path(), printable(key), kMemoryBytesMax);
 }
 
 Result<MetadataValue> GgufValueReader::read(std::string_view key) {
   MOXIE_TRY(const uint32_t type, in_.read<uint32_t>());
   if (type >= kTypes) {
-    return fail(
-        ErrorCode::corrupt,
-        "{}: metadata key \"{}\" has value type {}; known are 0 to 12: the file is damaged, or newer than this moxie",
-        in_.path(), printable(key), type);
+    return fail(ErrorCode::corrupt,
+                "{}: metadata key \"{}\" has value type {}; known are 0 to 12: the file is damaged, or newer than this "
+                "moxie; download it again",
+                in_.path(), printable(key), type);
   }
   return type == array ? read_array(key) : read_scalar(key, type);
 }
@@ -60,9 +61,10 @@ Result<std::string> GgufValueReader::read_text(std::string_view key) {
 Result<bool> GgufValueReader::read_bool(std::string_view key) {
   MOXIE_TRY(const uint8_t byte, in_.read<uint8_t>());
   if (byte > 1) {
-    return fail(ErrorCode::corrupt,
-                "{}: metadata key \"{}\" is a boolean of value {}; it must be 0 or 1: the file is damaged", in_.path(),
-                printable(key), byte);
+    return fail(
+        ErrorCode::corrupt,
+        "{}: metadata key \"{}\" is a boolean of value {}; it must be 0 or 1: the file is damaged, download it again",
+        in_.path(), printable(key), byte);
   }
   return byte == 1;
 }
@@ -119,7 +121,8 @@ Result<MetadataValue> GgufValueReader::read_numbers(uint64_t count) {
     MOXIE_TRY(const From value, in_.read<From>());
     if constexpr (std::is_same_v<From, uint64_t>) {
       if (value > static_cast<uint64_t>(INT64_MAX)) {
-        return fail(ErrorCode::unsupported, "{}: an array holds the number {}, above 2^63 - 1: the file is damaged",
+        return fail(ErrorCode::unsupported,
+                    "{}: an array holds the number {}, above 2^63 - 1: the file is damaged, download it again",
                     in_.path(), value);
       }
     }
@@ -132,13 +135,14 @@ Result<MetadataValue> GgufValueReader::read_array(std::string_view key) {
   MOXIE_TRY(const uint32_t type, in_.read<uint32_t>());
   if (type == array) {
     return fail(ErrorCode::unsupported,
-                "{}: metadata key \"{}\" is an array of arrays, which no model uses and moxie does not read",
+                "{}: metadata key \"{}\" is an array of arrays, which no model uses and moxie does not read: the file "
+                "is damaged or no model; download it again",
                 in_.path(), printable(key));
   }
   if (type >= kTypes) {
     return fail(ErrorCode::corrupt,
                 "{}: metadata key \"{}\" is an array of value type {}; known are 0 to 12: the file is damaged, or "
-                "newer than this moxie",
+                "newer than this moxie; download it again",
                 in_.path(), printable(key), type);
   }
   MOXIE_TRY(const uint64_t count, read_gguf_size(in_, version_));

@@ -16,6 +16,8 @@ Result<uint64_t> read_gguf_size(ByteReader& in, uint32_t version);
 class GgufValueReader {
  public:
   GgufValueReader(ByteReader& in, uint32_t version) : in_(in), version_(version) {}
+  // Counts memory about to be taken for `key`; corrupt beyond what any real header needs. REQUIRES: bytes < 2^62.
+  Result<void> take_memory(std::string_view key, uint64_t bytes);
   // The value type and the value of `key`.
   Result<MetadataValue> read(std::string_view key);
 
@@ -26,7 +28,6 @@ class GgufValueReader {
   template <typename From, typename To>
   Result<MetadataValue> read_numbers(uint64_t count);
   Result<bool> read_bool(std::string_view key);
-  Result<void> take_memory(std::string_view key, uint64_t bytes);
 
   ByteReader& in_;
   uint32_t version_;

@@ -67,7 +67,7 @@ Result<SafetensorsFiles> from_index(const std::string& path) {
 // Shards without an index: the names say how many there must be.
 Result<SafetensorsFiles> from_shards(const std::string& folder, const ShardName& shard, std::string_view sample) {
   SafetensorsFiles files{.folder = folder};
-  const size_t digits = sample.find("-of-") - shard.prefix.size() - 1;
+  const size_t digits = sample.rfind("-of-") - shard.prefix.size() - 1;
   for (int64_t i = 1; i <= shard.count; ++i) {
     files.names.push_back(fmt::format("{}-{:0{}}-of-{:0{}}{}", shard.prefix, i, digits, shard.count, digits, kEnding));
   }
@@ -151,7 +151,9 @@ Result<SafetensorsFiles> from_file(const std::string& path) {
 
 Result<SafetensorsFiles> parse_safetensors_index(std::string_view text, const std::string& path) {
   const JsonLimits limits{.bytes_max = kIndexBytesMax, .depth_max = 16, .distinct_keys = true};
-  MOXIE_TRY(const Json json, parse_json(text, path, limits));
+  auto parsed = parse_json(text, path, limits);
+  if (!parsed.ok()) return add_remedy(std::move(parsed).error(), "download the index again");
+  const Json json = std::move(*parsed);
   const Json* map = json.find("weight_map");
   if (map == nullptr || map->object() == nullptr || map->object()->empty()) {
     return fail(ErrorCode::corrupt, "{}: has no weight_map of tensors to files; download it again", path);
@@ -162,8 +164,8 @@ Result<SafetensorsFiles> parse_safetensors_index(std::string_view text, const st
     const std::string* name = member.value.text();
     if (name == nullptr || name->empty() || name->find_first_of(std::string_view("/\\\0", 3)) != std::string::npos ||
         *name == "." || *name == "..") {
-      return fail(ErrorCode::corrupt, "{}: maps tensor \"{}\" to {}, which is no file name", path,
-                  printable(member.key), printable(to_text(member.value)));
+      return fail(ErrorCode::corrupt, "{}: maps tensor \"{}\" to {}, which is no file name; download the index again",
+                  path, printable(member.key), printable(to_text(member.value)));
     }
     if (name->ends_with(".bin") || name->ends_with(".pt") || name->ends_with(".pth")) {
       return fail(ErrorCode::unsupported,

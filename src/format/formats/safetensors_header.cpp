@@ -52,7 +52,8 @@ class HeaderReader {
   Result<SafetensorsHeader> read() {
     MOXIE_TRY(const Json json, read_json());
     if (json.object() == nullptr)
-      return fail(ErrorCode::corrupt, "{}: its header is no JSON object: the file is damaged", path());
+      return fail(ErrorCode::corrupt, "{}: its header is no JSON object: the file is damaged, download it again",
+                  path());
     for (const JsonMember& member : *json.object()) {
       if (member.key == "__metadata__") {
         MOXIE_TRY_VOID(read_metadata(member.value));
@@ -90,18 +91,22 @@ Result<Json> HeaderReader::read_json() {
   if (length > in.remaining()) return truncated_error(path(), data_start_, source_.bytes());
   MOXIE_TRY(const std::string text, in.read_string(length));
   if (text.front() != '{')
-    return fail(ErrorCode::corrupt, "{}: its header does not begin with \"{{\": the file is damaged", path());
+    return fail(ErrorCode::corrupt, "{}: its header does not begin with \"{{\": the file is damaged, download it again",
+                path());
   const JsonLimits limits{.bytes_max = kHeaderBytesMax, .depth_max = 8, .distinct_keys = true};
-  return parse_json(text, path() + ": header", limits);
+  auto json = parse_json(text, path() + ": header", limits);
+  if (!json.ok()) return add_remedy(std::move(json).error(), "the file is damaged: download it again");
+  return json;
 }
 
 Result<void> HeaderReader::read_metadata(const Json& json) {
   if (json.object() == nullptr)
-    return fail(ErrorCode::corrupt, "{}: __metadata__ is no JSON object: the file is damaged", path());
+    return fail(ErrorCode::corrupt, "{}: __metadata__ is no JSON object: the file is damaged, download it again",
+                path());
   for (const JsonMember& member : *json.object()) {
     if (member.value.text() == nullptr) {
-      return fail(ErrorCode::corrupt, "{}: __metadata__ \"{}\" is no string: the file is damaged", path(),
-                  printable(member.key));
+      return fail(ErrorCode::corrupt, "{}: __metadata__ \"{}\" is no string: the file is damaged, download it again",
+                  path(), printable(member.key));
     }
     header_.metadata[member.key] = *member.value.text();
   }
@@ -111,7 +116,8 @@ Result<void> HeaderReader::read_metadata(const Json& json) {
 Result<void> HeaderReader::read_tensor(const std::string& name, const Json& json) {
   const Json *dtype_name = json.find("dtype"), *shape = json.find("shape"), *offsets = json.find("data_offsets");
   const auto malformed = [&](std::string_view what) {
-    return fail(ErrorCode::corrupt, "{}: tensor \"{}\" {}: the file is damaged", path(), printable(name), what);
+    return fail(ErrorCode::corrupt, "{}: tensor \"{}\" {}: the file is damaged, download it again", path(),
+                printable(name), what);
   };
   if (name.empty() || name.size() > kNameBytesMax) return malformed(fmt::format("has a name of {} bytes", name.size()));
   if (dtype_name == nullptr || dtype_name->text() == nullptr) return malformed("has no dtype");
@@ -149,17 +155,18 @@ Result<void> HeaderReader::check_size(const TensorInfo& tensor, const Dtype& dty
   for (const int64_t dim : tensor.shape) {
     const auto size = static_cast<uint64_t>(dim);
     if (size != 0 && elements > elements_max / size) {
-      return fail(ErrorCode::corrupt, "{}: tensor \"{}\" of shape [{}] has more than 2^63 bits: the file is damaged",
+      return fail(ErrorCode::corrupt,
+                  "{}: tensor \"{}\" of shape [{}] has more than 2^63 bits: the file is damaged, download it again",
                   path(), printable(tensor.name), fmt::join(tensor.shape, ", "));
     }
     elements *= size;
   }
   const uint64_t bits = elements * dtype.bits;
   if (bits % 8 == 0 && bits / 8 == tensor.bytes) return {};
-  return fail(
-      ErrorCode::corrupt,
-      "{}: tensor \"{}\" of shape [{}] and dtype {} takes {} bytes, but its data_offsets hold {}: the file is damaged",
-      path(), printable(tensor.name), fmt::join(tensor.shape, ", "), dtype.name, (bits + 7) / 8, tensor.bytes);
+  return fail(ErrorCode::corrupt,
+              "{}: tensor \"{}\" of shape [{}] and dtype {} takes {} bytes, but its data_offsets hold {}: the file is "
+              "damaged, download it again",
+              path(), printable(tensor.name), fmt::join(tensor.shape, ", "), dtype.name, (bits + 7) / 8, tensor.bytes);
 }
 
 Result<void> HeaderReader::check_cover() {
@@ -172,8 +179,9 @@ Result<void> HeaderReader::check_cover() {
   for (const TensorInfo& tensor : tensors) {
     if (tensor.offset != covered) {
       return fail(ErrorCode::corrupt,
-                  "{}: {} before tensor \"{}\": it begins at byte {}, {} ends at byte {}: the file is damaged", path(),
-                  tensor.offset < covered ? "an overlap" : "a gap", printable(tensor.name), tensor.offset,
+                  "{}: {} before tensor \"{}\": it begins at byte {}, {} ends at byte {}: the file is damaged, "
+                  "download it again",
+                  path(), tensor.offset < covered ? "an overlap" : "a gap", printable(tensor.name), tensor.offset,
                   printable(before), covered);
     }
     covered += tensor.bytes;
@@ -181,9 +189,10 @@ Result<void> HeaderReader::check_cover() {
   }
   if (covered > source_.bytes()) return truncated_error(path(), covered, source_.bytes());
   if (covered < source_.bytes()) {
-    return fail(ErrorCode::corrupt,
-                "{}: {} bytes follow the last tensor, which ends at byte {} of {}: the file is damaged", path(),
-                source_.bytes() - covered, covered, source_.bytes());
+    return fail(
+        ErrorCode::corrupt,
+        "{}: {} bytes follow the last tensor, which ends at byte {} of {}: the file is damaged, download it again",
+        path(), source_.bytes() - covered, covered, source_.bytes());
   }
   return {};
 }
