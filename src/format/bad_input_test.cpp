@@ -6,6 +6,7 @@
 #include <sys/stat.h>
 
 #include <functional>
+#include <limits>
 #include <random>
 
 #include "format/test_files.h"
@@ -30,7 +31,9 @@ struct BadInput {
   std::vector<std::string> fragments;  // of the message
 };
 
-void PrintTo(const BadInput& bad, std::ostream* out) { *out << bad.name; }
+void PrintTo(const BadInput& bad, std::ostream* out) {
+  *out << bad.name;
+}
 
 // A file of these bytes, alone in its folder.
 BadInput file(std::string name, std::string file_name, std::string bytes, ErrorCode code,
@@ -202,6 +205,11 @@ std::vector<BadInput> gguf_headers() {
   long_key.u32(std::string(65536, 'k'), 1);
   GgufWriter scores, types;
   scores.texts("tokenizer.ggml.tokens", {"a", "b"}).numbers<float>("tokenizer.ggml.scores", 6, {1});
+  GgufWriter no_texts, no_floats, not_a_number, no_types;
+  no_texts.u32("tokenizer.ggml.tokens", 1);
+  no_floats.texts("tokenizer.ggml.scores", {"a"});
+  not_a_number.numbers<float>("tokenizer.ggml.scores", 6, {0, std::numeric_limits<float>::quiet_NaN()});
+  no_types.numbers<int32_t>("tokenizer.ggml.token_type", 5, {1, -1});
   types.texts("tokenizer.ggml.tokens", {"a", "b"}).numbers<int32_t>("tokenizer.ggml.token_type", 5, {1, 1, 1});
   return {
       gguf("Version4", version4, unsupported, {"GGUF version 4", "reads versions 1 to 3", "a newer moxie"}),
@@ -230,6 +238,11 @@ std::vector<BadInput> gguf_headers() {
       gguf("AlignmentNoPower", alignment3, corrupt, {"general.alignment is 48; it must be a power of two"}),
       gguf("AlignmentZero", alignment0, corrupt, {"general.alignment is 0; it must be a power of two"}),
       gguf("AlignmentText", alignment_text, corrupt, {"general.alignment is no whole number"}),
+      gguf("TokensNoTexts", no_texts, corrupt,
+           {"tokenizer.ggml.tokens is no array of strings", "get another conversion"}),
+      gguf("ScoresNoFloats", no_floats, corrupt, {"tokenizer.ggml.scores is no array of floats"}),
+      gguf("ScoreNotANumber", not_a_number, corrupt, {"tokenizer.ggml.scores is no array of numbers: it holds NaN"}),
+      gguf("TypeNegative", no_types, corrupt, {"tokenizer.ggml.token_type is no array of token types"}),
       gguf("Scores", scores, corrupt, {"tokenizer.ggml.scores has 1 entries for 2 tokens"}),
       gguf("TokenTypes", types, corrupt, {"tokenizer.ggml.token_type has 3 entries for 2 tokens"}),
   };

@@ -7,6 +7,7 @@
 
 #include "core/fail.h"
 #include "format/formats/gguf_values.h"
+#include "format/formats/gguf_vocabulary.h"
 #include "format/messages.h"
 
 namespace moxie {
@@ -28,7 +29,7 @@ class HeaderReader {
   Result<GgufHeader> read() {
     MOXIE_TRY_VOID(read_counts());
     MOXIE_TRY_VOID(read_key_values());
-    MOXIE_TRY_VOID(check_vocabulary());
+    MOXIE_TRY_VOID(finish_vocabulary(path(), header_.metadata, header_.vocabulary, header_.notices));
     MOXIE_TRY_VOID(read_alignment());
     MOXIE_TRY_VOID(read_tensors());
     MOXIE_TRY_VOID(place_tensors());
@@ -40,14 +41,12 @@ class HeaderReader {
 
   Result<void> read_counts();
   Result<void> read_key_values();
-  Result<void> check_vocabulary();
   Result<void> read_alignment();
   Result<void> read_tensors();
   Result<TensorInfo> read_tensor();
   Result<void> size_tensor(TensorInfo& tensor, const std::vector<uint64_t>& dims, uint32_t type_id);
   Result<void> place_tensors();
   Result<void> check_overlaps();
-  void keep(std::string key, MetadataValue value);
 
   const ByteSource& source_;
   ByteReader in_;
@@ -112,68 +111,8 @@ Result<void> HeaderReader::read_key_values() {
     }
     MOXIE_TRY_VOID(values.take_memory(key, key.size() + kKeyMemoryBytes));
     MOXIE_TRY(MetadataValue value, values.read(key));
-    keep(std::move(key), std::move(value));
-  }
-  return {};
-}
-
-void HeaderReader::keep(std::string key, MetadataValue value) {
-  constexpr std::string_view kPrefix = "tokenizer.ggml.";
-  GgufVocabulary& vocabulary = header_.vocabulary;
-  const auto take = [&value](auto& into) {
-    using T = std::decay_t<decltype(into)>;
-    if (T* found = std::get_if<T>(&value)) into = std::move(*found);
-  };
-  const auto take_as = [&value]<typename T>(std::vector<T>& into) {
-    const auto copy = [&into](const auto& from) { into.assign(from.begin(), from.end()); };
-    if (const auto* whole = std::get_if<std::vector<int64_t>>(&value)) copy(*whole);
-    if (const auto* real = std::get_if<std::vector<double>>(&value)) copy(*real);
-  };
-  if (key.starts_with(kPrefix)) {
-    const std::string_view name = std::string_view(key).substr(kPrefix.size());
-    if (name == "tokens") return take(vocabulary.tokens);
-    if (name == "merges") return take(vocabulary.merges);
-    if (name == "scores") return take_as(vocabulary.scores);
-    if (name == "token_type") return take_as(vocabulary.types);
-  }
-  header_.metadata.set(std::move(key), std::move(value));
-}
-
-Result<void> HeaderReader::check_vocabulary() {
-  GgufVocabulary& vocabulary = header_.vocabulary;
-  const size_t tokens = vocabulary.tokens.size();
-  const auto same_length = [&](std::string_view name, size_t length) -> Result<void> {
-    if (length == 0 || length == tokens) return {};
-    return fail(ErrorCode::corrupt,
-                "{}: tokenizer.ggml.{} has {} entries for {} tokens: the file is damaged or was converted wrongly; "
-                "download it again, or get another conversion",
-                path(), name, length, tokens);
-  };
-  MOXIE_TRY_VOID(same_length("scores", vocabulary.scores.size()));
-  MOXIE_TRY_VOID(same_length("token_type", vocabulary.types.size()));
-  const Metadata& metadata = header_.metadata;
-  vocabulary.model = metadata.text("tokenizer.ggml.model").value_or("");
-  vocabulary.pre = metadata.text("tokenizer.ggml.pre").value_or("");
-  vocabulary.add_bos = metadata.boolean("tokenizer.ggml.add_bos_token");
-  vocabulary.add_eos = metadata.boolean("tokenizer.ggml.add_eos_token");
-  vocabulary.add_space_prefix = metadata.boolean("tokenizer.ggml.add_space_prefix");
-  constexpr std::string_view kPrefix = "tokenizer.ggml.", kSuffix = "_token_id";
-  for (auto entry = metadata.all().lower_bound(kPrefix); entry != metadata.all().end(); ++entry) {
-    const std::string& key = entry->first;
-    if (!key.starts_with(kPrefix)) break;
-    const std::optional<int64_t> id = metadata.integer(key);
-    if (!key.ends_with(kSuffix) || !id) continue;
-    std::string name = key.substr(kPrefix.size(), key.size() - kPrefix.size() - kSuffix.size());
-    if (name == "seperator") name = "separator";  // as llama.cpp spells it
-    if (*id < 0 || static_cast<uint64_t>(*id) >= tokens) {
-      // Real files carry such ids for tokens they do not have; nothing else depends on them.
-      if (tokens != 0) {
-        header_.notices.push_back(
-            fmt::format("{} is {}, outside the vocabulary of {} tokens: ignored", key, *id, tokens));
-      }
-      continue;
-    }
-    vocabulary.special_ids[name] = *id;
+    MOXIE_TRY(const bool taken, take_vocabulary_key(path(), key, value, header_.vocabulary));
+    if (!taken) header_.metadata.set(std::move(key), std::move(value));
   }
   return {};
 }
