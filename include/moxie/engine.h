@@ -59,6 +59,7 @@ class Engine {
   struct Impl;
 
  private:
+  friend class Conversation;  // inside the library
   explicit Engine(std::unique_ptr<Impl> impl);
   std::unique_ptr<Impl> impl_;
 };

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "core/fail.h"
+#include "sample/sampler.h"
 
 namespace moxie::cli {
 
@@ -37,6 +38,28 @@ std::string flags_by_effect(FlagEffect effect) {
       spelled += fmt::format("`{}` ", one);
     }
     out += fmt::format("| {}`--{}` | {} |\n", spelled, flag.name, flag.why);
+  }
+  return out;
+}
+
+std::string samplers_section() {
+  std::string out =
+      "\n## Samplers\n\n"
+      "Logits become a token in this order: logit bias (`--logit-bias`, `--ignore-eos`), the samplers of `--samplers`, "
+      "the draw.\n"
+      "By default the samplers are those of llama.cpp: penalties, dry, top_k, typ_p, top_p, min_p, xtc, temperature. "
+      "With\n"
+      "`--top-nsigma` 0 or above they are top_k, temperature, top_n_sigma (unless top_n_sigma stands in `--samplers`), "
+      "with\n"
+      "`--mirostat` temperature and Mirostat. `--temp 0` takes the best token that is left; among equals the lowest "
+      "id.\n\n"
+      "The draw is seeded for each request (`--seed`) with MT19937 and does not depend on the platform; a random seed "
+      "is shown by\n"
+      "`--stats json`.\n\n"
+      "| name | letter | what it does |\n|---|---|---|\n";
+  for (const SamplerEntry* entry : sampler_entries()) {
+    out += fmt::format("| {}{}{} | {} | {} |\n", entry->name, entry->alias.empty() ? "" : ", ", entry->alias,
+                       entry->letter == 0 ? std::string() : std::string(1, entry->letter), entry->summary);
   }
   return out;
 }
@@ -95,6 +118,7 @@ std::string reference_page() {
   for (const CommandEntry* entry : kEntries) {
     out += fmt::format("\n## moxie {}\n\n```\n{}```\n", entry->name, command_help(*entry));
   }
+  out += samplers_section();
   out += fmt::format(
       "\n## Flags without effect\n\nAccepted, so that known command lines run; each says on stderr why nothing "
       "happens.\n\n"

@@ -4,6 +4,7 @@
 
 #include "core/fail.h"
 #include "core/terminal.h"
+#include "engine/conversation.h"
 
 namespace moxie::cli {
 
@@ -25,6 +26,74 @@ std::optional<std::string> read_user_text(Session& session, bool multiline) {
   return text;
 }
 
+namespace {
+
+Result<void> say_full(Session& session) {
+  MOXIE_TRY_VOID(session.end_line());
+  note(fmt::format(
+      "the context of {} tokens is full; -c N gives more, --context-shift forgets the older half and goes on",
+      session.engine().runtime().context_tokens));
+  return {};
+}
+
+// Makes `next` fit behind what is in the context, with room for an answer. With --context-shift the older half goes,
+// and what stays is put before `next`, to be computed again at its new place. False: it does not fit.
+Result<bool> make_room(Session& session, const GenerateOptions& options, std::vector<int32_t>& next) {
+  const size_t room = static_cast<size_t>(session.engine().runtime().context_tokens);
+  const std::span<const int32_t> present = session.sequence().ids();
+  if (present.size() + next.size() < room) return true;
+  if (!options.context_shift || next.size() >= room) return false;
+  const size_t keep = std::min(static_cast<size_t>(std::max<int64_t>(options.keep, 0)), room - next.size() - 1);
+  const size_t stays = std::min((present.size() - std::min(keep, present.size())) / 2, room - next.size() - 1 - keep);
+  next.insert(next.begin(), present.end() - static_cast<std::ptrdiff_t>(stays), present.end());
+  MOXIE_TRY_VOID(session.sequence().truncate(static_cast<int64_t>(std::min(keep, present.size()))));
+  return true;
+}
+
+// Takes a stop text, which the model wrote and the answer leaves out, from the context too.
+Result<void> forget_stop_text(Session& session, const GenerateResult& result, size_t before) {
+  size_t kept = result.ids.size();
+  while (kept > 0 && session.engine().detokenize(std::span(result.ids).first(kept - 1)).size() >= result.text.size())
+    --kept;
+  const size_t tokens = std::min(before + kept, session.sequence().ids().size());
+  return session.sequence().truncate(static_cast<int64_t>(tokens));
+}
+
+}  // namespace
+
+Result<int> run_conversation(Session& session, const std::optional<std::string>& first, std::string system,
+                             DialogueOptions options) {
+  MOXIE_TRY(Conversation conversation, Conversation::create(session.engine(), std::move(system)));
+  note(fmt::format("conversation in {} form ({}); end it with Ctrl-D", conversation.form(), conversation.why()));
+  const std::vector<std::string> stops = conversation.stops();
+  options.generate.stop.insert(options.generate.stop.end(), stops.begin(), stops.end());
+  const bool terminal = is_terminal(StandardStream::input);
+  std::optional<std::string> message = first;
+  for (;;) {
+    if (!message) {
+      if (terminal) MOXIE_TRY_VOID(session.show("> ", Colour::user));
+      message = read_user_text(session, options.multiline);
+      if (!message) break;
+    }
+    std::vector<int32_t> turn = conversation.next_turn(*message);
+    message.reset();
+    MOXIE_TRY(const bool fits, make_room(session, options.generate, turn));
+    if (!fits) {
+      MOXIE_TRY_VOID(say_full(session));
+      return 0;
+    }
+    const size_t before = session.sequence().ids().size() + turn.size();
+    MOXIE_TRY(const GenerateResult result, session.generate(turn, options.generate));
+    MOXIE_TRY_VOID(session.end_line());
+    session.interruption().clear();  // a Ctrl-C has ended the answer, not the conversation
+    if (result.reason == StopReason::context_full) MOXIE_TRY_VOID(say_full(session));
+    if (result.reason == StopReason::context_full || options.single_turn) return 0;
+    if (result.reason == StopReason::stop_text) MOXIE_TRY_VOID(forget_stop_text(session, result, before));
+  }
+  MOXIE_TRY_VOID(session.end_line());
+  return 0;
+}
+
 Result<int> run_interactive(Session& session, std::span<const int32_t> prompt, const DialogueOptions& options) {
   const Engine& engine = session.engine();
   std::vector<int32_t> next(prompt.begin(), prompt.end());
@@ -32,13 +101,16 @@ Result<int> run_interactive(Session& session, std::span<const int32_t> prompt, c
   bool answer = !options.user_first;
   for (;;) {
     if (answer) {
+      MOXIE_TRY(const bool fits, make_room(session, options.generate, next));
+      if (!fits) {
+        MOXIE_TRY_VOID(say_full(session));
+        return 0;
+      }
       MOXIE_TRY(const GenerateResult result, session.generate(next, options.generate));
       next.clear();
       if (result.reason == StopReason::cancelled) session.interruption().clear();
       if (result.reason == StopReason::context_full) {
-        MOXIE_TRY_VOID(session.end_line());
-        note(fmt::format("the context of {} tokens is full; -c N gives more, --context-shift forgets the older half",
-                         engine.runtime().context_tokens));
+        MOXIE_TRY_VOID(say_full(session));
         return 0;
       }
       if (options.single_turn) break;
@@ -48,7 +120,8 @@ Result<int> run_interactive(Session& session, std::span<const int32_t> prompt, c
       }
     }
     answer = true;
-    if (terminal) MOXIE_TRY_VOID(session.show(options.in_prefix, Colour::user));
+    // On a terminal the user goes on in the same line; the end of it is the user's own.
+    MOXIE_TRY_VOID(terminal ? session.show(options.in_prefix, Colour::user) : session.end_line());
     const auto text = read_user_text(session, options.multiline);
     if (!text) break;
     MOXIE_TRY(const auto more, engine.tokenize(options.in_prefix + *text + "\n" + options.in_suffix, false, true));

@@ -2,6 +2,9 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
+#include <fstream>
+
 #include "cli/command.h"
 
 namespace moxie::cli {
@@ -115,6 +118,13 @@ TEST(Commands, TakeEveryFlagOfTheTable) {
     EXPECT_TRUE(std::any_of(sets.begin(), sets.end(), [&](const FlagSet& set) { return set.has(flag.name); }))
         << "--" << flag.name << " is taken by no command";
   }
+}
+
+TEST(Commands, ReferencePageIsCurrent) {
+  std::ifstream in(std::string(MOXIE_SOURCE_DIR) + "/docs/cli.md");
+  const std::string page{std::istreambuf_iterator<char>(in), {}};
+  EXPECT_TRUE(page == reference_page())
+      << "docs/cli.md is not what the program says; run: moxie help --markdown > docs/cli.md";
 }
 
 }  // namespace

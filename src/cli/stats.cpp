@@ -19,9 +19,8 @@ double rounded(double value) {
   return std::round(value * 100) / 100;
 }
 
-// The first generated token comes with the prompt; the time of generation is that of the others.
 double generate_rate(const RunStats& stats) {
-  return per_second(stats.generated_tokens - 1, stats.generate_seconds);
+  return per_second(stats.generated_tokens, stats.generate_seconds);
 }
 
 }  // namespace

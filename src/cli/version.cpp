@@ -2,6 +2,8 @@
 
 namespace moxie {
 
-std::string_view version() { return MOXIE_VERSION; }
+std::string_view version() {
+  return MOXIE_VERSION;
+}
 
 }  // namespace moxie

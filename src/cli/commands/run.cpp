@@ -24,6 +24,9 @@ class Run final : public Command {
   }
 
   Result<int> run() override {
+    if (!system_.empty() && !conversation_) {
+      return fail(ErrorCode::invalid_argument, "--system-prompt is for a conversation; add --conversation");
+    }
     MOXIE_TRY_VOID(check_sampling_options(generate_.options.sampling));
     for (const auto* texts : {&generate_.stops, &generate_.reverse_prompts}) {
       for (const std::string& text : *texts) {
@@ -33,7 +36,7 @@ class Run final : public Command {
     Session session;
     session.set_colour(colour_ != "off" && is_terminal(StandardStream::output));
     MOXIE_TRY_VOID(session.open(model_));
-    const auto status = interactive_ ? interact(session) : complete(session);
+    const auto status = conversation_ ? converse(session) : interactive_ ? interact(session) : complete(session);
     // What was generated is counted even when it ended badly.
     if (status.ok()) diagnose(stats_text(session.stats(), stats_));
     return status;
@@ -56,6 +59,10 @@ class Run final : public Command {
       interactive_ = dialogue_.user_first = true;
       return {};
     });
+    flags.toggle("conversation", conversation_);
+    flags.toggle("no-conversation", conversation_, false);
+    flags.toggle("instruct", conversation_);
+    flags.add("system-prompt", system_);
     flags.add("in-prefix", dialogue_.in_prefix);
     flags.add("in-suffix", dialogue_.in_suffix);
     flags.toggle("in-prefix-bos", dialogue_.in_prefix_bos);
@@ -93,13 +100,26 @@ class Run final : public Command {
     return run_interactive(session, ids, dialogue_);
   }
 
+  Result<int> converse(Session& session) {
+    if (!prompt_.ids.empty())
+      return fail(ErrorCode::invalid_argument, "--ids is no message of a conversation; give -p or -f");
+    prompt_.stdin_is_prompt = false;
+    std::optional<std::string> first;
+    if (prompt_.any()) {
+      MOXIE_TRY(first, prompt_.read());
+    }
+    dialogue_.generate = generate_.options;
+    return run_conversation(session, first, prompt_.unescaped(system_), dialogue_);
+  }
+
   ModelOptions model_;
   PromptOptions prompt_;
   GenerateFlags generate_;
   DialogueOptions dialogue_;
   StatsForm stats_ = StatsForm::text;
   std::string colour_ = "off";
-  bool display_prompt_ = false, verbose_prompt_ = false, interactive_ = false;
+  bool display_prompt_ = false, verbose_prompt_ = false, interactive_ = false, conversation_ = false;
+  std::string system_;
 };
 
 }  // namespace
