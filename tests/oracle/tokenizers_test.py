@@ -3,6 +3,7 @@
 import os
 import random
 import re
+import unicodedata
 import unittest
 from pathlib import Path
 
@@ -22,6 +23,14 @@ PRE_TOKENIZERS = (
     "gpt-2", "llama-bpe", "qwen2", "deepseek-llm", "deepseek-coder", "deepseek-v3", "gpt-4o", "tekken", "olmo", "dbrx",
     "starcoder", "refact", "chatglm-bpe",
 )  # fmt: skip
+
+# Where llama.cpp departs from the pattern that the model's own tokenizer has: texts that show it are left out.
+DEPARTURES = {
+    "deepseek-llm": lambda text: re.search(r"\d\d", text),  # keeps runs of digits together
+    "deepseek-coder": lambda text: re.search(r"[^\S\x00-\x7f]", text),  # blanks beyond ASCII never match as characters
+    "gpt-4o": lambda text: any(unicodedata.category(character)[0] == "M" for character in text),  # marks are no letters
+    "tekken": lambda text: any(unicodedata.category(character)[0] == "M" for character in text),
+}
 
 
 def random_texts(seed):
@@ -60,8 +69,10 @@ class Tokenizers(unittest.TestCase):
     def setUpClass(cls):
         peers.require("tokenizers", "sentencepiece", "llama_cpp", "gguf", "numpy")
 
-    def check(self, model, expected, seed):
+    def check(self, model, expected, seed, left_out=lambda text: False):
         for text in random_texts(seed):
+            if left_out(text):
+                continue
             self.assertEqual(moxie_ids(model, text), expected(text), repr(text))
 
     def test_folder_against_tokenizers(self):
@@ -99,7 +110,7 @@ def _add_case(pre):
     def case(self):
         model = peers.with_pre_tokenizer(test_data() / "gguf-vocab/ggml-vocab-gpt-2.gguf", pre)
         with peers.Llama(model, vocabulary_only=True) as reference:
-            self.check(model, reference.tokenize, pre)
+            self.check(model, reference.tokenize, pre, DEPARTURES.get(pre, lambda text: False))
 
     setattr(Tokenizers, f"test_pre_tokenizer_{pre.replace('-', '_')}", case)
 
