@@ -30,6 +30,7 @@ Result<void> Session::end_line() {
 }
 
 Result<GenerateResult> Session::generate(std::span<const int32_t> prompt, const GenerateOptions& options) {
+  if (interruption_.happened()) return GenerateResult{.reason = StopReason::cancelled};
   Result<void> printed;
   auto result = sequence_->generate(prompt, options, [&](const TokenEvent& event) {
     printed = show(event.text, Colour::normal);

@@ -12,6 +12,8 @@
 namespace moxie {
 namespace {
 
+constexpr int64_t kMaxContext = int64_t{1} << 30;
+
 enum Part : size_t { kExperts, kAttention, kRouter, kFeedForward, kEmbeddings, kParts };
 constexpr const char* kPartNames[kParts] = {"experts", "attention", "router", "feed-forward", "embeddings"};
 
@@ -162,6 +164,10 @@ Result<MemoryNeeds> memory_needs(const WeightFiles& files, std::string_view forc
   if (context_tokens < 1 || ubatch_size < 1) {
     return fail(ErrorCode::invalid_argument, "a context of {} tokens in batches of {} is none; both must be positive",
                 context_tokens, ubatch_size);
+  }
+  if (context_tokens > kMaxContext) {
+    return fail(ErrorCode::invalid_argument, "a context of {} tokens is more than any model has; the limit is {}", context_tokens,
+                kMaxContext);
   }
   Log log;
   MOXIE_TRY(const ModelPlan plan, plan_model(files, forced_family, log));

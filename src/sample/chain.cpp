@@ -147,7 +147,8 @@ Result<SamplerChain> SamplerChain::create(const SamplingOptions& options, const 
     if (sampler) chain.samplers_.push_back(std::move(sampler));
   }
   chain.context_tokens_ = std::max<int64_t>(context_tokens, 1);
-  chain.history_.reserve(static_cast<size_t>(chain.context_tokens_) * 2);
+  // So that decoding does not allocate; a context that nobody fills is not paid for.
+  chain.history_.reserve(static_cast<size_t>(std::min(chain.context_tokens_, int64_t{1} << 20)) * 2);
   chain.candidates_.items.reserve(static_cast<size_t>(vocabulary.size));
   chain.seed_ = options.seed;
   if (chain.seed_ == kRandomSeed) {
