@@ -88,7 +88,7 @@ def write(checkpoint, tokenizer, out):
     write_json(out / "config.json", {
         "architectures": ["MixtralForCausalLM"], "model_type": "mixtral", "torch_dtype": "bfloat16",
         **model.cfg.as_dict(), "hidden_act": "silu", "attention_dropout": 0.0, "initializer_range": 0.02,
-        "output_router_logits": False, "router_aux_loss_coef": 0.01, "router_jitter_noise": 0.0,
+        "output_router_logits": False, "router_aux_loss_coef": 0.05, "router_jitter_noise": 0.0,
         "sliding_window": None, "use_cache": True, "bos_token_id": BOS, "eos_token_id": EOS,
     })
     write_json(out / "generation_config.json", {

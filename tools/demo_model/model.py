@@ -164,7 +164,7 @@ class Mixture(nn.Module):
 
         dtype = torch.get_autocast_dtype(x.device.type) if torch.is_autocast_enabled(x.device.type) else x.dtype
         gate_up, down = self.gate_up.to(dtype), self.down.to(dtype)
-        granule = 128 if self.training else 1  # few different shapes: oneDNN generates code for each
+        granule = 128 if len(x) > 1024 else 1  # few different shapes: oneDNN generates code for each
         sizes, slot_of_token, token_of_slot = slots_of(chosen, self.counts, granule)
         rows = Dispatch.apply(x.to(dtype), token_of_slot, slot_of_token).split(sizes)
         out = [F.linear(self.activation(F.linear(r, w)), v) for r, w, v in zip(rows, gate_up, down)]
