@@ -45,3 +45,8 @@ foreach(check goldens greedy perplexity quantized tokenizers)
   moxie_add_test(oracle-${check} oracle ${CMAKE_SOURCE_DIR}/tests/oracle/run.sh ${check}_test.py)
   set_tests_properties(oracle-${check} PROPERTIES ENVIRONMENT "MOXIE_PROGRAM=$<TARGET_FILE:moxie_program>" TIMEOUT 1800)
 endforeach()
+moxie_add_test(tidy-documents tidy ${MOXIE_SCRIPTS}/docs_test.sh ${CMAKE_SOURCE_DIR} $<TARGET_FILE:moxie_program>)
+if(NOT MOXIE_SANITIZE)  # the consumer is built without
+  moxie_add_test(install golden ${MOXIE_SCRIPTS}/install_test.sh ${CMAKE_BINARY_DIR} ${CMAKE_SOURCE_DIR}
+                 ${CMAKE_SOURCE_DIR}/tests/data/models/stories260k-moe8)
+endif()

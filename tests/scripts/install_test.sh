@@ -2,7 +2,7 @@
 # install_test.sh BUILD_FOLDER SOURCE_FOLDER MODEL: installs to a fresh prefix, builds a foreign project against the package with
 # find_package(moxie), and runs that program and the installed moxie far from the source tree.
 set -uo pipefail
-build=$1 source=$2 model=$3
+build=$(realpath "$1") source=$(realpath "$2") model=$(realpath "$3")
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 passed=0 failed=0
