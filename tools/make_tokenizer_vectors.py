@@ -1,8 +1,10 @@
 #!/usr/bin/env python3
 """Writes tests/data/tokenizers/{splits,byte-level,variants}: small tokenizers and what Hugging Face's `tokenizers` makes of texts.
 
-Needs the packages tokenizers (0.23.3 made the committed files) and nothing else: the tokenizers are trained here on the texts
-themselves. Run it from the root of the repository; the output depends on the package's version only.
+Needs the package tokenizers (0.23.3 made the committed files): the tokenizers are trained here on the texts themselves. With the
+package sentencepiece (0.2.3) it also writes `sentencepiece`, with mistral-common (1.13.1) `tekken`: the first tokens of Mistral's
+own file and the ids its library gives.
+Run it from the root of the repository; the output depends on the packages' versions only.
 """
 import copy
 import json
@@ -270,6 +272,61 @@ def small_variants():
     (DATA / "variants" / "small.json").write_text(json.dumps(definitions, ensure_ascii=False, separators=(",", ":")) + "\n")
 
 
+def tekken(texts):
+    """The most frequent tokens of Mistral's tekken.json, and some more that config.default_vocab_size leaves out."""
+    try:
+        from mistral_common.tokens.tokenizers import tekken as library
+    except ImportError:
+        print("mistral-common is not installed: tekken is left as it is")
+        return
+    source = Path(library.__file__).parents[2] / "data" / "tekken_240911.json"
+    parsed = json.loads(source.read_text())
+    words = 2500
+    parsed = {"config": parsed["config"], "vocab": parsed["vocab"][: words + 50]}
+    parsed["config"] |= {"num_vocab_tokens": words + 50, "default_vocab_size": 1000 + words}
+    folder = DATA / "tekken"
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "tekken.json").write_text(json.dumps(parsed, separators=(",", ":")) + "\n")
+    tokenizer = library.Tekkenizer.from_file(folder / "tekken.json")
+    write_lines(folder / "tekken.ids.jsonl", [tokenizer.encode(t, bos=True, eos=False) for t in texts])
+
+
+def sentencepiece_variants(texts):
+    """Small SentencePiece models with what Mixtral's has not: user-defined, unused and unknown pieces, collapsed spaces."""
+    try:
+        import sentencepiece
+        from sentencepiece import sentencepiece_model_pb2
+    except ImportError:
+        print("sentencepiece is not installed: sentencepiece is left as it is")
+        return
+    folder = DATA / "sentencepiece"
+    folder.mkdir(parents=True, exist_ok=True)
+    corpus = [json.loads(line)["text"] for line in (DATA / "vectors" / "mixtral-v1.jsonl").read_text().splitlines()]
+    lines = [line for text in corpus for line in text.split("\n") if line.strip() and "\0" not in line]
+    for name, options in {
+        "unknown-collapsed": {"byte_fallback": False, "remove_extra_whitespaces": True, "add_dummy_prefix": False},
+        "user-defined": {
+            "byte_fallback": True, "remove_extra_whitespaces": False, "user_defined_symbols": ["the", "▁of", "12", "<0", "z z"],
+        },
+    }.items():
+        path = folder / f"{name}.model"
+        sentencepiece.SentencePieceTrainer.train(
+            sentence_iterator=iter(lines), model_prefix=str(folder / name), vocab_size=900, model_type="bpe",
+            normalization_rule_name="identity", character_coverage=0.95, minloglevel=2, num_threads=1, **options,
+        )
+        (folder / f"{name}.vocab").unlink()
+        model = sentencepiece_model_pb2.ModelProto()
+        model.ParseFromString(path.read_bytes())
+        rng = random.Random(1)
+        for piece in model.pieces:
+            if piece.type == 1 and len(piece.piece) > 1 and rng.random() < 0.2:
+                piece.type = 5  # unused
+        path.write_bytes(model.SerializeToString())
+        processor = sentencepiece.SentencePieceProcessor(str(path))
+        rows = [{"text": t, "ids": processor.encode(t)} for t in texts]
+        write_lines(folder / f"{name}.jsonl", rows)
+
+
 def main():
     texts = WRITTEN + random_texts(60)
     write_lines(DATA / "splits" / "texts.jsonl", texts)
@@ -278,6 +335,8 @@ def main():
     byte_level(texts, corpus)
     metaspace_variants(WRITTEN)
     small_variants()
+    tekken(texts)
+    sentencepiece_variants(texts + ["the of the 12 <0x41> z z", "z  z of the12", "the", " the of"])
 
 
 if __name__ == "__main__":

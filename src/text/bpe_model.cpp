@@ -55,7 +55,7 @@ BpeModel::BpeModel(const TokenizerSpec& spec, const TokenTable& table) : spec_(&
   for (size_t byte = 0; byte < 256; ++byte) {
     if (spec.byte_level) {
       first_symbols_[byte] = mergeable(byte_level_alphabet()[byte]);
-    } else if (byte < 0x80) {
+    } else if (spec.byte_symbols || byte < 0x80) {
       const char character = static_cast<char>(byte);
       first_symbols_[byte] = mergeable(std::string_view(&character, 1));
     }
@@ -65,7 +65,7 @@ BpeModel::BpeModel(const TokenizerSpec& spec, const TokenTable& table) : spec_(&
   } else {
     index_merges();
   }
-  if (!spec.byte_level) find_space_boundary();
+  if (!spec.byte_symbols) find_space_boundary();
 }
 
 // Equal scores get equal ranks, so that the leftmost of them merges first.
@@ -154,7 +154,7 @@ void BpeModel::split_to_symbols(std::string_view part, BpeScratch& scratch) cons
     size_t bytes = frozen_lengths_.empty() ? 0 : frozen_at(part, at, id);
     const bool frozen = bytes > 0;
     if (frozen) {
-    } else if (spec_->byte_level || byte < 0x80) {
+    } else if (spec_->byte_symbols || byte < 0x80) {
       bytes = 1;
       id = first_symbols_[byte];
     } else {

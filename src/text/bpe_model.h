@@ -62,7 +62,7 @@ class BpeModel {
   const TokenizerSpec* spec_;
   const TokenTable* table_;
   std::array<int32_t, 256> byte_tokens_;    // "<0xHH>"; -1: missing
-  std::array<int32_t, 256> first_symbols_;  // byte-level: the token of a byte; else of an ASCII character
+  std::array<int32_t, 256> first_symbols_;  // the token of a byte, or of an ASCII character
   std::vector<int32_t> ranks_;              // by id, from the scores
   std::vector<uint64_t> merge_keys_;        // open addressing: left << 32 | right
   std::vector<Merge> merge_values_;

@@ -1,4 +1,5 @@
 // Byte-level BPE and the steps around it against vectors of Hugging Face's tokenizers (tools/make_tokenizer_vectors.py).
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include <map>
@@ -97,6 +98,46 @@ INSTANTIATE_TEST_SUITE_P(Rows, ByteLevel, testing::ValuesIn([] {
                            std::erase_if(name, [](char c) { return !std::isalnum(static_cast<unsigned char>(c)); });
                            return name;
                          });
+
+TEST(Tekken, GivesTheIdsOfMistralsLibrary) {
+  TokenizerSource source;
+  source.files["tekken.json"] = read_whole(tokenizer_data("tekken/tekken.json"));
+  const auto tokenizer = make_tokenizer(source);
+  ASSERT_NE(tokenizer, nullptr);
+  EXPECT_EQ(tokenizer->vocabulary_size(), 3500);
+  EXPECT_EQ(tokenizer->find("[TOOL_CALLS]"), 9);
+  EXPECT_EQ(tokenizer->text(999), "<SPECIAL_999>");
+  EXPECT_TRUE(tokenizer->is_end(2));
+  const auto rows = read_json_lines(tokenizer_data("tekken/tekken.ids.jsonl"));
+  ASSERT_EQ(rows.size(), texts().size());
+  for (size_t i = 0; i < rows.size(); ++i) {
+    const std::string text = texts()[i];
+    EXPECT_EQ(tokenizer->encode(text, {.add_special = true}), rows[i].get<Ids>()) << json(text).dump();
+    EXPECT_EQ(decode(*tokenizer, rows[i].get<Ids>(), {.at_start_of_text = true}), text);
+  }
+  EXPECT_EQ(tokenizer->encode("[INST]", {.parse_special = true}), (Ids{3}));
+}
+
+TEST(Tekken, RefusesWhatDoesNotFit) {
+  const json base = json::parse(read_whole(tokenizer_data("tekken/tekken.json")));
+  const auto refused = [&](auto change) {
+    json file = base;
+    change(file);
+    TokenizerSource source;
+    source.files["tekken.json"] = file.dump();
+    const auto made = Tokenizer::create(source);
+    return made.ok() ? std::string("ok") : made.error().message;
+  };
+  EXPECT_EQ(refused([](json&) {}), "ok");
+  EXPECT_THAT(refused([](json& f) { f["config"]["default_vocab_size"] = 4000; }), testing::HasSubstr("do not fit the 2550 entries"));
+  EXPECT_THAT(refused([](json& f) { f["config"]["default_num_special_tokens"] = 0; }), testing::HasSubstr("do not fit"));
+  EXPECT_THAT(refused([](json& f) { f["config"]["default_vocab_size"] = int64_t{1} << 40; }), testing::HasSubstr("do not fit"));
+  EXPECT_THAT(refused([](json& f) { f["vocab"][7]["rank"] = 8; }), testing::HasSubstr("rank 8 that is doubled"));
+  EXPECT_THAT(refused([](json& f) { f["vocab"][7]["rank"] = 2549; }), testing::HasSubstr("no entry with rank 7"));
+  EXPECT_THAT(refused([](json& f) { f["vocab"][7]["token_bytes"] = "*"; }), testing::HasSubstr("base64"));
+  EXPECT_THAT(refused([](json& f) { f["special_tokens"] = {{{"rank", 1000}, {"token_str", "x"}}}; }), testing::HasSubstr("rank 1000"));
+  EXPECT_THAT(refused([](json& f) { f["config"]["pattern"] = "("; }), testing::HasSubstr("not supported"));
+}
 
 TEST(TokenizerJson, SpaceMarksInEveryForm) {
   const json base = json::parse(read_whole(tokenizer_data("mixtral-8x7b-v1/tokenizer.json")));

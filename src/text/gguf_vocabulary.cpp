@@ -162,7 +162,7 @@ Result<TokenizerSpec> read_gguf_vocabulary(const GgufVocabulary& vocabulary) {
     }
   }
   const bool byte_level = vocabulary.model == "gpt2";
-  spec.byte_level = byte_level;
+  spec.byte_level = spec.byte_symbols = byte_level;
   spec.texts = vocabulary.tokens;
   MOXIE_TRY_VOID(fill_kinds(vocabulary, spec));
   MOXIE_TRY(spec.bos, special_id(vocabulary, spec, "bos", byte_level ? 11 : 1));

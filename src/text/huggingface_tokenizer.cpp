@@ -211,7 +211,7 @@ Result<void> read_pre_tokenizer(const Json& step, TokenizerSpec& spec) {
     MOXIE_TRY(const SplitBehavior behavior, read_behavior(step, "Isolated"));
     split(pattern.is_regex ? pattern.text : quoted(pattern.text), behavior, flag_field(step, "invert", false));
   } else if (type == "ByteLevel") {
-    spec.byte_level = true;
+    spec.byte_level = spec.byte_symbols = true;
     if (flag_field(step, "add_prefix_space", true)) spec.pre_tokenizers.emplace_back(PrependSpace{});
     if (flag_field(step, "use_regex", true)) split(kGpt2Pattern, SplitBehavior::isolated, false);
   } else if (type == "Digits") {

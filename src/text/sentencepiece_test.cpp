@@ -149,5 +149,20 @@ TEST(SentencePiece, UserDefinedPieces) {
   EXPECT_EQ(v3->encode("[INST] a[/INST]", {.add_special = true, .parse_special = true}), (Ids{1, 3, 29473, 1032, 4}));
 }
 
+// Models with user-defined and unused pieces, without byte pieces, with collapsed spaces: random texts and all.
+TEST(SentencePiece, OtherSettings) {
+  for (const char* model : {"unknown-collapsed", "user-defined"}) {
+    TokenizerSource source;
+    source.files["tokenizer.model"] = read_whole(tokenizer_data(std::string("sentencepiece/") + model + ".model"));
+    const auto tokenizer = make_tokenizer(source);
+    ASSERT_NE(tokenizer, nullptr);
+    const auto rows = read_json_lines(tokenizer_data(std::string("sentencepiece/") + model + ".jsonl"));
+    ASSERT_GT(rows.size(), 100u);
+    for (const auto& row : rows) {
+      EXPECT_EQ(tokenizer->encode(row["text"].get<std::string>(), {}), row["ids"].get<Ids>()) << model << ": " << row["text"];
+    }
+  }
+}
+
 }  // namespace
 }  // namespace moxie

@@ -68,7 +68,8 @@ struct TokenizerSpec {
   std::vector<Normalizer> normalizers;
   std::vector<PreTokenizer> pre_tokenizers;
 
-  bool byte_level = false;       // texts are spelled in the byte-level alphabet; else in UTF-8
+  bool byte_level = false;       // texts are spelled in the byte-level alphabet; else as they are
+  bool byte_symbols = false;     // merging begins with bytes; else with characters
   bool merge_by_score = false;   // neighbours merge when their concatenation is a token, best score first; else by `merges`
   std::vector<float> scores;     // REQUIRED for merge_by_score
   std::vector<MergeRule> merges; // best first
