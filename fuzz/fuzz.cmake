@@ -32,6 +32,7 @@ endforeach()
 moxie_fuzz(gguf)
 moxie_fuzz(safetensors)
 moxie_fuzz(json_config SEEDS ${CMAKE_SOURCE_DIR}/tests/data/golden/mixtral-shards)
+moxie_fuzz(tokenizer SEEDS ${CMAKE_SOURCE_DIR}/tests/data/tokenizers/seeds)
 
 add_executable(moxie_make_seeds fuzz/make_seeds.cpp)
 target_link_libraries(moxie_make_seeds PRIVATE moxie_parsers)

@@ -1,14 +1,17 @@
 #!/usr/bin/env python3
-"""Writes tests/data/tokenizers/{splits,byte-level,variants}: small tokenizers and what Hugging Face's `tokenizers` makes of texts.
+"""Writes tests/data/tokenizers/{splits,byte-level,variants}: small tokenizers and what Hugging Face's `tokenizers` makes of texts,
+and the files that fuzzing starts from.
 
 Needs the package tokenizers (0.23.3 made the committed files): the tokenizers are trained here on the texts themselves. With the
 package sentencepiece (0.2.3) it also writes `sentencepiece`, with mistral-common (1.13.1) `tekken`: the first tokens of Mistral's
 own file and the ids its library gives.
 Run it from the root of the repository; the output depends on the packages' versions only.
 """
+import base64
 import copy
 import json
 import random
+import struct
 import unicodedata
 from pathlib import Path
 
@@ -311,8 +314,8 @@ def sentencepiece_variants(texts):
     }.items():
         path = folder / f"{name}.model"
         sentencepiece.SentencePieceTrainer.train(
-            sentence_iterator=iter(lines), model_prefix=str(folder / name), vocab_size=900, model_type="bpe",
-            normalization_rule_name="identity", character_coverage=0.95, minloglevel=2, num_threads=1, **options,
+            sentence_iterator=iter(lines), model_prefix=str(folder / name), vocab_size=1300, model_type="bpe",
+            normalization_rule_name="identity", character_coverage=0.98, minloglevel=2, num_threads=1, **options,
         )
         (folder / f"{name}.vocab").unlink()
         model = sentencepiece_model_pb2.ModelProto()
@@ -327,6 +330,94 @@ def sentencepiece_variants(texts):
         write_lines(folder / f"{name}.jsonl", rows)
 
 
+def gguf_text(text):
+    data = text.encode() if isinstance(text, str) else text
+    return struct.pack("<Q", len(data)) + data
+
+
+def gguf_vocabulary(model, pre, tokens, types, scores=None, merges=None):
+    """A GGUF file of keys only."""
+    def key(name, kind, value):
+        return gguf_text(name) + struct.pack("<I", kind) + value
+
+    def array(kind, count, values):
+        return struct.pack("<IQ", kind, count) + values
+
+    keys = [
+        key("general.architecture", 8, gguf_text("llama")),
+        key("tokenizer.ggml.model", 8, gguf_text(model)),
+        key("tokenizer.ggml.pre", 8, gguf_text(pre)),
+        key("tokenizer.ggml.tokens", 9, array(8, len(tokens), b"".join(map(gguf_text, tokens)))),
+        key("tokenizer.ggml.token_type", 9, array(5, len(types), struct.pack(f"<{len(types)}i", *types))),
+    ]
+    if scores:
+        keys.append(key("tokenizer.ggml.scores", 9, array(6, len(scores), struct.pack(f"<{len(scores)}f", *scores))))
+    if merges:
+        keys.append(key("tokenizer.ggml.merges", 9, array(8, len(merges), b"".join(map(gguf_text, merges)))))
+    return b"GGUF" + struct.pack("<IQQ", 3, 0, len(keys)) + b"".join(keys)
+
+
+def fuzz_seeds():
+    """Sound sources of every kind, each below 8 KiB."""
+    folder = DATA / "seeds"
+    folder.mkdir(parents=True, exist_ok=True)
+    byte_tokens = [f"<0x{b:02X}>" for b in range(256)]
+    words = ["▁", "t", "h", "e", "a", "n", "▁t", "he", "▁the", "an"]
+    pieces = ["<unk>", "<s>", "</s>", *byte_tokens, *words]
+    types = [2, 3, 3] + [6] * 256 + [1] * len(words)
+    scores = [0.0] * 259 + [-float(i) for i in range(len(words))]
+    (folder / "llama.gguf").write_bytes(gguf_vocabulary("llama", "default", pieces, types, scores))
+    letters = sorted(set(pre_tokenizers.ByteLevel.alphabet()))
+    tokens = letters + ["Ġt", "he", "Ġthe", "<|im_start|>", "<|im_end|>"]
+    merges = ["Ġ t", "h e", "Ġt he"]
+    (folder / "gpt2.gguf").write_bytes(gguf_vocabulary("gpt2", "qwen2", tokens, [1] * (len(tokens) - 2) + [3, 4], None, merges))
+
+    def save(name, definition):
+        (folder / name).write_text(json.dumps(definition, ensure_ascii=False, separators=(",", ":")))
+
+    special = {"lstrip": False, "rstrip": False, "single_word": False, "normalized": False, "special": True}
+    save("metaspace.json", {
+        "added_tokens": [{"id": i, "content": t, **special} for i, t in enumerate(("<unk>", "<s>", "</s>"))],
+        "normalizer": None,
+        "pre_tokenizer": {"type": "Metaspace", "replacement": "▁", "prepend_scheme": "first", "split": False},
+        "post_processor": {
+            "type": "TemplateProcessing", "pair": [],
+            "single": [{"SpecialToken": {"id": "<s>", "type_id": 0}}, {"Sequence": {"id": "A", "type_id": 0}}],
+            "special_tokens": {"<s>": {"id": "<s>", "ids": [1], "tokens": ["<s>"]}},
+        },
+        "decoder": {"type": "Sequence", "decoders": [{"type": "Strip", "content": " ", "start": 1, "stop": 0}]},
+        "model": {
+            "type": "BPE", "unk_token": "<unk>", "byte_fallback": True, "fuse_unk": True,
+            "vocab": {t: i for i, t in enumerate(pieces)}, "merges": [["▁", "t"], ["h", "e"], ["▁t", "he"], ["a", "n"]],
+        },
+    })
+    save("byte-level.json", {
+        "added_tokens": [{"id": len(tokens) - 1, "content": "<|im_end|>", **special}],
+        "normalizer": {"type": "NFC"},
+        "pre_tokenizer": {"type": "Sequence", "pretokenizers": [
+            {"type": "Split", "pattern": {"Regex": LLAMA3}, "behavior": "Isolated", "invert": False},
+            {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": True, "use_regex": False},
+        ]},
+        "decoder": {"type": "ByteLevel", "add_prefix_space": True, "trim_offsets": True, "use_regex": True},
+        "model": {"type": "BPE", "ignore_merges": True, "vocab": {t: i for i, t in enumerate(tokens)}, "merges": merges},
+    })
+    save("added.json", json.loads((DATA / "variants" / "small.json").read_text())["added"])
+    few = [bytes([b]) for b in b" abcdehtx\n"] + [b"th", b"the", b" the"]
+    save("tekken.json", {
+        "config": {"pattern": GPT2, "default_vocab_size": 3 + len(few), "default_num_special_tokens": 3},
+        "vocab": [{"rank": i, "token_bytes": base64.b64encode(t).decode()} for i, t in enumerate(few)],
+    })
+
+    def field(number, data):
+        return bytes([number << 3 | 2, *([len(data)] if len(data) < 128 else [len(data) & 127 | 128, len(data) >> 7])]) + data
+
+    message = b"".join(
+        field(1, field(1, p.encode()) + b"\x15" + struct.pack("<f", s) + bytes([0x18, t])) for p, t, s in zip(pieces, types, scores)
+    )
+    message += field(2, bytes([3 << 3, 2, 0x98, 0x02, 1])) + field(3, bytes([3 << 3, 1, 4 << 3, 0]))
+    (folder / "tokenizer.model").write_bytes(message)
+
+
 def main():
     texts = WRITTEN + random_texts(60)
     write_lines(DATA / "splits" / "texts.jsonl", texts)
@@ -337,6 +428,7 @@ def main():
     small_variants()
     tekken(texts)
     sentencepiece_variants(texts + ["the of the 12 <0x41> z z", "z  z of the12", "the", " the of"])
+    fuzz_seeds()
 
 
 if __name__ == "__main__":
