@@ -68,6 +68,25 @@ MOXIE_INLINE Bytes planes(const uint8_t* from, int piece) {
   }
 }
 
+// The same where lane r of raw[j] holds dword j of row r's bytes: dword i of the values of each row.
+template <int kGroup, int kBits, int kTo = 0>
+MOXIE_INLINE Bytes planes(const IntVec* raw, int i) {
+  constexpr int kGroupDwords = kGroup / 4, kGroupValues = kGroupDwords * 8 / kBits;
+  constexpr uint8_t kMask = ((1 << kBits) - 1) << kTo;
+  const Words dword = (Words)raw[i / kGroupValues * kGroupDwords + i % kGroupDwords];
+  const int right = kBits * (i % kGroupValues / kGroupDwords) - kTo;
+  return (Bytes)(right >= 0 ? dword >> right : dword << -right) & kMask;
+}
+// What lies kBytes further on, for either kind of source.
+template <int kBytes>
+MOXIE_INLINE const uint8_t* after(const uint8_t* raw) {
+  return raw + kBytes;
+}
+template <int kBytes>
+MOXIE_INLINE const IntVec* after(const IntVec* raw) {
+  return raw + kBytes / 4;
+}
+
 // table[b] for every byte b < 16 of `indices`.
 MOXIE_INLINE SignedBytes look_up(const int8_t table[16], Bytes indices) {
 #if defined(__AVX512F__)

@@ -2,15 +2,19 @@
 // types/.
 //
 // A type gives a class Parts, made from one block, with
-//   Block                        the layout
-//   kMinimum                     whether a block subtracts a second scale times the minima
-//   kSumScales                   whether it has sum_scales
-//   Bytes or SignedBytes quants(int piece)   the quants of a piece, 0 to 63, or signed without -128
-//   EightScales or SixteenScales scales()    of the sub-blocks
-//   Shorts16 sum_scales()        what the activations' sums of 16 are multiplied with: the minima, or the scales times
-//   the
-//                                number that the quants are stored too large by, negated
-//   kScaleAt                     where in a block the half-precision scale stands; that of the minima follows it
+//   Block                  the layout
+//   kScaleAt               where in a block the half-precision scale stands; that of the minima follows it
+//   kRawAt, kRawBytes      where the bytes of the quants stand, and how many: a multiple of 32
+//   kSubValues             how many values have a scale of their own: 16 or 32
+//   kSigned, kLargest      whether quants are signed; up to where they go (at most 255)
+//   static quants(raw, i)  the quants as Bytes or, if kSigned, SignedBytes without -128: of piece i where raw is a
+//                          block's bytes, of dword i where raw are dwords of many rows; planes() takes either
+//   sub_scales()           the sub-blocks' scales, one per 16 values
+//   scales()               the same as EightScales or SixteenScales, for pieces
+//   kSumScales             whether the activations' sums of 16 enter: then
+//   sum_scales()           what they are multiplied with, and
+//   kMinimum               whether the result is for the minima, times their own scale, to be subtracted; otherwise it
+//                          is added to the block's integer and makes good that quants are stored too large
 //
 // Per block the integers are exact, whatever the width of vectors: total = sum of quant * scale * x over the block.
 // Then sum = fma(total, scale * x.scale, sum), with minima also sum = fma(-minima, minimum * x.scale, sum): one chain
@@ -20,17 +24,10 @@
 
 #include "quant/byte_products.h"
 #include "quant/make_quant_type.h"
+#include "quant/panel_256.h"
 
 namespace moxie::MOXIE_TARGET {
 namespace {
-
-// Fetches the block `distance` bytes further on, which may be beyond the matrix.
-template <typename Block>
-MOXIE_INLINE void prefetch_block(const Block* block, size_t distance) {
-  const uintptr_t address = reinterpret_cast<uintptr_t>(block) + distance;
-  for (size_t line = 0; line < sizeof(Block); line += 64)
-    __builtin_prefetch(reinterpret_cast<const void*>(address + line));
-}
 
 // The scales of the blocks of four results of a tile, which counts tokens first.
 template <typename Parts, int kTokens>
@@ -48,9 +45,9 @@ MOXIE_INLINE HalfPairs load_scales(const typename Parts::Block* const* weights, 
   }
 }
 
-// kRows rows times kTokens tokens. Where fewer are left the last ones are computed again and not stored.
+// kRows rows times all tokens. Where fewer rows are left the last one is computed again and not stored.
 template <typename Parts, int kRows, int kTokens>
-void multiply_256_tile(const MultiplyArgs& args, int64_t row, int64_t token) {
+void multiply_256_tile(const MultiplyArgs& args, int64_t row) {
   constexpr int kSums = kRows * kTokens;
   static_assert(kSums % 4 == 0, "lanes are summed for four results at a time");
   using Block = typename Parts::Block;
@@ -61,8 +58,7 @@ void multiply_256_tile(const MultiplyArgs& args, int64_t row, int64_t token) {
     weights[r] = reinterpret_cast<const Block*>(args.weights + index * args.row_bytes);
   }
   for (int t = 0; t < kTokens; ++t) {
-    const int64_t index = token + t < args.tokens ? token + t : args.tokens - 1;
-    x[t] = reinterpret_cast<const ActBlock256*>(args.activations + index * args.activation_row_bytes);
+    x[t] = reinterpret_cast<const ActBlock256*>(args.activations + t * args.activation_row_bytes);
   }
   Float4 sums[kSums / 4] = {};
   for (int64_t block = 0; block < args.columns / 256; ++block) {
@@ -72,8 +68,9 @@ void multiply_256_tile(const MultiplyArgs& args, int64_t row, int64_t token) {
     for (int r = 0; r < kRows; ++r) {
       // The next rows, once through the caches per call: processors foresee the few blocks of a row too late. From 10
       // to 14 GB/s on a core that reads 15.
-      if constexpr (kTokens == 1) prefetch_block(weights[r] + block, kRows * args.row_bytes);
+      prefetch_block(weights[r] + block, kRows * args.row_bytes);
       const Parts parts(weights[r][block]);
+      const uint8_t* raw = reinterpret_cast<const uint8_t*>(weights[r] + block) + Parts::kRawAt;
       for (int t = 0; t < kTokens; ++t) {
         const int i = r * kTokens + t;
         if constexpr (Parts::kSumScales) minima[i] = sum_products(parts.sum_scales(), x[t][block].sums);
@@ -82,7 +79,7 @@ void multiply_256_tile(const MultiplyArgs& args, int64_t row, int64_t token) {
       const auto scales = parts.scales();
 #pragma GCC unroll 16
       for (int piece = 0; piece < 256 / kByteLanes; ++piece) {
-        const auto quants = parts.quants(piece);
+        const auto quants = Parts::quants(raw, piece);
         const Shorts lane_scales = scales.piece(piece);
         for (int t = 0; t < kTokens; ++t) {
           const SignedBytes values = (SignedBytes)load_bytes(x[t][block].values + kByteLanes * piece);
@@ -104,19 +101,33 @@ void multiply_256_tile(const MultiplyArgs& args, int64_t row, int64_t token) {
     }
   }
   for (int i = 0; i < kSums; ++i) {
-    const int64_t r = row + i / kTokens, t = token + i % kTokens;
-    if (r < args.rows && t < args.tokens) args.out[t * args.out_stride + r] = sums[i / 4][i % 4];
+    const int64_t r = row + i / kTokens, t = i % kTokens;
+    if (r < args.rows) args.out[t * args.out_stride + r] = sums[i / 4][i % 4];
   }
+}
+
+template <typename Parts, int kTokens>
+void multiply_256_few(const MultiplyArgs& args) {
+  for (int64_t row = 0; row < args.rows; row += 4) multiply_256_tile<Parts, 4, kTokens>(args, row);
 }
 
 template <typename Parts>
 void multiply_256(const MultiplyArgs& args) {
-  int64_t token = 0;
-  for (; token + 3 <= args.tokens; token += 4) {
-    for (int64_t row = 0; row < args.rows; ++row) multiply_256_tile<Parts, 1, 4>(args, row, token);
+  switch (args.tokens) {  // with so few it costs more to fill a panel than to sum lanes
+    case 1:
+      return multiply_256_few<Parts, 1>(args);
+    case 2:
+      return multiply_256_few<Parts, 2>(args);
+    case 3:
+      return multiply_256_few<Parts, 3>(args);
+    case 4:
+      return multiply_256_few<Parts, 4>(args);
+    default:
+      break;
   }
-  for (; token < args.tokens; ++token) {
-    for (int64_t row = 0; row < args.rows; row += 4) multiply_256_tile<Parts, 4, 1>(args, row, token);
+  for (int64_t token = 0; token < args.tokens; token += kPanel256Tokens) {
+    const int64_t left = args.tokens - token;
+    multiply_256_tokens<Parts>(args, token, static_cast<int>(left < kPanel256Tokens ? left : kPanel256Tokens));
   }
 }
 

@@ -50,10 +50,16 @@ class Parts {
  public:
   using Block = MOXIE_TARGET::Block;
   static constexpr bool kSumScales = false, kMinimum = false;
-  static constexpr size_t kScaleAt = offsetof(Block, scale);
+  static constexpr bool kSigned = true;
+  static constexpr int kSubValues = 32, kLargest = 255;
+  static constexpr size_t kScaleAt = offsetof(Block, scale), kRawAt = offsetof(Block, quants), kRawBytes = 128;
   MOXIE_INLINE explicit Parts(const Block& block) : block_(block) {}
-  MOXIE_INLINE SignedBytes quants(int piece) const { return look_up(kIq4Values, planes<16, 4>(block_.quants, piece)); }
-  MOXIE_INLINE SixteenScales scales() const {
+  template <typename Raw>
+  MOXIE_INLINE static SignedBytes quants(const Raw* raw, int i) {
+    return look_up(kIq4Values, planes<16, 4>(raw, i));
+  }
+  MOXIE_INLINE SixteenScales scales() const { return SixteenScales(sub_scales()); }
+  MOXIE_INLINE Shorts16 sub_scales() const {
     // Spread the eight nibbles and the eight pairs of bits to a byte each.
     uint64_t low = load_u32(block_.scales_low);
     low = (low | low << 16) & 0x0000ffff0000ffff;
@@ -63,7 +69,7 @@ class Parts {
     high = (high | high << 24) & 0x000000ff000000ff;
     high = (high | high << 12) & 0x000f000f000f000f;
     high = (high | high << 6) & 0x0303030303030303;
-    return SixteenScales(plus(twice_each(low | high << 4), -32));
+    return plus(twice_each(low | high << 4), -32);
   }
 
  private:

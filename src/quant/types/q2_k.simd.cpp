@@ -39,10 +39,16 @@ class Parts {
  public:
   using Block = MOXIE_TARGET::Block;
   static constexpr bool kSumScales = true, kMinimum = true;
-  static constexpr size_t kScaleAt = offsetof(Block, scale);
+  static constexpr bool kSigned = false;
+  static constexpr int kSubValues = 16, kLargest = 3;
+  static constexpr size_t kScaleAt = offsetof(Block, scale), kRawAt = offsetof(Block, quants), kRawBytes = 64;
   MOXIE_INLINE explicit Parts(const Block& block) : block_(block) {}
-  MOXIE_INLINE Bytes quants(int piece) const { return planes<32, 2>(block_.quants, piece); }
-  MOXIE_INLINE SixteenScales scales() const { return SixteenScales(nibbles(0)); }
+  template <typename Raw>
+  MOXIE_INLINE static Bytes quants(const Raw* raw, int i) {
+    return planes<32, 2>(raw, i);
+  }
+  MOXIE_INLINE Shorts16 sub_scales() const { return nibbles(0); }
+  MOXIE_INLINE SixteenScales scales() const { return SixteenScales(sub_scales()); }
   MOXIE_INLINE Shorts16 sum_scales() const { return nibbles(4); }
 
  private:

@@ -56,16 +56,15 @@ class Parts {
  public:
   using Block = MOXIE_TARGET::Block;
   static constexpr bool kSumScales = true, kMinimum = false;
-  static constexpr size_t kScaleAt = offsetof(Block, scale);
+  static constexpr bool kSigned = false;
+  static constexpr int kSubValues = 16, kLargest = 7;
+  static constexpr size_t kScaleAt = offsetof(Block, scale), kRawAt = offsetof(Block, high), kRawBytes = 96;
   MOXIE_INLINE explicit Parts(const Block& block) : block_(block) {}
-  MOXIE_INLINE Bytes quants(int piece) const {
-    return planes<32, 2>(block_.quants, piece) | planes<32, 1, 2>(block_.high, piece);
+  template <typename Raw>
+  MOXIE_INLINE static Bytes quants(const Raw* raw, int i) {
+    return planes<32, 2>(after<32>(raw), i) | planes<32, 1, 2>(raw, i);
   }
-  MOXIE_INLINE SixteenScales scales() const { return SixteenScales(unpacked_scales()); }
-  MOXIE_INLINE Shorts16 sum_scales() const { return times(unpacked_scales(), -4); }
-
- private:
-  MOXIE_INLINE Shorts16 unpacked_scales() const {
+  MOXIE_INLINE Shorts16 sub_scales() const {
     const uint64_t low = load_u64(block_.scales), high = load_u32(block_.scales + 8);
     constexpr uint64_t kNibbles = 0x0f0f0f0f0f0f0f0f, kPairs = 0x3030303030303030;
     // high holds the pairs of sub-blocks k, k + 4, k + 8, k + 12 in byte k.
@@ -73,6 +72,10 @@ class Parts {
     const uint64_t second = ((low >> 4) & kNibbles) | ((high | high << 30) & kPairs);
     return shorts_from_bytes(first, second, 32);
   }
+  MOXIE_INLINE SixteenScales scales() const { return SixteenScales(sub_scales()); }
+  MOXIE_INLINE Shorts16 sum_scales() const { return times(sub_scales(), -4); }
+
+ private:
   const Block& block_;
 };
 

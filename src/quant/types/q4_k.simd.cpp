@@ -40,9 +40,15 @@ class Parts {
  public:
   using Block = MOXIE_TARGET::Block;
   static constexpr bool kSumScales = true, kMinimum = true;
-  static constexpr size_t kScaleAt = offsetof(Block, scale);
+  static constexpr bool kSigned = false;
+  static constexpr int kSubValues = 32, kLargest = 15;
+  static constexpr size_t kScaleAt = offsetof(Block, scale), kRawAt = offsetof(Block, quants), kRawBytes = 128;
   MOXIE_INLINE explicit Parts(const Block& block) : block_(block), packed_(unpack_6bit_pairs(block.scales)) {}
-  MOXIE_INLINE Bytes quants(int piece) const { return planes<32, 4>(block_.quants, piece); }
+  template <typename Raw>
+  MOXIE_INLINE static Bytes quants(const Raw* raw, int i) {
+    return planes<32, 4>(raw, i);
+  }
+  MOXIE_INLINE Shorts16 sub_scales() const { return twice_each(packed_.scales); }
   MOXIE_INLINE EightScales scales() const { return EightScales(packed_.scales); }
   MOXIE_INLINE Shorts16 sum_scales() const { return twice_each(packed_.minima); }
 
