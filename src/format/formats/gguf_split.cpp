@@ -225,6 +225,14 @@ Result<std::vector<GgufPart>> read_gguf_parts(const std::string& path) {
                 "{}: says it is part {} (split.no, from 0) of {} (split.count): the file is damaged; download it again",
                 path, number, count);
   }
+  // Tools that join parts leave these keys behind now and then.
+  if (number == 0 && static_cast<int64_t>(given.header.tensors.size()) == given.header.split_tensors()) {
+    given.header.notices.push_back(
+        fmt::format("{} says it is the first of {} parts but holds all {} tensors: taken as the whole model", path,
+                    count, given.header.split_tensors()));
+    parts.push_back(std::move(given));
+    return parts;
+  }
   return PartFinder(std::move(given)).find();
 }
 

@@ -163,6 +163,15 @@ TEST(GgufParts, OnePartIsAnOrdinaryFile) {
   }
 }
 
+TEST(GgufParts, JoinedPartsMayHaveKeptTheirKeys) {
+  const TempFolder folder;
+  const auto files = open_weights(folder.write("m.gguf", part(0, 3, 1, "a")));
+  ASSERT_TRUE(files.ok()) << files.error().message;
+  EXPECT_EQ(files->tensors.size(), 1u);
+  ASSERT_EQ(files->notices.size(), 1u);
+  EXPECT_THAT(files->notices[0], HasSubstr("holds all 1 tensors: taken as the whole model"));
+}
+
 TEST(GgufParts, TheFirstPartMayHoldNoTensors) {
   const TempFolder folder;
   folder.write("m-00001-of-00002.gguf", GgufWriter().text("general.name", "whole").split(0, 2, 1).bytes());
