@@ -184,9 +184,15 @@ class Bench final : public Command {
                  fmt::format("{:.2f}", one.bandwidth / kGiB),
                  one.prompt ? "" : fmt::format("{:.0f} %", 100 * one.share())});
     }
-    return table.markdown() +
-           fmt::format("\nMedians of {}. Memory: reading {} with the same threads, the best of {} passes.\n",
+    std::string out = table.markdown();
+    out += fmt::format("\nMedians of {}. Memory: reading {} with the same threads, the best of {} passes.\n",
                        repetitions_, human_bytes(kBandwidthBytes), kBandwidthPasses);
+    if (std::any_of(all.begin(), all.end(), [](const Measurement& one) { return one.share() > 1; })) {
+      out +=
+          "A share above 100 % means that weights came from the processor's caches, or that other programs disturbed "
+          "the run.\n";
+    }
+    return out;
   }
 
   static std::string as_json(const std::vector<Measurement>& all) {
