@@ -146,7 +146,9 @@ def copy_gguf(reader, out, changes, tensors=()):
 
 
 def moxie(*arguments, check=True):
-    """stdout of the program as bytes."""
+    """stdout of the program as bytes. One thread: the bits are the same, and tests may run side by side."""
+    if arguments[0] != "tokenize":
+        arguments += ("-t", 1)
     done = subprocess.run([PROGRAM, *map(str, arguments)], stdin=subprocess.DEVNULL, capture_output=True, timeout=600)
     if check and done.returncode != 0:
         shown = " ".join(map(str, arguments))[:300]
