@@ -54,6 +54,26 @@ class GgufWriter {
     tensors_.push_back(std::move(tensor));
   }
 
+  void add(const std::string& name, const QuantType& type, std::vector<int64_t> shape, const std::vector<float>& values) {
+    Tensor tensor{name, &type, std::move(shape), {}};
+    const int64_t blocks = static_cast<int64_t>(values.size()) / type.block_values;
+    tensor.data.resize(static_cast<size_t>(blocks * type.block_bytes));
+    type.encode(values.data(), tensor.data.data(), blocks, nullptr);
+    tensors_.push_back(std::move(tensor));
+  }
+
+  // What the tensor added last under this name decodes to.
+  std::vector<float> decoded(const std::string& name) const {
+    for (const Tensor& tensor : tensors_) {
+      if (tensor.name != name) continue;
+      const int64_t blocks = static_cast<int64_t>(tensor.data.size()) / tensor.type->block_bytes;
+      std::vector<float> values(static_cast<size_t>(blocks * tensor.type->block_values));
+      tensor.type->decode(tensor.data.data(), values.data(), blocks);
+      return values;
+    }
+    return {};
+  }
+
   void add_ones(const std::string& name, int64_t count) {
     const std::vector<float> ones(static_cast<size_t>(count), 1.0f);
     Tensor tensor{name, find_quant_type("f32"), {count}, {}};

@@ -92,6 +92,23 @@ inline std::vector<Model> all_models() {
   return models;
 }
 
+// The 24 stories of tests/data/models/tinystories-valid-24.txt, white space around them removed.
+inline std::vector<std::string> held_out_documents() {
+  std::ifstream in(data_folder() / "models" / "tinystories-valid-24.txt");
+  std::vector<std::string> all;
+  std::string document;
+  for (std::string line; std::getline(in, line);) {
+    if (line != "<|endoftext|>") {
+      document += line + "\n";
+      continue;
+    }
+    const size_t first = document.find_first_not_of(" \n\t"), last = document.find_last_not_of(" \n\t");
+    all.push_back(document.substr(first, last - first + 1));
+    document.clear();
+  }
+  return all;
+}
+
 // Logits of every position, (ids, vocabulary), as one flat vector.
 inline Result<std::vector<float>> logits_of(const EngineOptions& options, const std::vector<int32_t>& ids) {
   auto engine = test::open_engine(options);

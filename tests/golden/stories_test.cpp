@@ -18,22 +18,6 @@ nlohmann::json read_json(const fs::path& path) {
   return nlohmann::json::parse(in);
 }
 
-std::vector<std::string> documents() {
-  std::ifstream in(golden::data_folder() / "models" / "tinystories-valid-24.txt");
-  std::vector<std::string> all;
-  std::string document;
-  for (std::string line; std::getline(in, line);) {
-    if (line != "<|endoftext|>") {
-      document += line + "\n";
-      continue;
-    }
-    const size_t first = document.find_first_not_of(" \n\t"), last = document.find_last_not_of(" \n\t");
-    all.push_back(document.substr(first, last - first + 1));
-    document.clear();
-  }
-  return all;
-}
-
 double negative_log_likelihood(Engine& engine, const std::vector<int32_t>& ids) {
   auto sequence = engine.new_sequence();
   EXPECT_TRUE(sequence.ok());
@@ -83,7 +67,7 @@ void expect_cases(Engine& engine, const nlohmann::json& golden) {
 void expect_perplexity(Engine& engine, const nlohmann::json& golden) {
   const auto& expected = golden.at("perplexity_tinystories_valid");
   const auto& per_document = expected.at("per_document_tokens_nll");
-  const std::vector<std::string> texts = documents();
+  const std::vector<std::string> texts = golden::held_out_documents();
   ASSERT_EQ(texts.size(), per_document.size());
   double sum = 0;
   int64_t tokens = 0;

@@ -1,0 +1,161 @@
+// Every weight type on the demo model: the same weights once in the type, once decoded to float. What 8-bit activations cost is the
+// mean KL divergence between the two.
+#include <gtest/gtest.h>
+
+#include <cmath>
+
+#include "core/file.h"
+#include "format/weight_file.h"
+#include "golden/gguf_writer.h"
+#include "golden/golden_models.h"
+
+namespace moxie {
+namespace {
+
+// The aim is 1e-3. Types with 32-value blocks reach 0.5e-3 to 1.1e-3, those with 256-value blocks, whose activations share one scale over
+// a whole row of this model, 1.0e-3 to 2.7e-3 (docs/experiments.md). This bound keeps it from getting worse.
+constexpr double kMaxMeanDivergence = 3e-3;
+constexpr size_t kDocuments = 8;
+
+std::filesystem::path demo_model() { return std::filesystem::path(MOXIE_SOURCE_DIR) / "models" / "demo"; }
+
+std::vector<float> read_floats(const WeightFiles& files, const std::string& name) {
+  const TensorInfo* tensor = files.find(name);
+  EXPECT_NE(tensor, nullptr) << name;
+  std::vector<std::byte> bytes(tensor->bytes);
+  EXPECT_TRUE(File::open(files.files[static_cast<size_t>(tensor->file)].path).value().read_at(tensor->offset, bytes).ok());
+  std::vector<float> values(static_cast<size_t>(tensor->elements()));
+  tensor->type->decode(bytes.data(), values.data(), tensor->elements() / tensor->type->block_values);
+  return values;
+}
+
+// Rows of q and k from halves to neighbouring pairs, as GGUF's llama architecture has them.
+std::vector<float> permute(const std::vector<float>& rows, int64_t heads, int64_t columns) {
+  std::vector<float> out(rows.size());
+  const int64_t head_rows = static_cast<int64_t>(rows.size()) / columns / heads, half = head_rows / 2;
+  for (int64_t h = 0; h < heads; ++h) {
+    for (int64_t r = 0; r < head_rows; ++r) {
+      const int64_t from = h * head_rows + r, to = h * head_rows + (r < half ? 2 * r : 2 * (r - half) + 1);
+      std::copy_n(rows.begin() + from * columns, columns, out.begin() + to * columns);
+    }
+  }
+  return out;
+}
+
+// The demo model as GGUF with matrices of `type`, and the same with those matrices decoded to float.
+void write_pair(const QuantType& type, const std::filesystem::path& stored, const std::filesystem::path& decoded) {
+  const WeightFiles files = open_weights(demo_model().string()).value();
+  const auto number = [&](const char* key) { return static_cast<uint32_t>(files.metadata.integer(key).value()); };
+  const QuantType& f32 = *find_quant_type("f32");
+  golden::GgufWriter a, b;
+  for (golden::GgufWriter* writer : {&a, &b}) {
+    writer->set("general.architecture", std::string("llama"));
+    writer->set("llama.block_count", number("num_hidden_layers"));
+    writer->set("llama.context_length", number("max_position_embeddings"));
+    writer->set("llama.embedding_length", number("hidden_size"));
+    writer->set("llama.feed_forward_length", number("intermediate_size"));
+    writer->set("llama.attention.head_count", number("num_attention_heads"));
+    writer->set("llama.attention.head_count_kv", number("num_key_value_heads"));
+    writer->set("llama.attention.layer_norm_rms_epsilon", static_cast<float>(files.metadata.number("rms_norm_eps").value()));
+    writer->set("llama.rope.freq_base", static_cast<float>(files.metadata.number("rope_theta").value_or(files.metadata.number("rope_parameters.rope_theta").value_or(10000))));
+    writer->set("llama.expert_count", number("num_local_experts"));
+    writer->set("llama.expert_used_count", number("num_experts_per_tok"));
+  }
+  const auto vector = [&](const std::string& name, const std::string& from) {
+    const std::vector<float> values = read_floats(files, from);
+    for (golden::GgufWriter* writer : {&a, &b}) writer->add(name, f32, {static_cast<int64_t>(values.size())}, values);
+  };
+  const auto matrix = [&](const std::string& name, const std::string& from, int64_t heads = 0) {
+    const int64_t columns = files.find(from)->shape.back();
+    std::vector<float> values = read_floats(files, from);
+    if (heads > 0) values = permute(values, heads, columns);
+    const std::vector<int64_t> shape = {static_cast<int64_t>(values.size()) / columns, columns};
+    const bool router = name.find("gate_inp") != std::string::npos;
+    a.add(name, router ? f32 : type, shape, values);
+    b.add(name, f32, shape, router ? values : a.decoded(name));
+  };
+  matrix("token_embd.weight", "model.embed_tokens.weight");
+  if (files.find("lm_head.weight") != nullptr) matrix("output.weight", "lm_head.weight");
+  vector("output_norm.weight", "model.norm.weight");
+  for (uint32_t layer = 0; layer < number("num_hidden_layers"); ++layer) {
+    const std::string to = "blk." + std::to_string(layer) + ".", from = "model.layers." + std::to_string(layer) + ".";
+    vector(to + "attn_norm.weight", from + "input_layernorm.weight");
+    vector(to + "ffn_norm.weight", from + "post_attention_layernorm.weight");
+    matrix(to + "attn_q.weight", from + "self_attn.q_proj.weight", number("num_attention_heads"));
+    matrix(to + "attn_k.weight", from + "self_attn.k_proj.weight", number("num_key_value_heads"));
+    matrix(to + "attn_v.weight", from + "self_attn.v_proj.weight");
+    matrix(to + "attn_output.weight", from + "self_attn.o_proj.weight");
+    matrix(to + "ffn_gate_inp.weight", from + "block_sparse_moe.gate.weight");
+    for (uint32_t e = 0; e < number("num_local_experts"); ++e) {
+      const std::string expert = from + "block_sparse_moe.experts." + std::to_string(e) + ".", suffix = "." + std::to_string(e) + ".weight";
+      matrix(to + "ffn_gate" + suffix, expert + "w1.weight");
+      matrix(to + "ffn_up" + suffix, expert + "w3.weight");
+      matrix(to + "ffn_down" + suffix, expert + "w2.weight");
+    }
+  }
+  a.write(stored);
+  b.write(decoded);
+}
+
+// Sum over positions of the divergence of `found` from `reference`, both (positions, vocabulary).
+double divergence_sum(const std::vector<float>& reference, const std::vector<float>& found, int64_t vocabulary) {
+  double sum = 0;
+  for (size_t row = 0; row < reference.size(); row += static_cast<size_t>(vocabulary)) {
+    const std::span p(reference.data() + row, static_cast<size_t>(vocabulary));
+    const std::span q(found.data() + row, static_cast<size_t>(vocabulary));
+    const auto log_total = [](std::span<const float> logits) {
+      const double top = *std::max_element(logits.begin(), logits.end());
+      double total = 0;
+      for (const float logit : logits) total += std::exp(logit - top);
+      return top + std::log(total);
+    };
+    const double p_total = log_total(p), q_total = log_total(q);
+    for (size_t i = 0; i < p.size(); ++i) sum += std::exp(p[i] - p_total) * ((p[i] - p_total) - (q[i] - q_total));
+  }
+  return sum;
+}
+
+class Quantized : public testing::TestWithParam<std::string> {};
+
+TEST_P(Quantized, MeanDivergenceFromTheDecodedWeights) {
+  auto demo = Engine::open({.model = demo_model().string(), .vocab_only = true});
+  ASSERT_TRUE(demo.ok()) << demo.error().message;
+  const std::filesystem::path folder = testing::TempDir();
+  const auto stored = folder / ("stored-" + GetParam() + ".gguf"), decoded = folder / ("decoded-" + GetParam() + ".gguf");
+  write_pair(*find_quant_type(GetParam()), stored, decoded);
+
+  double sum = 0;
+  int64_t positions = 0;
+  const std::vector<std::string> texts = golden::held_out_documents();
+  ASSERT_GE(texts.size(), kDocuments);
+  for (size_t i = 0; i < kDocuments; ++i) {
+    const std::vector<int32_t> ids = (*demo)->tokenize(texts[i], true, false).value();
+    const auto found = golden::logits_of({.model = stored.string(), .cache_type = "f32"}, ids);
+    const auto reference = golden::logits_of({.model = decoded.string(), .cache_type = "f32"}, ids);
+    ASSERT_TRUE(found.ok()) << found.error().message;
+    ASSERT_TRUE(reference.ok()) << reference.error().message;
+    ASSERT_EQ(found->size(), reference->size());
+    sum += divergence_sum(*reference, *found, static_cast<int64_t>(found->size() / ids.size()));
+    positions += static_cast<int64_t>(ids.size());
+  }
+  std::filesystem::remove(stored);
+  std::filesystem::remove(decoded);
+  EXPECT_GE(positions, 1000);
+  const double mean = sum / static_cast<double>(positions);
+  EXPECT_LE(mean, kMaxMeanDivergence);
+  EXPECT_GE(mean, -1e-9);
+  std::cout << GetParam() << ": mean KL divergence " << mean << " over " << positions << " positions\n";
+}
+
+std::vector<std::string> encodable_types() {
+  std::vector<std::string> names;
+  for (const QuantType* type : quant_types()) {
+    if (type->encode != nullptr && type->native && type->name != "f32") names.emplace_back(type->name);
+  }
+  return names;
+}
+
+INSTANTIATE_TEST_SUITE_P(Types, Quantized, testing::ValuesIn(encodable_types()), [](const auto& info) { return info.param; });
+
+}  // namespace
+}  // namespace moxie
