@@ -9,6 +9,7 @@ namespace moxie {
 namespace {
 
 constexpr int64_t kDefaultContext = 4096;
+constexpr int64_t kMaxContext = int64_t{1} << 24;  // positions beyond lose precision as float; no model comes near
 
 Severity severity(LogLevel level) {
   switch (level) {
@@ -56,6 +57,9 @@ Result<void> Engine::Impl::load_tokenizer(const WeightFiles& files) {
 Result<void> Engine::Impl::choose_context() {
   const int64_t trained = model->hp().trained_context;
   int64_t context = options.ctx_size;
+  if (context > kMaxContext) {
+    return fail(ErrorCode::invalid_argument, "a context of {} tokens is too large; the limit is {}", context, kMaxContext);
+  }
   if (context < 0) context = trained > 0 ? std::min(trained, kDefaultContext) : kDefaultContext;
   if (context == 0) context = trained > 0 ? trained : kDefaultContext;
   if (trained > 0 && context > trained) {
