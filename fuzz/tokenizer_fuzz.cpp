@@ -1,6 +1,6 @@
-// Tokenizers from whatever bytes: tokenizer.json, tekken.json, tokenizer.model, or a GGUF header's vocabulary. What can be created
-// encodes and decodes the input's end: ids lie in the vocabulary, a stream gives what the whole gives, and no byte is lost where
-// every byte has a token.
+// Tokenizers from whatever bytes: tokenizer.json, tekken.json, tokenizer.model, or a GGUF header's vocabulary. What can
+// be created encodes and decodes the input's end: ids lie in the vocabulary, a stream gives what the whole gives, and
+// no byte is lost where every byte has a token.
 #include <algorithm>
 #include <string>
 #include <string_view>
@@ -34,7 +34,8 @@ void use(const Tokenizer& tokenizer, std::string_view text) {
   }
   for (const int32_t id : tokenizer.end_ids()) MOXIE_CHECK(tokenizer.is_end(id));
   MOXIE_CHECK(!tokenizer.is_end(-1));
-  for (const int32_t id : turn_ids(tokenizer, choose_wrapping(tokenizer, text, "").wrapping, {.user = text, .first = true})) {
+  for (const int32_t id :
+       turn_ids(tokenizer, choose_wrapping(tokenizer, text, "").wrapping, {.user = text, .first = true})) {
     MOXIE_CHECK(id >= 0 && id < tokenizer.vocabulary_size());
   }
 }

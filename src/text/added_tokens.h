@@ -28,8 +28,8 @@ class AddedTokens {
   const AddedToken* token_at(std::string_view text, size_t at, bool special) const;
 
   std::vector<AddedToken> tokens_;
-  TokenTable table_;                            // content to index in tokens_
-  std::vector<std::vector<size_t>> lengths_;    // by first byte: the lengths there are, longest first
+  TokenTable table_;                          // content to index in tokens_
+  std::vector<std::vector<size_t>> lengths_;  // by first byte: the lengths there are, longest first
 };
 
 }  // namespace moxie

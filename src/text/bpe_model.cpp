@@ -100,15 +100,16 @@ void BpeModel::index_merges() {
   }
 }
 
-// When no token has a space mark behind another character, no merge crosses the beginning of a word, and words can be merged one
-// by one: the same ids from short, cache-friendly pieces.
+// When no token has a space mark behind another character, no merge crosses the beginning of a word, and words can be
+// merged one by one: the same ids from short, cache-friendly pieces.
 void BpeModel::find_space_boundary() {
   splits_at_space_ = spec_->space_mark;
   for (size_t i = 0; i < spec_->texts.size() && splits_at_space_; ++i) {
     if (!can_merge(spec_->kinds[i])) continue;
     const std::string& text = spec_->texts[i];
     for (size_t at = text.find(kSpaceMark, 1); at != std::string::npos; at = text.find(kSpaceMark, at + 1)) {
-      const bool after_mark = at >= kSpaceMark.size() && text.compare(at - kSpaceMark.size(), kSpaceMark.size(), kSpaceMark) == 0;
+      const bool after_mark =
+          at >= kSpaceMark.size() && text.compare(at - kSpaceMark.size(), kSpaceMark.size(), kSpaceMark) == 0;
       if (!after_mark) splits_at_space_ = false;
     }
   }

@@ -10,8 +10,8 @@ namespace {
 
 // Tokens that end an answer wherever they occur, whatever the metadata says of them.
 constexpr std::string_view kEndTexts[] = {
-    "<|eot_id|>", "<|im_end|>", "<|end|>",         "<|return|>",        "<|call|>", "<end_of_turn>", "<|endoftext|>", "<|eom_id|>",
-    "<EOT>",      "[EOT]",      "[EOS]",           "<|end_of_text|>",   "</s>",     "<｜end▁of▁sentence｜>",
+    "<|eot_id|>", "<|im_end|>", "<|end|>", "<|return|>", "<|call|>",        "<end_of_turn>", "<|endoftext|>",
+    "<|eom_id|>", "<EOT>",      "[EOT]",   "[EOS]",      "<|end_of_text|>", "</s>",          "<｜end▁of▁sentence｜>",
 };
 
 std::string with_spaces(std::string_view text) {
@@ -31,7 +31,8 @@ Result<void> check(const TokenizerSpec& spec) {
   const int32_t size = spec.size();
   if (size == 0) return fail(ErrorCode::corrupt, "the tokenizer's vocabulary is empty");
   for (const auto& [what, id] : {std::pair{"bos", spec.bos}, {"eos", spec.eos}, {"unknown", spec.unknown}}) {
-    if (id >= size) return fail(ErrorCode::corrupt, "tokenizer: {} token id {} is not below the vocabulary size {}", what, id, size);
+    if (id >= size)
+      return fail(ErrorCode::corrupt, "tokenizer: {} token id {} is not below the vocabulary size {}", what, id, size);
   }
   return {};
 }
@@ -81,12 +82,15 @@ void BpeTokenizer::note_missing() {
   const bool fallback = spec_.byte_fallback && std::find(kinds_.begin(), kinds_.end(), TokenKind::byte) != kinds_.end();
   if (unknown_ >= 0 || fallback) return;
   if (!spec_.byte_level) {
-    notices_.push_back("the vocabulary has neither byte tokens nor an unknown token: characters that no token holds are dropped");
+    notices_.push_back(
+        "the vocabulary has neither byte tokens nor an unknown token: characters that no token holds are dropped");
     return;
   }
   const auto& alphabet = byte_level_alphabet();
-  const auto missing = std::count_if(alphabet.begin(), alphabet.end(), [this](const std::string& letter) { return find(letter) < 0; });
-  if (missing > 0) notices_.push_back(fmt::format("{} of the 256 bytes have no token in the vocabulary and are dropped", missing));
+  const auto missing =
+      std::count_if(alphabet.begin(), alphabet.end(), [this](const std::string& letter) { return find(letter) < 0; });
+  if (missing > 0)
+    notices_.push_back(fmt::format("{} of the 256 bytes have no token in the vocabulary and are dropped", missing));
 }
 
 void BpeTokenizer::collect_end_ids() {
@@ -107,7 +111,8 @@ void BpeTokenizer::collect_end_ids() {
   for (const int64_t id : ids) {
     if (id < 0) continue;
     if (id >= spec_.size()) {
-      notices_.push_back(fmt::format("end token {} is not below the vocabulary size {}; it is ignored", id, spec_.size()));
+      notices_.push_back(
+          fmt::format("end token {} is not below the vocabulary size {}; it is ignored", id, spec_.size()));
       continue;
     }
     end_ids_.push_back(static_cast<int32_t>(id));
@@ -121,14 +126,17 @@ std::string BpeTokenizer::bytes(int32_t id, bool with_special) const {
   const std::string& text = texts_[static_cast<size_t>(id)];
   switch (kinds_[static_cast<size_t>(id)]) {
     case TokenKind::control:
-    case TokenKind::unknown: return with_special ? text : std::string();
+    case TokenKind::unknown:
+      return with_special ? text : std::string();
     case TokenKind::byte: {
       const int value = byte_token_value(text);
       return value >= 0 ? std::string(1, static_cast<char>(value)) : text;
     }
-    case TokenKind::user_defined: return spec_.byte_level || !spec_.space_mark ? text : with_spaces(text);
+    case TokenKind::user_defined:
+      return spec_.byte_level || !spec_.space_mark ? text : with_spaces(text);
     case TokenKind::normal:
-    case TokenKind::unused: break;
+    case TokenKind::unused:
+      break;
   }
   if (!spec_.byte_level) return spec_.space_mark ? with_spaces(text) : text;
   return from_byte_level(text).value_or(text);
@@ -160,13 +168,15 @@ std::vector<int32_t> BpeTokenizer::encode(std::string_view text, const EncodeOpt
   for (size_t at = 0; at < text.size();) {
     const AddedTokens::Match match = raw_added_.find(text, at, options.parse_special);
     const size_t end = match.id < 0 ? text.size() : match.begin;
-    if (end > at) encode_text(text.substr(at, end - at), at == 0 && !options.continues, options.parse_special, scratch, ids);
+    if (end > at)
+      encode_text(text.substr(at, end - at), at == 0 && !options.continues, options.parse_special, scratch, ids);
     if (match.id < 0) break;
     ids.push_back(match.id);
     at = match.end;
   }
   if (options.add_special) {
-    const bool there = ids.size() >= spec_.prefix.size() && std::equal(spec_.prefix.begin(), spec_.prefix.end(), ids.begin());
+    const bool there =
+        ids.size() >= spec_.prefix.size() && std::equal(spec_.prefix.begin(), spec_.prefix.end(), ids.begin());
     if (!there) ids.insert(ids.begin(), spec_.prefix.begin(), spec_.prefix.end());
     ids.insert(ids.end(), spec_.suffix.begin(), spec_.suffix.end());
   }

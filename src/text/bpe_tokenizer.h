@@ -1,4 +1,5 @@
-// The tokenizer for everything that merges pairs: SentencePiece BPE and byte-level BPE, as a TokenizerSpec describes it.
+// The tokenizer for everything that merges pairs: SentencePiece BPE and byte-level BPE, as a TokenizerSpec describes
+// it.
 #pragma once
 
 #include <memory>
@@ -26,7 +27,8 @@ class BpeTokenizer final : public Tokenizer {
   void collect_end_ids();
   void note_missing();
   // The text between two added tokens. `first`: it begins the whole input.
-  void encode_text(std::string_view text, bool first, bool special, BpeScratch& scratch, std::vector<int32_t>& ids) const;
+  void encode_text(std::string_view text, bool first, bool special, BpeScratch& scratch,
+                   std::vector<int32_t>& ids) const;
 
   TokenizerSpec spec_;
   TextSteps steps_;

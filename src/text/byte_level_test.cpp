@@ -1,4 +1,5 @@
-// Byte-level BPE and the steps around it against vectors of Hugging Face's tokenizers (tools/make_tokenizer_vectors.py).
+// Byte-level BPE and the steps around it against vectors of Hugging Face's tokenizers
+// (tools/make_tokenizer_vectors.py).
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -81,7 +82,8 @@ TEST_P(ByteLevel, EncodesAsHuggingFaceFromBothSources) {
     const std::string text = texts()[i];
     const Ids expected = rows[i];
     EXPECT_EQ(from_json->encode(text, {.parse_special = true}), expected) << name << ": " << json(text).dump();
-    const std::string composed = name == "qwen2" ? apply_form(UnicodeForm::nfc, text) : text;  // GGUF keys cannot say "NFC"
+    const std::string composed =
+        name == "qwen2" ? apply_form(UnicodeForm::nfc, text) : text;  // GGUF keys cannot say "NFC"
     EXPECT_EQ(from_gguf->encode(composed, {.parse_special = true}), expected) << name << ": " << json(text).dump();
     EXPECT_EQ(decode(*from_json, expected, {.with_special = true}), composed);
     EXPECT_EQ(decode(*from_gguf, expected, {.with_special = true}), composed);
@@ -129,13 +131,19 @@ TEST(Tekken, RefusesWhatDoesNotFit) {
     return made.ok() ? std::string("ok") : made.error().message;
   };
   EXPECT_EQ(refused([](json&) {}), "ok");
-  EXPECT_THAT(refused([](json& f) { f["config"]["default_vocab_size"] = 4000; }), testing::HasSubstr("do not fit the 2550 entries"));
-  EXPECT_THAT(refused([](json& f) { f["config"]["default_num_special_tokens"] = 0; }), testing::HasSubstr("do not fit"));
-  EXPECT_THAT(refused([](json& f) { f["config"]["default_vocab_size"] = int64_t{1} << 40; }), testing::HasSubstr("do not fit"));
+  EXPECT_THAT(refused([](json& f) { f["config"]["default_vocab_size"] = 4000; }),
+              testing::HasSubstr("do not fit the 2550 entries"));
+  EXPECT_THAT(refused([](json& f) { f["config"]["default_num_special_tokens"] = 0; }),
+              testing::HasSubstr("do not fit"));
+  EXPECT_THAT(refused([](json& f) { f["config"]["default_vocab_size"] = int64_t{1} << 40; }),
+              testing::HasSubstr("do not fit"));
   EXPECT_THAT(refused([](json& f) { f["vocab"][7]["rank"] = 8; }), testing::HasSubstr("rank 8 that is doubled"));
   EXPECT_THAT(refused([](json& f) { f["vocab"][7]["rank"] = 2549; }), testing::HasSubstr("no entry with rank 7"));
   EXPECT_THAT(refused([](json& f) { f["vocab"][7]["token_bytes"] = "*"; }), testing::HasSubstr("base64"));
-  EXPECT_THAT(refused([](json& f) { f["special_tokens"] = {{{"rank", 1000}, {"token_str", "x"}}}; }), testing::HasSubstr("rank 1000"));
+  EXPECT_THAT(refused([](json& f) {
+                f["special_tokens"] = {{{"rank", 1000}, {"token_str", "x"}}};
+              }),
+              testing::HasSubstr("rank 1000"));
   EXPECT_THAT(refused([](json& f) { f["config"]["pattern"] = "("; }), testing::HasSubstr("not supported"));
 }
 
@@ -172,8 +180,10 @@ TEST(TokenizerJson, SpaceMarksInEveryForm) {
     // The library adds BOS whatever the text begins with; moxie never twice.
     Ids expected = ids;
     if (expected.size() > 1 && expected[1] == 1) expected.erase(expected.begin());
-    EXPECT_EQ(tokenizer.encode(text, {.add_special = true, .parse_special = true}), expected) << variant << ": " << row["text"];
-    EXPECT_EQ(decode(tokenizer, ids, {.at_start_of_text = true}), row["decoded"].get<std::string>()) << variant << ": " << row["text"];
+    EXPECT_EQ(tokenizer.encode(text, {.add_special = true, .parse_special = true}), expected)
+        << variant << ": " << row["text"];
+    EXPECT_EQ(decode(tokenizer, ids, {.at_start_of_text = true}), row["decoded"].get<std::string>())
+        << variant << ": " << row["text"];
   }
   EXPECT_EQ(tokenizers.size(), 7u);
 }

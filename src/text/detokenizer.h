@@ -13,8 +13,8 @@ namespace moxie {
 class Detokenizer {
  public:
   struct Options {
-    bool with_special = false;       // show control tokens
-    bool at_start_of_text = false;   // the stream begins a text, so a dummy-prefix space is dropped
+    bool with_special = false;      // show control tokens
+    bool at_start_of_text = false;  // the stream begins a text, so a dummy-prefix space is dropped
   };
   Detokenizer(const Tokenizer& tokenizer, Options options) : tokenizer_(&tokenizer), options_(options) {}
 

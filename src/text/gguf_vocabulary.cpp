@@ -12,13 +12,20 @@ namespace {
 Result<TokenKind> kind_of(int32_t type, size_t id) {
   switch (type) {
     case 0:  // undefined: some converters leave it so
-    case 1: return TokenKind::normal;
-    case 2: return TokenKind::unknown;
-    case 3: return TokenKind::control;
-    case 4: return TokenKind::user_defined;
-    case 5: return TokenKind::unused;
-    case 6: return TokenKind::byte;
-    default: return fail(ErrorCode::corrupt, "tokenizer.ggml.token_type: token {} has type {}, known are 1 to 6", id, type);
+    case 1:
+      return TokenKind::normal;
+    case 2:
+      return TokenKind::unknown;
+    case 3:
+      return TokenKind::control;
+    case 4:
+      return TokenKind::user_defined;
+    case 5:
+      return TokenKind::unused;
+    case 6:
+      return TokenKind::byte;
+    default:
+      return fail(ErrorCode::corrupt, "tokenizer.ggml.token_type: token {} has type {}, known are 1 to 6", id, type);
   }
 }
 
@@ -43,7 +50,8 @@ void collect_added(TokenizerSpec& spec) {
 }
 
 // The id that a key gives. Without the key: `otherwise`, if that token looks like a special one.
-Result<int32_t> special_id(const GgufVocabulary& vocabulary, const TokenizerSpec& spec, const char* name, int32_t otherwise) {
+Result<int32_t> special_id(const GgufVocabulary& vocabulary, const TokenizerSpec& spec, const char* name,
+                           int32_t otherwise) {
   const auto found = vocabulary.special_ids.find(name);
   if (found == vocabulary.special_ids.end()) {
     if (otherwise < 0 || otherwise >= spec.size()) return -1;
@@ -52,8 +60,8 @@ Result<int32_t> special_id(const GgufVocabulary& vocabulary, const TokenizerSpec
   }
   if (found->second < 0 || found->second == 0xFFFFFFFF) return -1;
   if (found->second >= spec.size()) {
-    return fail(ErrorCode::corrupt, "tokenizer.ggml.{}_token_id is {}, the vocabulary has {} tokens", name, found->second,
-                spec.size());
+    return fail(ErrorCode::corrupt, "tokenizer.ggml.{}_token_id is {}, the vocabulary has {} tokens", name,
+                found->second, spec.size());
   }
   return static_cast<int32_t>(found->second);
 }
@@ -103,8 +111,9 @@ void read_sentencepiece(const GgufVocabulary& vocabulary, TokenizerSpec& spec) {
 
 Result<const PreTokenizerEntry*> choose_pre_tokenizer(const GgufVocabulary& vocabulary, TokenizerSpec& spec) {
   if (vocabulary.pre.empty() || vocabulary.pre == "default") {
-    spec.notices.push_back("the file names no pre-tokenizer (tokenizer.ggml.pre); texts are split as for gpt-2, which may give "
-                           "other token ids than the model was trained with");
+    spec.notices.push_back(
+        "the file names no pre-tokenizer (tokenizer.ggml.pre); texts are split as for gpt-2, which may give "
+        "other token ids than the model was trained with");
     return find_pre_tokenizer("gpt-2");
   }
   if (const PreTokenizerEntry* entry = find_pre_tokenizer(vocabulary.pre)) return entry;
@@ -126,7 +135,8 @@ void read_merges(const GgufVocabulary& vocabulary, TokenizerSpec& spec) {
   spec.merges.reserve(vocabulary.merges.size());
   for (const std::string& merge : vocabulary.merges) {
     const size_t space = std::min(merge.find(' ', 1), merge.size());
-    reader.add(std::string_view(merge).substr(0, space), std::string_view(merge).substr(std::min(space + 1, merge.size())));
+    reader.add(std::string_view(merge).substr(0, space),
+               std::string_view(merge).substr(std::min(space + 1, merge.size())));
   }
   reader.finish();
 }
@@ -134,13 +144,15 @@ void read_merges(const GgufVocabulary& vocabulary, TokenizerSpec& spec) {
 Result<void> read_byte_level(const GgufVocabulary& vocabulary, TokenizerSpec& spec) {
   if (vocabulary.merges.empty()) {
     return fail(ErrorCode::corrupt,
-                "the vocabulary is byte-level BPE (gpt2) but tokenizer.ggml.merges is missing or empty; convert the model again, "
+                "the vocabulary is byte-level BPE (gpt2) but tokenizer.ggml.merges is missing or empty; convert the "
+                "model again, "
                 "with its tokenizer.json");
   }
   MOXIE_TRY(const PreTokenizerEntry* entry, choose_pre_tokenizer(vocabulary, spec));
   spec.scheme = fmt::format("byte-level bpe ({})", vocabulary.pre.empty() ? "gpt-2" : vocabulary.pre);
   spec.ignore_merges = entry->ignore_merges;
-  for (const std::string_view pattern : entry->patterns) spec.pre_tokenizers.emplace_back(SplitRegex{std::string(pattern)});
+  for (const std::string_view pattern : entry->patterns)
+    spec.pre_tokenizers.emplace_back(SplitRegex{std::string(pattern)});
   read_merges(vocabulary, spec);
   add_around(vocabulary, entry->adds_bos, spec);
   return {};
@@ -152,11 +164,13 @@ Result<TokenizerSpec> read_gguf_vocabulary(const GgufVocabulary& vocabulary) {
   TokenizerSpec spec;
   const size_t size = vocabulary.tokens.size();
   if (vocabulary.model != "llama" && vocabulary.model != "gpt2") {
-    return fail(ErrorCode::unsupported, "tokenizer.ggml.model is '{}'; moxie reads 'llama' (SentencePiece BPE) and 'gpt2' (byte-level BPE)",
+    return fail(ErrorCode::unsupported,
+                "tokenizer.ggml.model is '{}'; moxie reads 'llama' (SentencePiece BPE) and 'gpt2' (byte-level BPE)",
                 vocabulary.model.substr(0, 80));
   }
   if (size == 0) return fail(ErrorCode::corrupt, "tokenizer.ggml.tokens is empty: the file carries no vocabulary");
-  for (const auto& [what, count] : {std::pair{"scores", vocabulary.scores.size()}, {"token_type", vocabulary.types.size()}}) {
+  for (const auto& [what, count] :
+       {std::pair{"scores", vocabulary.scores.size()}, {"token_type", vocabulary.types.size()}}) {
     if (count != 0 && count != size) {
       return fail(ErrorCode::corrupt, "tokenizer.ggml.{} has {} entries, tokenizer.ggml.tokens {}", what, count, size);
     }

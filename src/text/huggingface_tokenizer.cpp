@@ -1,5 +1,5 @@
-// tokenizer.json of Hugging Face: a BPE model and the steps around it, read as a TokenizerSpec. What is not known is refused by
-// name, never skipped.
+// tokenizer.json of Hugging Face: a BPE model and the steps around it, read as a TokenizerSpec. What is not known is
+// refused by name, never skipped.
 #include <algorithm>
 
 #include "core/fail.h"
@@ -20,7 +20,8 @@ Result<void> read_vocabulary(const Json::Object& vocabulary, TokenizerSpec& spec
   for (const auto& [text, value] : vocabulary) {
     const int64_t id = value.integer().value_or(-1);
     if (id < 0 || static_cast<size_t>(id) >= ids_max) {
-      return fail(ErrorCode::corrupt, "tokenizer.json: token '{}' has no id between 0 and {} (the vocabulary has {} tokens)",
+      return fail(ErrorCode::corrupt,
+                  "tokenizer.json: token '{}' has no id between 0 and {} (the vocabulary has {} tokens)",
                   text.substr(0, 80), ids_max - 1, vocabulary.size());
     }
     size = std::max(size, static_cast<size_t>(id) + 1);
@@ -111,7 +112,8 @@ Result<Pattern> read_pattern(const Json& step) {
     const Json* text = pattern ? pattern->find(kind) : nullptr;
     if (text && text->text()) return Pattern{*text->text(), std::string_view(kind) == "Regex"};
   }
-  return fail(ErrorCode::corrupt, "tokenizer.json: a {} step without a pattern", text_field(step, "type").substr(0, 40));
+  return fail(ErrorCode::corrupt, "tokenizer.json: a {} step without a pattern",
+              text_field(step, "type").substr(0, 40));
 }
 
 std::string quoted(std::string_view literal) {
@@ -138,9 +140,12 @@ Result<void> each_step(const Json& step, const char* list_name, TokenizerSpec& s
 }
 
 Result<void> read_normalizer(const Json& step, TokenizerSpec& spec) {
-  static constexpr std::pair<std::string_view, UnicodeForm> kForms[] = {
-      {"NFC", UnicodeForm::nfc},   {"NFD", UnicodeForm::nfd},             {"NFKC", UnicodeForm::nfkc},
-      {"NFKD", UnicodeForm::nfkd}, {"Lowercase", UnicodeForm::lowercase}, {"StripAccents", UnicodeForm::strip_accents}};
+  static constexpr std::pair<std::string_view, UnicodeForm> kForms[] = {{"NFC", UnicodeForm::nfc},
+                                                                        {"NFD", UnicodeForm::nfd},
+                                                                        {"NFKC", UnicodeForm::nfkc},
+                                                                        {"NFKD", UnicodeForm::nfkd},
+                                                                        {"Lowercase", UnicodeForm::lowercase},
+                                                                        {"StripAccents", UnicodeForm::strip_accents}};
   const std::string type = text_field(step, "type");
   for (const auto& [name, form] : kForms) {
     if (type != name) continue;
@@ -158,7 +163,8 @@ Result<void> read_normalizer(const Json& step, TokenizerSpec& spec) {
   } else if (type == "Prepend") {
     spec.normalizers.emplace_back(PrependText{text_field(step, "prepend")});
   } else if (type == "Strip") {
-    spec.normalizers.emplace_back(StripSpaces{flag_field(step, "strip_left", true), flag_field(step, "strip_right", true)});
+    spec.normalizers.emplace_back(
+        StripSpaces{flag_field(step, "strip_left", true), flag_field(step, "strip_right", true)});
   } else {
     return fail(ErrorCode::unsupported, "tokenizer.json: normalizer '{}' is not supported", type.substr(0, 80));
   }
@@ -171,7 +177,8 @@ Result<void> read_metaspace(const Json& step, TokenizerSpec& spec) {
   metaspace.split = flag_field(step, "split", true);
   if (metaspace.mark.empty()) return fail(ErrorCode::corrupt, "tokenizer.json: Metaspace with an empty replacement");
   // Old files have the flag add_prefix_space in place of prepend_scheme.
-  const std::string scheme = text_field(step, "prepend_scheme", flag_field(step, "add_prefix_space", true) ? "always" : "never");
+  const std::string scheme =
+      text_field(step, "prepend_scheme", flag_field(step, "add_prefix_space", true) ? "always" : "never");
   if (scheme == "always") {
     metaspace.prepend = Metaspace::Prepend::always;
   } else if (scheme == "first") {
@@ -247,7 +254,8 @@ Result<void> read_post_processor(const Json& post, TokenizerSpec& spec) {
     const bool one = ids && ids->array() && ids->array()->size() == 1;
     const int64_t id = one ? ids->array()->front().integer().value_or(-1) : -1;
     if (id < 0 || id >= spec.size()) {
-      return fail(ErrorCode::corrupt, "tokenizer.json: post_processor names token '{}', which has no id in the vocabulary",
+      return fail(ErrorCode::corrupt,
+                  "tokenizer.json: post_processor names token '{}', which has no id in the vocabulary",
                   name.substr(0, 80));
     }
     (behind ? spec.suffix : spec.prefix).push_back(static_cast<int32_t>(id));

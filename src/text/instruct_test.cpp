@@ -10,7 +10,8 @@ namespace {
 using Ids = std::vector<int32_t>;
 
 const Tokenizer& mixtral() {
-  static const auto tokenizer = make_tokenizer(files_source("mixtral-8x7b-v1", {"tokenizer.model", "tokenizer_config.json"}));
+  static const auto tokenizer =
+      make_tokenizer(files_source("mixtral-8x7b-v1", {"tokenizer.model", "tokenizer_config.json"}));
   return *tokenizer;
 }
 const Tokenizer& v3() {
@@ -60,7 +61,8 @@ TEST(Instruct, ChatmlUsesTheControlTokens) {
   EXPECT_EQ(ids.front(), 1);
   EXPECT_EQ(std::count(ids.begin(), ids.end(), 32001), 3);
   EXPECT_EQ(std::count(ids.begin(), ids.end(), 32000), 2);  // the one written by the user stays text
-  EXPECT_EQ(dolphin().encode("<|im_start|>system\nbe kind<|im_end|>\n<|im_start|>user\nhi", {.add_special = true, .parse_special = true}),
+  EXPECT_EQ(dolphin().encode("<|im_start|>system\nbe kind<|im_end|>\n<|im_start|>user\nhi",
+                             {.add_special = true, .parse_special = true}),
             Ids(ids.begin(), ids.begin() + 13));
   EXPECT_EQ(answer_end_ids(dolphin(), Wrapping::chatml).front(), 32000);
   EXPECT_TRUE(dolphin().is_end(32000));

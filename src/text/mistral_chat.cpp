@@ -15,7 +15,9 @@ int32_t control_id(const Tokenizer& tokenizer, std::string_view text) {
   return kind == TokenKind::control || kind == TokenKind::user_defined ? id : -1;
 }
 
-void append(std::vector<int32_t>& to, const std::vector<int32_t>& ids) { to.insert(to.end(), ids.begin(), ids.end()); }
+void append(std::vector<int32_t>& to, const std::vector<int32_t>& ids) {
+  to.insert(to.end(), ids.begin(), ids.end());
+}
 
 // Joins messages of one role in a row, and takes out the system's.
 std::vector<ChatMessage> join_turns(std::span<const ChatMessage> messages, std::string& system) {
@@ -46,8 +48,7 @@ void place_system(MistralFormat format, const std::string& system, std::vector<C
 }  // namespace
 
 bool mistral_can_write(const Tokenizer& tokenizer, MistralFormat format) {
-  return format == MistralFormat::v1 ||
-         (control_id(tokenizer, "[INST]") >= 0 && control_id(tokenizer, "[/INST]") >= 0);
+  return format == MistralFormat::v1 || (control_id(tokenizer, "[INST]") >= 0 && control_id(tokenizer, "[/INST]") >= 0);
 }
 
 std::vector<int32_t> mistral_user_ids(const Tokenizer& tokenizer, MistralFormat format, std::string_view text) {
@@ -61,12 +62,14 @@ std::vector<int32_t> mistral_user_ids(const Tokenizer& tokenizer, MistralFormat 
 Result<std::vector<int32_t>> mistral_chat_ids(const Tokenizer& tokenizer, MistralFormat format,
                                               std::span<const ChatMessage> messages) {
   if (!mistral_can_write(tokenizer, format)) {
-    return fail(ErrorCode::unsupported, "the vocabulary has no control tokens [INST] and [/INST], which this chat format needs");
+    return fail(ErrorCode::unsupported,
+                "the vocabulary has no control tokens [INST] and [/INST], which this chat format needs");
   }
   std::string system;
   std::vector<ChatMessage> turns = join_turns(messages, system);
   if (turns.empty() || turns.front().role != ChatRole::user) {
-    return fail(ErrorCode::invalid_argument, "a conversation begins with a user message (after those of the system); this one {}",
+    return fail(ErrorCode::invalid_argument,
+                "a conversation begins with a user message (after those of the system); this one {}",
                 turns.empty() ? "has none" : "begins with the assistant");
   }
   place_system(format, system, turns);

@@ -1,5 +1,5 @@
-// Mistral's chat formats without tools, built from tokens as Mistral's own library does: texts cannot smuggle in control tokens,
-// and spaces fall where the models saw them. Pure functions.
+// Mistral's chat formats without tools, built from tokens as Mistral's own library does: texts cannot smuggle in
+// control tokens, and spaces fall where the models saw them. Pure functions.
 #pragma once
 
 #include <cstdint>
@@ -20,12 +20,13 @@ struct ChatMessage {
   std::string content;
 };
 
-// v1: Mixtral 8x7B Instruct, where [INST] is ordinary text. v2, v3: 8x22B Instruct and later, where it is a control token.
+// v1: Mixtral 8x7B Instruct, where [INST] is ordinary text. v2, v3: 8x22B Instruct and later, where it is a control
+// token.
 enum class MistralFormat { v1, v2, v3 };
 
-// BOS and all turns. Messages of one role in a row are joined by an empty line; the system's go before the first user message in
-// v1, before the last in v2 and v3. Errors: invalid_argument, no user message, or one by the assistant first; unsupported, a
-// vocabulary without the control tokens of the format.
+// BOS and all turns. Messages of one role in a row are joined by an empty line; the system's go before the first user
+// message in v1, before the last in v2 and v3. Errors: invalid_argument, no user message, or one by the assistant
+// first; unsupported, a vocabulary without the control tokens of the format.
 Result<std::vector<int32_t>> mistral_chat_ids(const Tokenizer& tokenizer, MistralFormat format,
                                               std::span<const ChatMessage> messages);
 

@@ -1,4 +1,5 @@
-// How byte-level BPE models split a text into words before merging, by the name that GGUF files give (tokenizer.ggml.pre).
+// How byte-level BPE models split a text into words before merging, by the name that GGUF files give
+// (tokenizer.ggml.pre).
 #pragma once
 
 #include <span>

@@ -19,7 +19,9 @@ constexpr size_t kPatternBytesMax = 64 * 1024;
 template <auto Free>
 struct Deleter {
   template <typename T>
-  void operator()(T* object) const { Free(object); }
+  void operator()(T* object) const {
+    Free(object);
+  }
 };
 using CompileContext = std::unique_ptr<pcre2_compile_context, Deleter<pcre2_compile_context_free>>;
 using MatchContext = std::unique_ptr<pcre2_match_context, Deleter<pcre2_match_context_free>>;
@@ -60,8 +62,8 @@ Result<Regex> Regex::compile(std::string_view pattern) {
   if (!compiled->code) {
     char why[160] = "";
     pcre2_get_error_message(error, reinterpret_cast<PCRE2_UCHAR*>(why), sizeof why);
-    return fail(ErrorCode::unsupported, "pattern '{}' is not supported: {} at byte {} of '{}'", pattern.substr(0, 200), why,
-                where, translated.substr(0, 200));
+    return fail(ErrorCode::unsupported, "pattern '{}' is not supported: {} at byte {} of '{}'", pattern.substr(0, 200),
+                why, where, translated.substr(0, 200));
   }
   // Where the system forbids machine code at run time the interpreter does the same, slower.
   pcre2_jit_compile(compiled->code.get(), PCRE2_JIT_COMPLETE);

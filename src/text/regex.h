@@ -1,5 +1,5 @@
-// Regular expressions of tokenizers, written for Oniguruma (which Hugging Face uses), run by PCRE2. Immutable once compiled and
-// shared by threads; a RegexScan belongs to one.
+// Regular expressions of tokenizers, written for Oniguruma (which Hugging Face uses), run by PCRE2. Immutable once
+// compiled and shared by threads; a RegexScan belongs to one.
 #pragma once
 
 #include <cstddef>
@@ -11,8 +11,8 @@
 
 namespace moxie {
 
-// The same expression in PCRE2's syntax. The two differ in what \s, \w and \h mean, in nested character classes and their
-// intersection (&&), in \uHHHH and in the names of scripts. Errors: unsupported, what has no counterpart.
+// The same expression in PCRE2's syntax. The two differ in what \s, \w and \h mean, in nested character classes and
+// their intersection (&&), in \uHHHH and in the names of scripts. Errors: unsupported, what has no counterpart.
 Result<std::string> to_pcre2_syntax(std::string_view pattern);
 
 class Regex {

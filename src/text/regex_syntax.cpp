@@ -14,7 +14,8 @@ constexpr size_t kClassDepthMax = 8;
 // General categories; other names in \p{...} are scripts, which PCRE2 would take as "script or its extensions".
 bool is_category(std::string_view name) {
   if (name == "L&" || name == "Any") return true;
-  if (name.empty() || name.size() > 2 || std::string_view("CLMNPSZ").find(name[0]) == std::string_view::npos) return false;
+  if (name.empty() || name.size() > 2 || std::string_view("CLMNPSZ").find(name[0]) == std::string_view::npos)
+    return false;
   return name.size() == 1 || std::islower(static_cast<unsigned char>(name[1])) != 0;
 }
 
@@ -47,7 +48,8 @@ class Translator {
   };
 
   Error refuse(std::string_view what) const {
-    return fail(ErrorCode::unsupported, "pattern '{}' is not supported: {} at byte {}", pattern_.substr(0, 200), what, at_);
+    return fail(ErrorCode::unsupported, "pattern '{}' is not supported: {} at byte {}", pattern_.substr(0, 200), what,
+                at_);
   }
 
   static std::string write(const Class& set) {
@@ -68,17 +70,24 @@ class Translator {
       return text;
     };
     switch (kind) {
-      case 's': return take("\\p{White_Space}");  // PCRE2's own \s has U+180E in it
-      case 'S': return take("\\P{White_Space}");
-      case 'w': return take(in_class ? std::string(kWordSet) : fmt::format("[{}]", kWordSet));
+      case 's':
+        return take("\\p{White_Space}");  // PCRE2's own \s has U+180E in it
+      case 'S':
+        return take("\\P{White_Space}");
+      case 'w':
+        return take(in_class ? std::string(kWordSet) : fmt::format("[{}]", kWordSet));
       case 'W':
         if (in_class) return refuse("\\W in a character class");
         return take(fmt::format("[^{}]", kWordSet));
-      case 'h': return take(in_class ? "0-9A-Fa-f" : "[0-9A-Fa-f]");
-      case 'H': return refuse("\\H");
-      case 'u': return read_code_point();
+      case 'h':
+        return take(in_class ? "0-9A-Fa-f" : "[0-9A-Fa-f]");
+      case 'H':
+        return refuse("\\H");
+      case 'u':
+        return read_code_point();
       case 'p':
-      case 'P': return read_property();
+      case 'P':
+        return read_property();
       default: {
         std::string text(pattern_.substr(at_, 2));
         at_ += 2;
@@ -146,7 +155,8 @@ class Translator {
         set.members += inner.members;
       } else if (c == '&' && pattern_.substr(at_, 2) == "&&") {
         at_ += 2;
-        if (at_ >= pattern_.size() || pattern_[at_] != '[' || set.members.empty()) return refuse("'&&' without two classes");
+        if (at_ >= pattern_.size() || pattern_[at_] != '[' || set.members.empty())
+          return refuse("'&&' without two classes");
         MOXIE_TRY(Class other, read_class(depth + 1));
         set.intersected.push_back(std::move(other));
         if (at_ >= pattern_.size() || (pattern_[at_] != ']' && pattern_[at_] != '&')) return refuse("more behind '&&'");

@@ -30,21 +30,25 @@ class Message {
         MOXIE_TRY(field.value, varint());
         return field;
       }
-      case 1: return fixed(field, 8);
-      case 5: return fixed(field, 4);
+      case 1:
+        return fixed(field, 8);
+      case 5:
+        return fixed(field, 4);
       case 2: {
         MOXIE_TRY(const uint64_t length, varint());
         if (length > bytes_.size() - at_) {
-          return fail(ErrorCode::corrupt, "tokenizer.model: a field of {} bytes at offset {} reaches over the end ({} bytes left)",
-                      length, at_, bytes_.size() - at_);
+          return fail(ErrorCode::corrupt,
+                      "tokenizer.model: a field of {} bytes at offset {} reaches over the end ({} bytes left)", length,
+                      at_, bytes_.size() - at_);
         }
         field.bytes = bytes_.substr(at_, length);
         at_ += length;
         return field;
       }
       default:
-        return fail(ErrorCode::corrupt, "tokenizer.model: unknown wire type {} at offset {}; this is no SentencePiece model",
-                    field.wire, at_);
+        return fail(ErrorCode::corrupt,
+                    "tokenizer.model: unknown wire type {} at offset {}; this is no SentencePiece model", field.wire,
+                    at_);
     }
   }
 
@@ -52,7 +56,8 @@ class Message {
   Result<uint64_t> varint() {
     uint64_t value = 0;
     for (int shift = 0; shift < 64; shift += 7) {
-      if (at_ >= bytes_.size()) return fail(ErrorCode::corrupt, "tokenizer.model: ends within a number at offset {}", at_);
+      if (at_ >= bytes_.size())
+        return fail(ErrorCode::corrupt, "tokenizer.model: ends within a number at offset {}", at_);
       const uint64_t byte = static_cast<unsigned char>(bytes_[at_++]);
       value |= (byte & 0x7F) << shift;
       if (byte < 0x80) return value;
@@ -61,7 +66,8 @@ class Message {
   }
 
   Result<Field> fixed(Field field, size_t count) {
-    if (bytes_.size() - at_ < count) return fail(ErrorCode::corrupt, "tokenizer.model: ends within a number at offset {}", at_);
+    if (bytes_.size() - at_ < count)
+      return fail(ErrorCode::corrupt, "tokenizer.model: ends within a number at offset {}", at_);
     for (size_t i = 0; i < count; ++i) {
       field.value |= static_cast<uint64_t>(static_cast<unsigned char>(bytes_[at_ + i])) << (8 * i);
     }
@@ -84,7 +90,9 @@ struct NormalizerSettings {
   bool charsmap = false, dummy_prefix = true, remove_extra_spaces = true, escape_spaces = true;
 };
 
-int64_t signed_int32(uint64_t varint) { return static_cast<int32_t>(static_cast<uint32_t>(varint)); }
+int64_t signed_int32(uint64_t varint) {
+  return static_cast<int32_t>(static_cast<uint32_t>(varint));
+}
 
 Result<void> read_piece(std::string_view bytes, TokenizerSpec& spec) {
   std::string text;
@@ -113,13 +121,26 @@ Result<Trainer> read_trainer(std::string_view bytes) {
     MOXIE_TRY(const Field field, message.next());
     if (field.wire != 0) continue;
     switch (field.number) {
-      case 3: trainer.model_type = field.value; break;
-      case 24: trainer.suffix_spaces = field.value != 0; break;
-      case 35: trainer.byte_fallback = field.value != 0; break;
-      case 40: trainer.unknown = signed_int32(field.value); break;
-      case 41: trainer.bos = signed_int32(field.value); break;
-      case 42: trainer.eos = signed_int32(field.value); break;
-      default: break;
+      case 3:
+        trainer.model_type = field.value;
+        break;
+      case 24:
+        trainer.suffix_spaces = field.value != 0;
+        break;
+      case 35:
+        trainer.byte_fallback = field.value != 0;
+        break;
+      case 40:
+        trainer.unknown = signed_int32(field.value);
+        break;
+      case 41:
+        trainer.bos = signed_int32(field.value);
+        break;
+      case 42:
+        trainer.eos = signed_int32(field.value);
+        break;
+      default:
+        break;
     }
   }
   return trainer;
@@ -130,12 +151,23 @@ Result<NormalizerSettings> read_normalizer(std::string_view bytes) {
   for (Message message(bytes); !message.done();) {
     MOXIE_TRY(const Field field, message.next());
     switch (field.number) {
-      case 1: settings.name = field.bytes; break;
-      case 2: settings.charsmap = !field.bytes.empty(); break;
-      case 3: settings.dummy_prefix = field.value != 0; break;
-      case 4: settings.remove_extra_spaces = field.value != 0; break;
-      case 5: settings.escape_spaces = field.value != 0; break;
-      default: break;
+      case 1:
+        settings.name = field.bytes;
+        break;
+      case 2:
+        settings.charsmap = !field.bytes.empty();
+        break;
+      case 3:
+        settings.dummy_prefix = field.value != 0;
+        break;
+      case 4:
+        settings.remove_extra_spaces = field.value != 0;
+        break;
+      case 5:
+        settings.escape_spaces = field.value != 0;
+        break;
+      default:
+        break;
     }
   }
   return settings;
@@ -144,8 +176,8 @@ Result<NormalizerSettings> read_normalizer(std::string_view bytes) {
 Result<void> check_supported(const Trainer& trainer) {
   static constexpr const char* kTypes[] = {"", "unigram", "bpe", "word", "char"};
   if (trainer.model_type != 2) {
-    return fail(ErrorCode::unsupported, "tokenizer.model: model_type is {} ({}); moxie reads BPE (2)", trainer.model_type,
-                trainer.model_type < std::size(kTypes) ? kTypes[trainer.model_type] : "unknown");
+    return fail(ErrorCode::unsupported, "tokenizer.model: model_type is {} ({}); moxie reads BPE (2)",
+                trainer.model_type, trainer.model_type < std::size(kTypes) ? kTypes[trainer.model_type] : "unknown");
   }
   if (trainer.suffix_spaces) {
     return fail(ErrorCode::unsupported, "tokenizer.model: treat_whitespace_as_suffix is not supported");
@@ -163,7 +195,8 @@ Result<int32_t> checked_id(const char* what, int64_t id, const TokenizerSpec& sp
 
 void add_steps(const NormalizerSettings& settings, TokenizerSpec& spec) {
   if (settings.charsmap) {
-    spec.notices.push_back(fmt::format("tokenizer.model normalizes by '{}'; its character map is not applied", settings.name));
+    spec.notices.push_back(
+        fmt::format("tokenizer.model normalizes by '{}'; its character map is not applied", settings.name));
   }
   if (settings.remove_extra_spaces) spec.normalizers.emplace_back(CollapseSpaces{});
   if (settings.dummy_prefix) spec.normalizers.emplace_back(PrependText{" "});
@@ -189,7 +222,8 @@ Result<TokenizerSpec> read_sentencepiece_model(std::string_view file) {
       MOXIE_TRY(settings, read_normalizer(field.bytes));
     }
   }
-  if (spec.texts.empty()) return fail(ErrorCode::corrupt, "tokenizer.model: holds no pieces; this is no SentencePiece model");
+  if (spec.texts.empty())
+    return fail(ErrorCode::corrupt, "tokenizer.model: holds no pieces; this is no SentencePiece model");
   MOXIE_TRY_VOID(check_supported(trainer));
   MOXIE_TRY(spec.unknown, checked_id("unk_id", trainer.unknown, spec));
   MOXIE_TRY(spec.bos, checked_id("bos_id", trainer.bos, spec));

@@ -10,7 +10,8 @@ namespace {
 using Ids = std::vector<int32_t>;
 
 const Tokenizer& mixtral() {
-  static const auto tokenizer = make_tokenizer(files_source("mixtral-8x7b-v1", {"tokenizer.model", "tokenizer_config.json"}));
+  static const auto tokenizer =
+      make_tokenizer(files_source("mixtral-8x7b-v1", {"tokenizer.model", "tokenizer_config.json"}));
   return *tokenizer;
 }
 const Tokenizer& mixtral_json() {
@@ -159,7 +160,8 @@ TEST(SentencePiece, OtherSettings) {
     const auto rows = read_json_lines(tokenizer_data(std::string("sentencepiece/") + model + ".jsonl"));
     ASSERT_GT(rows.size(), 100u);
     for (const auto& row : rows) {
-      EXPECT_EQ(tokenizer->encode(row["text"].get<std::string>(), {}), row["ids"].get<Ids>()) << model << ": " << row["text"];
+      EXPECT_EQ(tokenizer->encode(row["text"].get<std::string>(), {}), row["ids"].get<Ids>())
+          << model << ": " << row["text"];
     }
   }
 }

@@ -66,7 +66,8 @@ Result<void> add_plain_tokens(const Json& list, TokenizerSpec& spec) {
       return fail(ErrorCode::corrupt, "added_tokens.json: token '{}' has no id from 0", content.substr(0, 80));
     }
     if (already_added(spec, id, content)) continue;
-    const bool special = (content.front() == '<' && content.back() == '>') || (content.front() == '[' && content.back() == ']');
+    const bool special =
+        (content.front() == '<' && content.back() == '>') || (content.front() == '[' && content.back() == ']');
     MOXIE_TRY_VOID(add_token(spec, {.content = content, .id = static_cast<int32_t>(id), .special = special}, ids_max));
   }
   return {};
@@ -80,7 +81,8 @@ void add_configured_ends(const Json& config, TokenizerSpec& spec) {
   for (const Json& id : *ends->array()) spec.end_ids.push_back(id.integer().value_or(-1));
 }
 
-// add_bos_token and add_eos_token decide. Without them it is as the tokenizer itself does, and by classes that always add BOS.
+// add_bos_token and add_eos_token decide. Without them it is as the tokenizer itself does, and by classes that always
+// add BOS.
 void apply_adding(const Json& config, TokenizerSpec& spec) {
   const auto apply = [&config](const char* key, int32_t id, std::vector<int32_t>& where) {
     const Json* value = config.find(key);
@@ -107,7 +109,8 @@ Result<void> apply_side_files(const TokenizerSource& source, TokenizerSpec& spec
   MOXIE_TRY(const Json generation, parse_file(source, "generation_config.json"));
   MOXIE_TRY_VOID(add_decoder_tokens(config, spec));
   MOXIE_TRY_VOID(add_plain_tokens(added, spec));
-  for (const auto& [key, id] : {std::pair{"bos_token", &spec.bos}, {"eos_token", &spec.eos}, {"unk_token", &spec.unknown}}) {
+  for (const auto& [key, id] :
+       {std::pair{"bos_token", &spec.bos}, {"eos_token", &spec.eos}, {"unk_token", &spec.unknown}}) {
     for (const Json* settings : {&config, &special_map}) {
       const std::string name = token_name(*settings, key);
       const int32_t found = name.empty() ? -1 : find_token(spec, name);

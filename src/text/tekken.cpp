@@ -13,10 +13,26 @@ namespace {
 constexpr int64_t kTokensMax = 1 << 22;
 
 // The names of the special tokens in files that do not list them; ids are their places.
-constexpr std::string_view kSpecials[] = {
-    "<unk>",          "<s>",          "</s>",           "[INST]",          "[/INST]",     "[AVAILABLE_TOOLS]", "[/AVAILABLE_TOOLS]",
-    "[TOOL_RESULTS]", "[/TOOL_RESULTS]", "[TOOL_CALLS]", "[IMG]",          "<pad>",       "[IMG_BREAK]",       "[IMG_END]",
-    "[PREFIX]",       "[MIDDLE]",     "[SUFFIX]",       "[SYSTEM_PROMPT]", "[/SYSTEM_PROMPT]", "[TOOL_CONTENT]"};
+constexpr std::string_view kSpecials[] = {"<unk>",
+                                          "<s>",
+                                          "</s>",
+                                          "[INST]",
+                                          "[/INST]",
+                                          "[AVAILABLE_TOOLS]",
+                                          "[/AVAILABLE_TOOLS]",
+                                          "[TOOL_RESULTS]",
+                                          "[/TOOL_RESULTS]",
+                                          "[TOOL_CALLS]",
+                                          "[IMG]",
+                                          "<pad>",
+                                          "[IMG_BREAK]",
+                                          "[IMG_END]",
+                                          "[PREFIX]",
+                                          "[MIDDLE]",
+                                          "[SUFFIX]",
+                                          "[SYSTEM_PROMPT]",
+                                          "[/SYSTEM_PROMPT]",
+                                          "[TOOL_CONTENT]"};
 
 int base64_value(char c) {
   if (c >= 'A' && c <= 'Z') return c - 'A';
@@ -52,9 +68,10 @@ Result<Sizes> read_sizes(const Json& config, size_t entries) {
   sizes.vocabulary = id_field(config, "default_vocab_size");
   const int64_t words = sizes.vocabulary - sizes.specials;
   if (sizes.specials < 3 || sizes.vocabulary > kTokensMax || words <= 0 || words > static_cast<int64_t>(entries)) {
-    return fail(ErrorCode::corrupt,
-                "tekken.json: default_vocab_size {} and default_num_special_tokens {} do not fit the {} entries of vocab",
-                sizes.vocabulary, sizes.specials, entries);
+    return fail(
+        ErrorCode::corrupt,
+        "tekken.json: default_vocab_size {} and default_num_special_tokens {} do not fit the {} entries of vocab",
+        sizes.vocabulary, sizes.specials, entries);
   }
   // The number of special tokens comes from the file: the ordinary ones, which are there, bound it.
   if (sizes.specials > words + (1 << 16)) {
@@ -64,12 +81,11 @@ Result<Sizes> read_sizes(const Json& config, size_t entries) {
 }
 
 Result<void> read_specials(const Json& file, TokenizerSpec& spec) {
-  const auto put = [&spec](int64_t id, std::string text) {
-    spec.texts[static_cast<size_t>(id)] = std::move(text);
-  };
+  const auto put = [&spec](int64_t id, std::string text) { spec.texts[static_cast<size_t>(id)] = std::move(text); };
   const int64_t count = spec.size();
   for (int64_t id = 0; id < count; ++id) {
-    put(id, static_cast<size_t>(id) < std::size(kSpecials) ? std::string(kSpecials[id]) : fmt::format("<SPECIAL_{}>", id));
+    put(id,
+        static_cast<size_t>(id) < std::size(kSpecials) ? std::string(kSpecials[id]) : fmt::format("<SPECIAL_{}>", id));
   }
   const Json* list = file.find("special_tokens");
   if (list != nullptr && list->array() != nullptr) {
@@ -100,7 +116,8 @@ Result<void> read_words(const Json::Array& entries, int64_t specials, int64_t wo
     if (rank >= words) continue;
     auto bytes = from_base64(text_field(entry, "token_bytes"));
     if (rank < 0 || !bytes || bytes->empty() || seen[static_cast<size_t>(rank)]) {
-      return fail(ErrorCode::corrupt, "tekken.json: vocab has an entry with rank {} that is doubled or has no base64 token_bytes", rank);
+      return fail(ErrorCode::corrupt,
+                  "tekken.json: vocab has an entry with rank {} that is doubled or has no base64 token_bytes", rank);
     }
     seen[static_cast<size_t>(rank)] = true;
     spec.texts[static_cast<size_t>(specials + rank)] = std::move(*bytes);

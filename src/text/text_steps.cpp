@@ -214,7 +214,9 @@ std::string TextSteps::normalize(std::string_view given) const {
   std::string text(given);
   for (const auto& step : normalizers_) {
     std::visit(Overloaded{
-                   [&](const PrependText& s) { if (!text.empty()) text.insert(0, s.text); },
+                   [&](const PrependText& s) {
+                     if (!text.empty()) text.insert(0, s.text);
+                   },
                    [&](const ReplaceText& s) { text = replace_all(text, s.from, s.to); },
                    [&](const ReplaceRegex& s) { text = replace_matches(s, *step->regex, text); },
                    [&](const UnicodeForm& s) { text = apply_form(s, text); },

@@ -23,7 +23,8 @@ struct TextPieces {
 class TextSteps {
  public:
   // Errors: unsupported, a pattern that cannot be compiled (names it).
-  static Result<TextSteps> create(const std::vector<Normalizer>& normalizers, const std::vector<PreTokenizer>& pre_tokenizers);
+  static Result<TextSteps> create(const std::vector<Normalizer>& normalizers,
+                                  const std::vector<PreTokenizer>& pre_tokenizers);
   TextSteps(TextSteps&&) noexcept;
   TextSteps& operator=(TextSteps&&) noexcept;
   ~TextSteps();

@@ -1,5 +1,5 @@
-// From a token's text to its id: an open-addressing table over strings that the caller keeps. Immutable once filled, so any
-// thread may look up. Encoding asks it a few times per character, which is why it is not a std::unordered_map.
+// From a token's text to its id: an open-addressing table over strings that the caller keeps. Immutable once filled, so
+// any thread may look up. Encoding asks it a few times per character, which is why it is not a std::unordered_map.
 #pragma once
 
 #include <cstdint>

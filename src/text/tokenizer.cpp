@@ -9,14 +9,15 @@
 namespace moxie {
 namespace {
 
-// A model may compute more logits than its tokenizer has tokens (padding); ids up to this much further get empty tokens.
+// A model may compute more logits than its tokenizer has tokens (padding); ids up to this much further get empty
+// tokens.
 constexpr int64_t kPaddingMax = 1 << 20;
 
 void fit_to_model(int64_t configured, TokenizerSpec& spec) {
   if (configured <= 0 || configured == spec.size()) return;
   if (configured < spec.size()) {
-    spec.notices.push_back(fmt::format("the tokenizer has {} tokens, the model only {}; the last ones cannot be used", spec.size(),
-                                       configured));
+    spec.notices.push_back(fmt::format("the tokenizer has {} tokens, the model only {}; the last ones cannot be used",
+                                       spec.size(), configured));
     return;
   }
   if (configured - spec.size() > kPaddingMax) return;
@@ -44,7 +45,8 @@ Result<TokenizerSpec> read_source(const TokenizerSource& source) {
     return spec;
   }
   return fail(ErrorCode::unsupported,
-              "the model carries no tokenizer: none of tokenizer.json, tokenizer.model, tekken.json lies beside it, and it has no "
+              "the model carries no tokenizer: none of tokenizer.json, tokenizer.model, tekken.json lies beside it, "
+              "and it has no "
               "tokenizer.ggml keys; give token ids (--ids) instead of text");
 }
 
@@ -57,6 +59,8 @@ Result<std::unique_ptr<Tokenizer>> Tokenizer::create(const TokenizerSource& sour
   return BpeTokenizer::create(std::move(spec));
 }
 
-bool Tokenizer::is_end(int32_t id) const { return std::binary_search(end_ids_.begin(), end_ids_.end(), id); }
+bool Tokenizer::is_end(int32_t id) const {
+  return std::binary_search(end_ids_.begin(), end_ids_.end(), id);
+}
 
 }  // namespace moxie

@@ -17,18 +17,20 @@ namespace moxie {
 struct EncodeOptions {
   bool add_special = false;    // BOS (and EOS) as the tokenizer itself says
   bool parse_special = false;  // control tokens written out in the text ("[INST]", "<|im_end|>") become their ids
-  bool continues = false;      // the text goes on after other tokens: no space mark that only the start of an input gets
+  bool continues = false;  // the text goes on after other tokens: no space mark that only the start of an input gets
 };
 
 enum class TokenKind : uint8_t { normal, unknown, control, user_defined, unused, byte };
 
 class Tokenizer {
  public:
-  // Picks the scheme from what the source holds (GGUF keys; else tokenizer.json, tokenizer.model, tekken.json in that order).
+  // Picks the scheme from what the source holds (GGUF keys; else tokenizer.json, tokenizer.model, tekken.json in that
+  // order).
   static Result<std::unique_ptr<Tokenizer>> create(const TokenizerSource& source);
   virtual ~Tokenizer() = default;
 
-  // Never adds a second BOS: with add_special and a text that begins with the BOS token's text (parse_special), it stays one.
+  // Never adds a second BOS: with add_special and a text that begins with the BOS token's text (parse_special), it
+  // stays one.
   virtual std::vector<int32_t> encode(std::string_view text, const EncodeOptions& options) const = 0;
   // The raw bytes a token stands for in running text (▁ and byte-level characters resolved; a leading space kept).
   // Control tokens give nothing unless with_special. May be part of a UTF-8 character.

@@ -34,7 +34,8 @@ GgufVocabulary small_llama() {
     vocabulary.tokens.emplace_back(piece);
     vocabulary.types.push_back(1);
   }
-  for (size_t i = 0; i < vocabulary.tokens.size(); ++i) vocabulary.scores.push_back(i < 259 ? 0.0f : -static_cast<float>(i));
+  for (size_t i = 0; i < vocabulary.tokens.size(); ++i)
+    vocabulary.scores.push_back(i < 259 ? 0.0f : -static_cast<float>(i));
   return vocabulary;
 }
 
@@ -63,13 +64,22 @@ TEST(TokenizerSources, GgufErrorsNameTheKeyAndTheValue) {
   using V = GgufVocabulary;
   EXPECT_EQ(refused([](V&) {}), "ok");
   EXPECT_EQ(refused([](V&) {}, false), "ok");
-  EXPECT_THAT(refused([](V& v) { v.tokens.clear(); v.scores.clear(); v.types.clear(); }), testing::HasSubstr("corrupt: tokenizer.ggml.tokens is empty"));
-  EXPECT_THAT(refused([](V& v) { v.scores.pop_back(); }), testing::HasSubstr("corrupt: tokenizer.ggml.scores has 264 entries"));
-  EXPECT_THAT(refused([](V& v) { v.types.pop_back(); }), testing::HasSubstr("corrupt: tokenizer.ggml.token_type has 264"));
+  EXPECT_THAT(refused([](V& v) {
+                v.tokens.clear();
+                v.scores.clear();
+                v.types.clear();
+              }),
+              testing::HasSubstr("corrupt: tokenizer.ggml.tokens is empty"));
+  EXPECT_THAT(refused([](V& v) { v.scores.pop_back(); }),
+              testing::HasSubstr("corrupt: tokenizer.ggml.scores has 264 entries"));
+  EXPECT_THAT(refused([](V& v) { v.types.pop_back(); }),
+              testing::HasSubstr("corrupt: tokenizer.ggml.token_type has 264"));
   EXPECT_THAT(refused([](V& v) { v.types[5] = 7; }), testing::HasSubstr("token 5 has type 7"));
-  EXPECT_THAT(refused([](V& v) { v.special_ids["bos"] = 265; }), testing::HasSubstr("tokenizer.ggml.bos_token_id is 265"));
+  EXPECT_THAT(refused([](V& v) { v.special_ids["bos"] = 265; }),
+              testing::HasSubstr("tokenizer.ggml.bos_token_id is 265"));
   EXPECT_THAT(refused([](V& v) { v.special_ids["eot"] = 1 << 30; }), testing::HasSubstr("tokenizer.ggml.eot_token_id"));
-  EXPECT_THAT(refused([](V& v) { v.model = "bert"; }), testing::HasSubstr("unsupported: tokenizer.ggml.model is 'bert'"));
+  EXPECT_THAT(refused([](V& v) { v.model = "bert"; }),
+              testing::HasSubstr("unsupported: tokenizer.ggml.model is 'bert'"));
   EXPECT_THAT(refused([](V& v) { v.merges.clear(); }, false), testing::HasSubstr("tokenizer.ggml.merges is missing"));
   const std::string unknown = refused([](V& v) { v.pre = "lama-bpe"; }, false);
   EXPECT_THAT(unknown, testing::HasSubstr("unsupported: tokenizer.ggml.pre is 'lama-bpe'"));
@@ -164,7 +174,8 @@ TEST(TokenizerSources, ModelWithMoreOrFewerLogits) {
 
 TEST(TokenizerSources, SideFilesAddTokensAndSayWhatIsAdded) {
   TokenizerSource source = files_source("mixtral-8x7b-v1", {"tokenizer.json"});
-  source.files["tokenizer_config.json"] = R"({"add_bos_token": false, "add_eos_token": true, "bos_token": {"content": "<s>"},
+  source.files["tokenizer_config.json"] =
+      R"({"add_bos_token": false, "add_eos_token": true, "bos_token": {"content": "<s>"},
       "eos_token": "<|im_end|>", "added_tokens_decoder": {"32000": {"content": "<|im_end|>", "special": true},
       "32001": {"content": "<tool>", "special": false}, "2": {"content": "</s>", "special": true}}})";
   source.files["generation_config.json"] = R"({"eos_token_id": [2, 32000]})";
@@ -195,18 +206,31 @@ TEST(TokenizerSources, HuggingFaceErrorsNameWhatIsNotSupported) {
     return refusal(source);
   };
   EXPECT_EQ(refused([](json&) {}), "ok");
-  EXPECT_THAT(refused([](json& f) { f["model"]["type"] = "Unigram"; }), testing::HasSubstr("unsupported: tokenizer.json: the model is 'Unigram'"));
-  EXPECT_THAT(refused([](json& f) { f["model"]["end_of_word_suffix"] = "</w>"; }), testing::HasSubstr("'</w>' is not supported"));
+  EXPECT_THAT(refused([](json& f) { f["model"]["type"] = "Unigram"; }),
+              testing::HasSubstr("unsupported: tokenizer.json: the model is 'Unigram'"));
+  EXPECT_THAT(refused([](json& f) { f["model"]["end_of_word_suffix"] = "</w>"; }),
+              testing::HasSubstr("'</w>' is not supported"));
   EXPECT_THAT(refused([](json& f) { f["model"].erase("vocab"); }), testing::HasSubstr("model.vocab is missing"));
-  EXPECT_THAT(refused([](json& f) { f["model"]["vocab"]["x"] = 4000000000u; }), testing::HasSubstr("token 'x' has no id between"));
+  EXPECT_THAT(refused([](json& f) { f["model"]["vocab"]["x"] = 4000000000u; }),
+              testing::HasSubstr("token 'x' has no id between"));
   EXPECT_THAT(refused([](json& f) { f["model"]["vocab"]["x"] = "y"; }), testing::HasSubstr("token 'x' has no id"));
   EXPECT_THAT(refused([](json& f) { f["model"]["merges"][0] = {"a"}; }), testing::HasSubstr("is not two tokens"));
   EXPECT_THAT(refused([](json& f) { f["added_tokens"][0]["id"] = 99999999; }), testing::HasSubstr("beyond"));
-  EXPECT_THAT(refused([](json& f) { f["normalizer"] = {{"type", "BertNormalizer"}}; }), testing::HasSubstr("normalizer 'BertNormalizer'"));
-  EXPECT_THAT(refused([](json& f) { f["pre_tokenizer"] = {{"type", "UnicodeScripts"}}; }), testing::HasSubstr("pre-tokenizer 'UnicodeScripts'"));
-  EXPECT_THAT(refused([](json& f) { f["pre_tokenizer"]["pretokenizers"][0]["pattern"]["Regex"] = "(a"; }), testing::HasSubstr("pattern '(a' is not supported"));
-  EXPECT_THAT(refused([](json& f) { f["post_processor"] = {{"type", "TemplateProcessing"}, {"single", {{{"SpecialToken", {{"id", "<x>"}}}}}}}; }),
-              testing::HasSubstr("post_processor names token '<x>'"));
+  EXPECT_THAT(refused([](json& f) {
+                f["normalizer"] = {{"type", "BertNormalizer"}};
+              }),
+              testing::HasSubstr("normalizer 'BertNormalizer'"));
+  EXPECT_THAT(refused([](json& f) {
+                f["pre_tokenizer"] = {{"type", "UnicodeScripts"}};
+              }),
+              testing::HasSubstr("pre-tokenizer 'UnicodeScripts'"));
+  EXPECT_THAT(refused([](json& f) { f["pre_tokenizer"]["pretokenizers"][0]["pattern"]["Regex"] = "(a"; }),
+              testing::HasSubstr("pattern '(a' is not supported"));
+  EXPECT_THAT(
+      refused([](json& f) {
+        f["post_processor"] = {{"type", "TemplateProcessing"}, {"single", {{{"SpecialToken", {{"id", "<x>"}}}}}}};
+      }),
+      testing::HasSubstr("post_processor names token '<x>'"));
   TokenizerSource source;
   EXPECT_THAT(refusal(source), testing::HasSubstr("carries no tokenizer"));
   source.files["tokenizer.json"] = "{";
@@ -227,7 +251,8 @@ TEST(TokenizerSources, SentencePieceErrors) {
     source.files["tokenizer.model"] = std::move(bytes);
     return refusal(source);
   };
-  EXPECT_THAT(refused(sentencepiece_message(1)), testing::HasSubstr("unsupported: tokenizer.model: model_type is 1 (unigram)"));
+  EXPECT_THAT(refused(sentencepiece_message(1)),
+              testing::HasSubstr("unsupported: tokenizer.model: model_type is 1 (unigram)"));
   EXPECT_THAT(refused(sentencepiece_message(2)), testing::HasSubstr("bos_id is 1, the vocabulary has 1"));
   EXPECT_THAT(refused(""), testing::HasSubstr("holds no pieces"));
   EXPECT_THAT(refused("\x0A\xFF\xFF\xFF\xFF\x0F"), testing::HasSubstr("reaches over the end"));
@@ -245,7 +270,8 @@ TEST(TokenizerSources, SentencePieceErrors) {
 // ---- Properties ----
 
 std::string random_utf8(std::mt19937& random, size_t characters) {
-  static const char* const kFrequent[] = {" ", "  ", "\n", "a", "e", "the", "é", "▁", "中", "🙂", "<s>", "1", "'s", "\t", "."};
+  static const char* const kFrequent[] = {" ",  "  ",   "\n",  "a", "e",  "the", "é", "▁",
+                                          "中", "🙂", "<s>", "1", "'s", "\t",  "."};
   std::string text;
   for (size_t i = 0; i < characters; ++i) {
     if (random() % 3 != 0) {
@@ -260,7 +286,8 @@ std::string random_utf8(std::mt19937& random, size_t characters) {
     } else if (code < 0x800) {
       text += {static_cast<char>(0xC0 | code >> 6), static_cast<char>(0x80 | (code & 63))};
     } else if (code < 0x10000) {
-      text += {static_cast<char>(0xE0 | code >> 12), static_cast<char>(0x80 | (code >> 6 & 63)), static_cast<char>(0x80 | (code & 63))};
+      text += {static_cast<char>(0xE0 | code >> 12), static_cast<char>(0x80 | (code >> 6 & 63)),
+               static_cast<char>(0x80 | (code & 63))};
     } else {
       text += {static_cast<char>(0xF0 | code >> 18), static_cast<char>(0x80 | (code >> 12 & 63)),
                static_cast<char>(0x80 | (code >> 6 & 63)), static_cast<char>(0x80 | (code & 63))};
@@ -336,10 +363,10 @@ TEST(Utf8, CompletePrefixAndReplacement) {
   EXPECT_EQ(complete_utf8_prefix("a\xC3\xA9"), 3u);
   EXPECT_EQ(complete_utf8_prefix("\xF0\x9F\x99"), 0u);
   EXPECT_EQ(complete_utf8_prefix("\xF0\x9F\x99\x82"), 4u);
-  EXPECT_EQ(complete_utf8_prefix("\x80\x80"), 2u);      // no character begins so
-  EXPECT_EQ(complete_utf8_prefix("\xE0\x80"), 2u);      // over-long
-  EXPECT_EQ(complete_utf8_prefix("\xED\xA0"), 2u);      // surrogate
-  EXPECT_EQ(complete_utf8_prefix("\xF4\x90"), 2u);      // beyond U+10FFFF
+  EXPECT_EQ(complete_utf8_prefix("\x80\x80"), 2u);  // no character begins so
+  EXPECT_EQ(complete_utf8_prefix("\xE0\x80"), 2u);  // over-long
+  EXPECT_EQ(complete_utf8_prefix("\xED\xA0"), 2u);  // surrogate
+  EXPECT_EQ(complete_utf8_prefix("\xF4\x90"), 2u);  // beyond U+10FFFF
   EXPECT_EQ(complete_utf8_prefix("\xF5"), 1u);
   EXPECT_EQ(to_valid_utf8("a\xFFz"), "a\xEF\xBF\xBDz");
   EXPECT_EQ(to_valid_utf8("\xE4\xB8"), "\xEF\xBF\xBD\xEF\xBF\xBD");

@@ -81,7 +81,8 @@ void MergeReader::finish() {
 
 Result<void> add_token(TokenizerSpec& spec, AddedToken token, size_t ids_max) {
   if (token.id < 0 || static_cast<size_t>(token.id) >= ids_max) {
-    return fail(ErrorCode::corrupt, "tokenizer: added token '{}' has id {}, beyond {} (the tokens there are, and room for gaps)",
+    return fail(ErrorCode::corrupt,
+                "tokenizer: added token '{}' has id {}, beyond {} (the tokens there are, and room for gaps)",
                 token.content.substr(0, 80), token.id, ids_max);
   }
   const size_t id = static_cast<size_t>(token.id);
@@ -92,7 +93,8 @@ Result<void> add_token(TokenizerSpec& spec, AddedToken token, size_t ids_max) {
   }
   const bool listed = spec.kinds[id] != TokenKind::normal && spec.kinds[id] != TokenKind::unused;
   spec.texts[id] = token.content;
-  if (spec.kinds[id] != TokenKind::unknown) spec.kinds[id] = token.special ? TokenKind::control : TokenKind::user_defined;
+  if (spec.kinds[id] != TokenKind::unknown)
+    spec.kinds[id] = token.special ? TokenKind::control : TokenKind::user_defined;
   if (listed) {
     std::erase_if(spec.added, [&](const AddedToken& known) { return known.id == token.id; });
   }

@@ -13,10 +13,14 @@ namespace {
 
 utf8proc_option_t options_of(UnicodeForm form) {
   switch (form) {
-    case UnicodeForm::nfc: return static_cast<utf8proc_option_t>(UTF8PROC_STABLE | UTF8PROC_COMPOSE);
-    case UnicodeForm::nfkc: return static_cast<utf8proc_option_t>(UTF8PROC_STABLE | UTF8PROC_COMPOSE | UTF8PROC_COMPAT);
-    case UnicodeForm::nfkd: return static_cast<utf8proc_option_t>(UTF8PROC_STABLE | UTF8PROC_DECOMPOSE | UTF8PROC_COMPAT);
-    default: return static_cast<utf8proc_option_t>(UTF8PROC_STABLE | UTF8PROC_DECOMPOSE);
+    case UnicodeForm::nfc:
+      return static_cast<utf8proc_option_t>(UTF8PROC_STABLE | UTF8PROC_COMPOSE);
+    case UnicodeForm::nfkc:
+      return static_cast<utf8proc_option_t>(UTF8PROC_STABLE | UTF8PROC_COMPOSE | UTF8PROC_COMPAT);
+    case UnicodeForm::nfkd:
+      return static_cast<utf8proc_option_t>(UTF8PROC_STABLE | UTF8PROC_DECOMPOSE | UTF8PROC_COMPAT);
+    default:
+      return static_cast<utf8proc_option_t>(UTF8PROC_STABLE | UTF8PROC_DECOMPOSE);
   }
 }
 
@@ -81,7 +85,7 @@ std::string apply_form(UnicodeForm form, std::string_view text) {
   const bool changes_ascii = form == UnicodeForm::lowercase;
   if (!changes_ascii && std::all_of(text.begin(), text.end(), is_ascii)) return std::string(text);
   return form == UnicodeForm::lowercase || form == UnicodeForm::strip_accents ? map_characters(form, text)
-                                                                            : normalize(form, text);
+                                                                              : normalize(form, text);
 }
 
 }  // namespace moxie

@@ -3,8 +3,8 @@
 namespace moxie {
 namespace {
 
-// How many bytes a character with this first byte has (0: none starts so), and the range of its second byte, which is what
-// excludes over-long forms, surrogates and codes above U+10FFFF.
+// How many bytes a character with this first byte has (0: none starts so), and the range of its second byte, which is
+// what excludes over-long forms, surrogates and codes above U+10FFFF.
 struct Lead {
   uint32_t bytes;
   unsigned char second_min, second_max;

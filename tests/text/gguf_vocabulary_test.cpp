@@ -1,4 +1,5 @@
-// Vocabularies read from GGUF files: llama.cpp's own test texts and ids, and Mixtral's vocabulary as converters write it.
+// Vocabularies read from GGUF files: llama.cpp's own test texts and ids, and Mixtral's vocabulary as converters write
+// it.
 #include <gtest/gtest.h>
 
 #include <fstream>
@@ -16,7 +17,9 @@ namespace {
 
 using Ids = std::vector<int32_t>;
 
-std::string data(const std::string& name) { return std::string(MOXIE_SOURCE_DIR "/tests/data/tokenizers/gguf-vocab/") + name; }
+std::string data(const std::string& name) {
+  return std::string(MOXIE_SOURCE_DIR "/tests/data/tokenizers/gguf-vocab/") + name;
+}
 
 std::string read_whole(const std::string& path) {
   std::ifstream in(path, std::ios::binary);
@@ -66,9 +69,8 @@ TEST_P(GgufVocabularyFile, GivesTheIdsOfLlamaCpp) {
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(Files, GgufVocabularyFile, testing::Values("phi-3", "gpt-2"), [](const auto& info) {
-  return info.param == std::string("phi-3") ? "phi3" : "gpt2";
-});
+INSTANTIATE_TEST_SUITE_P(Files, GgufVocabularyFile, testing::Values("phi-3", "gpt-2"),
+                         [](const auto& info) { return info.param == std::string("phi-3") ? "phi3" : "gpt2"; });
 
 }  // namespace
 }  // namespace moxie
