@@ -6,7 +6,8 @@ namespace moxie {
 
 std::string text_field(const Json& object, std::string_view name, std::string otherwise) {
   const Json* value = object.find(name);
-  return value && value->text() ? *value->text() : std::move(otherwise);
+  if (value && value->text()) return *value->text();
+  return otherwise;
 }
 
 bool flag_field(const Json& object, std::string_view name, bool otherwise) {

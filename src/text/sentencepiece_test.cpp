@@ -93,6 +93,25 @@ TEST(SentencePiece, TokenizerJsonFollowsItsOwnPrefixRule) {
   EXPECT_EQ(other, 99u);
 }
 
+// The older form of the file marks spaces as the library does: every vector holds.
+TEST(SentencePiece, TokenizerJsonInItsOlderForm) {
+  auto file = nlohmann::json::parse(read_whole(tokenizer_data("mixtral-8x7b-v1/tokenizer.json")));
+  file["pre_tokenizer"] = nullptr;
+  file["normalizer"] =
+      nlohmann::json::parse(R"({"type": "Sequence", "normalizers": [{"type": "Prepend", "prepend": "▁"},
+      {"type": "Replace", "pattern": {"String": " "}, "content": "▁"}]})");
+  TokenizerSource source;
+  source.files["tokenizer.json"] = file.dump();
+  const auto tokenizer = make_tokenizer(source);
+  ASSERT_NE(tokenizer, nullptr);
+  size_t compared = 0;
+  for (const auto& row : read_json_lines(tokenizer_data("vectors/mixtral-v1.jsonl"))) {
+    EXPECT_EQ(tokenizer->encode(row["text"].get<std::string>(), {}), row["ids"].get<Ids>()) << row["text"];
+    ++compared;
+  }
+  EXPECT_EQ(compared, 235u);
+}
+
 TEST(SentencePiece, SpecialTokensWrittenOut) {
   const EncodeOptions plain, parsed{.parse_special = true};
   EXPECT_EQ(mixtral().encode("<s>", plain), (Ids{523, 28713, 28767}));
