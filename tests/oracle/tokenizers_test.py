@@ -1,14 +1,13 @@
 """Token ids of random texts equal those of tokenizers, sentencepiece and llama.cpp."""
 
-import os
 import random
 import re
 import unicodedata
 import unittest
-from pathlib import Path
 
 import peers
 
+DATA = peers.ROOT / "tests/data/tokenizers"
 TEXTS = 120
 RANGES = (
     (0x20, 0x7E), (0x20, 0x7E), (0xA0, 0x17F), (0x370, 0x3FF), (0x400, 0x4FF), (0x590, 0x6FF), (0x900, 0x97F),
@@ -54,14 +53,8 @@ def random_texts(seed):
 
 
 def moxie_ids(model, text):
-    return [int(number) for number in re.findall(r"\d+", peers.moxie("tokenize", model, "-p", text, "--ids").decode())]
-
-
-def test_data():
-    folder = os.environ.get("MOXIE_TEST_DATA")
-    if not folder:
-        raise unittest.SkipTest("MOXIE_TEST_DATA is unset")
-    return Path(folder) / "tokenizers"
+    out = peers.moxie("tokenize", model, "-p", text, "--ids", "--no-escape").decode()
+    return [int(number) for number in re.findall(r"\d+", out)]
 
 
 class Tokenizers(unittest.TestCase):
@@ -101,14 +94,14 @@ class Tokenizers(unittest.TestCase):
             self.check(model, reference.tokenize, 3)
 
     def test_mixtral_against_llama_cpp(self):
-        model = peers.synthetic_mixtral(test_data() / "mixtral-8x7b-v1/tokenizer.model")
+        model = peers.synthetic_mixtral(DATA / "mixtral-8x7b-v1/tokenizer.model")
         with peers.Llama(model, vocabulary_only=True) as reference:
             self.check(model, reference.tokenize, 4)
 
 
 def _add_case(pre):
     def case(self):
-        model = peers.with_pre_tokenizer(test_data() / "gguf-vocab/ggml-vocab-gpt-2.gguf", pre)
+        model = peers.with_pre_tokenizer(DATA / "gguf-vocab/ggml-vocab-gpt-2.gguf", pre)
         with peers.Llama(model, vocabulary_only=True) as reference:
             self.check(model, reference.tokenize, pre, DEPARTURES.get(pre, lambda text: False))
 
