@@ -119,7 +119,7 @@ Activations make_activations(ActFormat format, int64_t tokens, int64_t columns, 
 
 // The row lengths worth trying: one block, a few, and a real one; uneven ones where a block is a single number.
 std::vector<int64_t> column_counts(const QuantType& type) {
-  if (type.block_values == 1) return {1, 3, 7, 16, 31, 33, 100, 1024};
+  if (type.block_values == 1) return {1, 3, 7, 16, 31, 33, 100, 1537};
   const int64_t unit = std::max(type.block_values, type.activations == ActFormat::q8_256 ? 256 : 32);
   return {unit, 2 * unit, 3 * unit, 9 * unit, 2048};
 }
@@ -276,6 +276,22 @@ TEST_P(QuantContract, ProductsDoNotDependOnTheBatch) {
         }
       }
     }
+  }
+}
+
+// More tokens than any panel of a kernel holds at once.
+TEST_P(QuantContract, LongPromptsGiveTheSameBits) {
+  constexpr int64_t kRows = 19, kTokens = 203;
+  const int64_t columns = type().block_values > 32 || type().activations == ActFormat::q8_256 ? 1280 : 1056;
+  const size_t row_bytes = static_cast<size_t>(type().row_bytes(columns));
+  const std::vector<std::byte> weights = make_weights(type(), static_cast<size_t>(kRows * columns), 6);
+  const Activations x = make_activations(type().activations, kTokens, columns, 7);
+  std::vector<float> out(kRows * kTokens), single(kRows);
+  type().multiply({weights.data(), row_bytes, kRows, columns, x.bytes.data(), x.row_bytes, kTokens, out.data(), kRows});
+  for (int64_t t = 0; t < kTokens; ++t) {
+    const std::byte* token = x.bytes.data() + static_cast<size_t>(t) * x.row_bytes;
+    type().multiply({weights.data(), row_bytes, kRows, columns, token, x.row_bytes, 1, single.data(), kRows});
+    ASSERT_EQ(std::memcmp(single.data(), out.data() + t * kRows, kRows * sizeof(float)), 0) << "token " << t;
   }
 }
 

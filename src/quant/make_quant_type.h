@@ -17,6 +17,7 @@
 
 #include "core/simd.h"
 #include "quant/activations.h"
+#include "quant/multiply_float.h"
 #include "quant/quant_type.h"
 
 namespace moxie::MOXIE_TARGET {
@@ -46,37 +47,6 @@ void encode_blocks(const float* from, std::byte* to, int64_t blocks, const float
 template <typename Block, auto kDecode, int kValues>
 void decode_blocks(const std::byte* from, float* to, int64_t blocks) {
   for (int64_t i = 0; i < blocks; ++i) kDecode(reinterpret_cast<const Block*>(from)[i], to + i * kValues);
-}
-
-// Tokens [first, first + kTokens) of one row: each block is decoded once for all of them. Lane l of a sum takes the
-// values i with i % kLanes == l, in order.
-template <typename Block, auto kDecode, int kValues, int kTokens>
-void multiply_decoded_tile(const MultiplyArgs& args, int64_t row, int64_t first) {
-  const Block* weights = reinterpret_cast<const Block*>(args.weights + row * args.row_bytes);
-  const std::byte* activations = args.activations + first * args.activation_row_bytes;
-  FloatVec sums[kTokens] = {};
-  for (int64_t block = 0; block < args.columns / kValues; ++block) {
-    float values[kValues];
-    kDecode(weights[block], values);
-    for (int i = 0; i < kValues; i += kLanes) {
-      const FloatVec w = load(values + i);
-      for (int t = 0; t < kTokens; ++t) {
-        const float* x = reinterpret_cast<const float*>(activations + t * args.activation_row_bytes);
-        sums[t] = fma(w, load(x + block * kValues + i), sums[t]);
-      }
-    }
-  }
-  for (int t = 0; t < kTokens; ++t) args.out[(first + t) * args.out_stride + row] = sum_lanes(sums[t]);
-}
-
-template <typename Block, auto kDecode, int kValues>
-void multiply_decoded(const MultiplyArgs& args) {
-  static_assert(kValues % kLanes == 0);
-  for (int64_t row = 0; row < args.rows; ++row) {
-    int64_t token = 0;
-    for (; token + 8 <= args.tokens; token += 8) multiply_decoded_tile<Block, kDecode, kValues, 8>(args, row, token);
-    for (; token < args.tokens; ++token) multiply_decoded_tile<Block, kDecode, kValues, 1>(args, row, token);
-  }
 }
 
 template <typename Block, typename Act, auto kDot, int kValues>
@@ -111,7 +81,7 @@ constexpr QuantType make_quant_type(const QuantTypeFacts& facts) {
     type.decode = decode_blocks<Block, kDecode, kValues>;
     type.native = !kSame<Multiply, None>;
     if constexpr (kSame<Multiply, None>) {
-      type.multiply = multiply_decoded<Block, kDecode, kValues>;
+      type.multiply = multiply_float<DecodedSource<Block, kDecode, kValues>>;
     } else if constexpr (kSame<Multiply, Dot32>) {
       type.activations = ActFormat::q8_32;
       type.multiply = multiply_by_dot<Block, ActBlock32, kMultiply, kValues>;

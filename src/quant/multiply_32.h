@@ -17,6 +17,7 @@
 #pragma once
 
 #include "quant/make_quant_type.h"
+#include "quant/rows.h"
 
 namespace moxie::MOXIE_TARGET {
 namespace {
@@ -224,42 +225,29 @@ MOXIE_INLINE IntPair sum_rows(const IntParts (&rows)[kLanes]) {
 
 // ---- kLanes rows of weights at a time ----
 
-// Rows [row, row + kLanes); where fewer are left the last one stands in, and its results are not stored.
 template <typename Type>
-class RowGroup {
- public:
-  using Block = typename Type::Block;
-
-  RowGroup(const MultiplyArgs& args, int64_t row) : first_(args.weights + row * args.row_bytes) {
-    const int64_t last = args.rows - row - 1;
-    for (int r = 0; r < kLanes; ++r) offsets_[r] = (r < last ? r : last) * static_cast<int64_t>(args.row_bytes);
-    count_ = static_cast<int>(last + 1 < kLanes ? last + 1 : kLanes);
+MOXIE_INLINE const typename Type::Block& block_of(const RowGroup& rows, int r, int64_t index) {
+  return reinterpret_cast<const typename Type::Block*>(rows.row(r))[index];
+}
+// Half-precision numbers at byte `at` of each row's block.
+template <typename Type>
+MOXIE_INLINE FloatVec load_halves(const RowGroup& rows, int64_t index, size_t at) {
+  uint16_t lanes[kLanes];
+  for (int r = 0; r < kLanes; ++r) {
+    lanes[r] = load_u16(reinterpret_cast<const std::byte*>(&block_of<Type>(rows, r, index)) + at);
   }
-  MOXIE_INLINE const Block& block(int r, int64_t index) const {
-    return *reinterpret_cast<const Block*>(first_ + offsets_[r] + index * static_cast<int64_t>(sizeof(Block)));
+  return load_f16(lanes);
+}
+template <typename Type>
+MOXIE_INLINE FloatVec load_scales(const RowGroup& rows, int64_t index) {
+  if constexpr (requires { Type::kScaleAt; }) {
+    return load_halves<Type>(rows, index, Type::kScaleAt);
+  } else {
+    float lanes[kLanes];
+    for (int r = 0; r < kLanes; ++r) lanes[r] = Type::scale(block_of<Type>(rows, r, index));
+    return load(lanes);
   }
-  MOXIE_INLINE FloatVec scales(int64_t index) const {
-    if constexpr (requires { Type::kScaleAt; }) {
-      return halves(index, Type::kScaleAt);
-    } else {
-      float lanes[kLanes];
-      for (int r = 0; r < kLanes; ++r) lanes[r] = Type::scale(block(r, index));
-      return load(lanes);
-    }
-  }
-  // Half-precision numbers at byte `at` of each row's block.
-  MOXIE_INLINE FloatVec halves(int64_t index, size_t at) const {
-    uint16_t lanes[kLanes];
-    for (int r = 0; r < kLanes; ++r) lanes[r] = load_u16(reinterpret_cast<const std::byte*>(&block(r, index)) + at);
-    return load_f16(lanes);
-  }
-  int count() const { return count_; }
-
- private:
-  const std::byte* first_;
-  int64_t offsets_[kLanes];
-  int count_;
-};
+}
 
 // One step of the chain: a block of every row, whose exact sums are `totals`.
 template <typename Type>
@@ -277,12 +265,13 @@ void multiply_32_token(const MultiplyArgs& args, int64_t token) {
   const ActBlock32* x = reinterpret_cast<const ActBlock32*>(args.activations + token * args.activation_row_bytes);
   float* out = args.out + token * args.out_stride;
   for (int64_t row = 0; row < args.rows; row += kLanes) {
-    const RowGroup<Type> rows(args, row);
+    const RowGroup rows(args, row);
     FloatVec sums = {};
     auto add = [&](int64_t index, IntVec totals) {
       FloatVec minima = {};
-      if constexpr (Type::kMinimum) minima = rows.halves(index, Type::kMinimumAt);
-      sums = add_block<Type>(sums, totals - kProductOffset<Type> * x[index].sum, rows.scales(index), minima, x[index]);
+      if constexpr (Type::kMinimum) minima = load_halves<Type>(rows, index, Type::kMinimumAt);
+      sums = add_block<Type>(sums, totals - kProductOffset<Type> * x[index].sum, load_scales<Type>(rows, index), minima,
+                             x[index]);
     };
     for (int64_t index = 0; index < blocks; index += 2) {
       const int64_t next = index + 1 < blocks ? index + 1 : index;  // an odd last block is paired with itself
@@ -290,18 +279,14 @@ void multiply_32_token(const MultiplyArgs& args, int64_t token) {
       IntParts products[kLanes];
 #pragma GCC unroll 16
       for (int r = 0; r < kLanes; ++r) {
-        const Bytes64 w = unpack_for_product<Type>(rows.block(r, index), rows.block(r, next));
+        const Bytes64 w = unpack_for_product<Type>(block_of<Type>(rows, r, index), block_of<Type>(rows, r, next));
         for (int p = 0; p < kParts; ++p) products[r].part[p] = multiply_bytes<Type::kSigned>(w.part[p], values.part[p]);
       }
       const IntPair totals = sum_rows(products);
       add(index, totals.a);
       if (next != index) add(next, totals.b);
     }
-    if (rows.count() == kLanes) {
-      store(out + row, sums);
-    } else {
-      store_part(out + row, sums, rows.count());
-    }
+    rows.store_results(out + row, sums);
   }
 }
 
@@ -317,73 +302,29 @@ struct Panel {
   FloatVec minima[kPanelBlocks];
 };
 
-// to[i] lane r = dword i of row r.
-MOXIE_INLINE void transpose_rows(const Bytes64 (&rows)[kLanes], IntVec* to) {
-#if defined(__AVX512F__)
-  __m512i four[4][4];  // four[i][j]: dword j of each quarter, of rows 4i to 4i + 3
-  for (int i = 0; i < 4; ++i) {
-    const __m512i r0 = (__m512i)rows[4 * i].part[0], r1 = (__m512i)rows[4 * i + 1].part[0];
-    const __m512i r2 = (__m512i)rows[4 * i + 2].part[0], r3 = (__m512i)rows[4 * i + 3].part[0];
-    const __m512i low01 = _mm512_unpacklo_epi32(r0, r1), high01 = _mm512_unpackhi_epi32(r0, r1);
-    const __m512i low23 = _mm512_unpacklo_epi32(r2, r3), high23 = _mm512_unpackhi_epi32(r2, r3);
-    four[i][0] = _mm512_unpacklo_epi64(low01, low23);
-    four[i][1] = _mm512_unpackhi_epi64(low01, low23);
-    four[i][2] = _mm512_unpacklo_epi64(high01, high23);
-    four[i][3] = _mm512_unpackhi_epi64(high01, high23);
-  }
-  for (int j = 0; j < 4; ++j) {
-    const __m512i low02 = _mm512_shuffle_i32x4(four[0][j], four[1][j], 0x88),
-                  high02 = _mm512_shuffle_i32x4(four[2][j], four[3][j], 0x88);
-    const __m512i low13 = _mm512_shuffle_i32x4(four[0][j], four[1][j], 0xdd),
-                  high13 = _mm512_shuffle_i32x4(four[2][j], four[3][j], 0xdd);
-    to[j] = (IntVec)_mm512_shuffle_i32x4(low02, high02, 0x88);
-    to[4 + j] = (IntVec)_mm512_shuffle_i32x4(low13, high13, 0x88);
-    to[8 + j] = (IntVec)_mm512_shuffle_i32x4(low02, high02, 0xdd);
-    to[12 + j] = (IntVec)_mm512_shuffle_i32x4(low13, high13, 0xdd);
-  }
-#elif defined(__AVX2__)
-  for (int part = 0; part < 2; ++part) {
-    __m256i four[2][4];  // four[i][j]: dword j of each half, of rows 4i to 4i + 3
-    for (int i = 0; i < 2; ++i) {
-      const __m256i r0 = (__m256i)rows[4 * i].part[part], r1 = (__m256i)rows[4 * i + 1].part[part];
-      const __m256i r2 = (__m256i)rows[4 * i + 2].part[part], r3 = (__m256i)rows[4 * i + 3].part[part];
-      const __m256i low01 = _mm256_unpacklo_epi32(r0, r1), high01 = _mm256_unpackhi_epi32(r0, r1);
-      const __m256i low23 = _mm256_unpacklo_epi32(r2, r3), high23 = _mm256_unpackhi_epi32(r2, r3);
-      four[i][0] = _mm256_unpacklo_epi64(low01, low23);
-      four[i][1] = _mm256_unpackhi_epi64(low01, low23);
-      four[i][2] = _mm256_unpacklo_epi64(high01, high23);
-      four[i][3] = _mm256_unpackhi_epi64(high01, high23);
-    }
-    for (int j = 0; j < 4; ++j) {
-      to[8 * part + j] = (IntVec)_mm256_permute2x128_si256(four[0][j], four[1][j], 0x20);
-      to[8 * part + 4 + j] = (IntVec)_mm256_permute2x128_si256(four[0][j], four[1][j], 0x31);
-    }
-  }
-#else
+// to[i] lane r = bytes 4i to 4i + 3 of row r.
+MOXIE_INLINE void transpose(const Bytes64 (&rows)[kLanes], IntVec* to) {
   for (int part = 0; part < kParts; ++part) {
-    for (int i = 0; i < 4; ++i) {
-      IntVec column;
-      for (int r = 0; r < kLanes; ++r) column[r] = ((IntVec)rows[r].part[part])[i];
-      to[4 * part + i] = column;
-    }
+    IntVec parts[kLanes];
+    for (int r = 0; r < kLanes; ++r) parts[r] = (IntVec)rows[r].part[part];
+    transpose(parts, to + part * kLanes);
   }
-#endif
 }
 
 template <typename Type>
-void fill_panel(const RowGroup<Type>& rows, int64_t first, int blocks, Panel& panel) {
+void fill_panel(const RowGroup& rows, int64_t first, int blocks, Panel& panel) {
   for (int b = 0; b < blocks; b += 2) {
     const int next = b + 1 < blocks ? b + 1 : b;
     Bytes64 unpacked[kLanes];
 #pragma GCC unroll 16
     for (int r = 0; r < kLanes; ++r) {
-      unpacked[r] = unpack_for_product<Type>(rows.block(r, first + b), rows.block(r, first + next));
+      unpacked[r] = unpack_for_product<Type>(block_of<Type>(rows, r, first + b), block_of<Type>(rows, r, first + next));
     }
-    transpose_rows(unpacked, panel.values[b]);
+    transpose(unpacked, panel.values[b]);
   }
   for (int b = 0; b < blocks; ++b) {
-    panel.scales[b] = rows.scales(first + b);
-    if constexpr (Type::kMinimum) panel.minima[b] = rows.halves(first + b, Type::kMinimumAt);
+    panel.scales[b] = load_scales<Type>(rows, first + b);
+    if constexpr (Type::kMinimum) panel.minima[b] = load_halves<Type>(rows, first + b, Type::kMinimumAt);
   }
 }
 
@@ -461,11 +402,11 @@ void multiply_32_tokens(const MultiplyArgs& args, int64_t first_token, int token
   Panel panel;
   FloatVec sums[kPanelTokens];
   for (int64_t row = 0; row < args.rows; row += kLanes) {
-    const RowGroup<Type> rows(args, row);
+    const RowGroup rows(args, row);
     std::memset(sums, 0, sizeof sums);
     for (int64_t block = 0; block < blocks; block += kPanelBlocks) {
       const int count = static_cast<int>(blocks - block < kPanelBlocks ? blocks - block : kPanelBlocks);
-      fill_panel(rows, block, count, panel);
+      fill_panel<Type>(rows, block, count, panel);
       const std::byte* x = activations + block * sizeof(ActBlock32);
       int t = 0;
       for (; t + kTile <= tokens; t += kTile) multiply_panel<Type, kTile>(panel, count, x + t * step, step, sums + t);
@@ -475,11 +416,7 @@ void multiply_32_tokens(const MultiplyArgs& args, int64_t first_token, int token
     }
     for (int t = 0; t < tokens; ++t) {
       float* out = args.out + (first_token + t) * args.out_stride + row;
-      if (rows.count() == kLanes) {
-        store(out, sums[t]);
-      } else {
-        store_part(out, sums[t], rows.count());
-      }
+      rows.store_results(out, sums[t]);
     }
   }
 }

@@ -128,14 +128,14 @@ MOXIE_INLINE void prefetch_block(const Block* block, size_t distance) {
 
 // Everything is transposed as it stands in files, which is less, and unpacked then.
 template <class Parts>
-void fill_panel_256(const RowGroup<Parts>& rows, int64_t first, int blocks, size_t prefetch_distance, Panel256& panel) {
+void fill_panel_256(const RowGroup& rows, int64_t first, int blocks, size_t prefetch_distance, Panel256& panel) {
   constexpr int kRawChunks = Parts::kRawBytes / 64;
   constexpr bool kRawTail = Parts::kRawBytes % 64 != 0;  // 32 bytes, transposed along with the scales
   constexpr int kChunks = kRawChunks + (kRawTail ? 2 : 1);
   for (int b = 0; b < blocks; ++b) {
     Bytes64 chunks[kChunks][kLanes];
     for (int r = 0; r < kLanes; ++r) {
-      const typename Parts::Block& block = rows.block(r, first + b);
+      const typename Parts::Block& block = block_of<Parts>(rows, r, first + b);
       prefetch_block(&block, prefetch_distance);
       const std::byte* raw = reinterpret_cast<const std::byte*>(&block) + Parts::kRawAt;
       for (int i = 0; i < kRawChunks; ++i) std::memcpy(&chunks[i][r], raw + 64 * i, 64);
@@ -152,7 +152,7 @@ void fill_panel_256(const RowGroup<Parts>& rows, int64_t first, int blocks, size
       }
     }
     IntVec dwords[kChunks][16];
-    for (int i = 0; i < kChunks; ++i) transpose_rows(chunks[i], dwords[i]);
+    for (int i = 0; i < kChunks; ++i) transpose(chunks[i], dwords[i]);
 #pragma GCC unroll 64
     for (int i = 0; i < 64; ++i) {
       const Bytes bytes = (Bytes)Parts::quants(dwords[0], i);
@@ -163,8 +163,8 @@ void fill_panel_256(const RowGroup<Parts>& rows, int64_t first, int blocks, size
       split_scales<Parts>(sub_scales[i], panel.scales[b][2 * i], panel.scales[b][2 * i + 1]);
       panel.sum_scales[b][i] = sub_scales[8 + i];
     }
-    panel.scale[b] = rows.halves(first + b, Parts::kScaleAt);
-    if constexpr (Parts::kMinimum) panel.minimum[b] = rows.halves(first + b, Parts::kScaleAt + 2);
+    panel.scale[b] = load_halves<Parts>(rows, first + b, Parts::kScaleAt);
+    if constexpr (Parts::kMinimum) panel.minimum[b] = load_halves<Parts>(rows, first + b, Parts::kScaleAt + 2);
   }
 }
 
@@ -244,7 +244,7 @@ void multiply_256_tokens(const MultiplyArgs& args, int64_t first_token, int toke
       const size_t distance = static_cast<size_t>(ahead) * sizeof(typename Parts::Block) +
                               (ahead > 0 ? 0 : kRowGroups * kLanes * args.row_bytes);
       for (int g = 0; g < kRowGroups; ++g) {
-        fill_panel_256(RowGroup<Parts>(args, row + g * kLanes), block, count, distance, panels[g]);
+        fill_panel_256<Parts>(RowGroup(args, row + g * kLanes), block, count, distance, panels[g]);
       }
       const std::byte* x = activations + block * sizeof(ActBlock256);
       int t = 0;

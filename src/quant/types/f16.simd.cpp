@@ -1,5 +1,5 @@
 // IEEE half precision.
-#include "quant/multiply_float.h"
+#include "quant/make_quant_type.h"
 
 namespace moxie::MOXIE_TARGET {
 namespace {
@@ -26,7 +26,7 @@ MOXIE_INLINE FloatVec load_weights_part(const std::byte* from, int64_t n) {
 }  // namespace
 
 extern constinit const QuantType f16 =
-    make_quant_type<Block, 1, encode, decode, multiply_float<Block, load_weights, load_weights_part>>({
+    make_quant_type<Block, 1, encode, decode, multiply_float<NumberSource<Block, load_weights, load_weights_part>>>({
         .name = "f16",
         .summary = "16-bit float",
         .gguf_id = 1,

@@ -1,5 +1,5 @@
 // IEEE single precision.
-#include "quant/multiply_float.h"
+#include "quant/make_quant_type.h"
 
 namespace moxie::MOXIE_TARGET {
 namespace {
@@ -28,7 +28,7 @@ MOXIE_INLINE FloatVec load_weights_part(const std::byte* from, int64_t n) {
 }  // namespace
 
 extern constinit const QuantType f32 =
-    make_quant_type<Block, 1, encode, decode, multiply_float<Block, load_weights, load_weights_part>>({
+    make_quant_type<Block, 1, encode, decode, multiply_float<NumberSource<Block, load_weights, load_weights_part>>>({
         .name = "f32",
         .summary = "32-bit float, exact",
         .gguf_id = 0,
