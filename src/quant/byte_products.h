@@ -13,6 +13,7 @@ typedef uint8_t Bytes __attribute__((vector_size(kByteLanes), may_alias));
 typedef int8_t SignedBytes __attribute__((vector_size(kByteLanes), may_alias));
 typedef uint16_t Words __attribute__((vector_size(kByteLanes), may_alias));
 typedef int16_t Shorts __attribute__((vector_size(kByteLanes), may_alias));
+typedef uint8_t Bytes16 __attribute__((vector_size(16), may_alias));
 typedef int32_t Int4 __attribute__((vector_size(16), may_alias));
 
 MOXIE_INLINE uint32_t load_u32(const void* from) {
@@ -159,6 +160,15 @@ MOXIE_INLINE Shorts16 shorts_from_bytes(const int8_t from[16]) {
   return to;
 #endif
 }
+MOXIE_INLINE Shorts16 shorts_from_bytes(Bytes16 from) {
+#if defined(__AVX2__)
+  return {_mm256_cvtepu8_epi16((__m128i)from)};
+#else
+  Shorts16 to;
+  for (int i = 0; i < 16; ++i) to.v[i] = from[i];
+  return to;
+#endif
+}
 // Bytes of `low` are numbers 0 to 7, of `high` 8 to 15; less `offset` each.
 MOXIE_INLINE Shorts16 shorts_from_bytes(uint64_t low, uint64_t high, int offset = 0) {
 #if defined(__AVX2__)
@@ -202,44 +212,47 @@ MOXIE_INLINE Shorts16 times(Shorts16 a, int factor) {
 
 // What hands each sub-block's scale to the lanes of its values: piece(p) for the values of piece p.
 
-// Eight unsigned bytes: sub-blocks of 32 values.
-class EightScales {
+// From unsigned bytes: eight of them for sub-blocks of 32 values, sixteen for 16.
+template <int kSubValues>
+class ByteScales {
  public:
-#if defined(__AVX2__)
-  MOXIE_INLINE explicit EightScales(uint64_t bytes) : v_(splat_u64(bytes)) {}
-  // A word of the result is a byte and a zero.
 #if defined(__AVX512F__)
+  MOXIE_INLINE explicit ByteScales(uint64_t bytes) : v_(_mm512_set1_epi64(static_cast<int64_t>(bytes))) {}
+  MOXIE_INLINE explicit ByteScales(Bytes16 bytes) : v_(_mm512_broadcast_i32x4((__m128i)bytes)) {}
+  // A word of the result is a byte and a zero.
   MOXIE_INLINE Shorts piece(int piece) const {
-    const int first = 2 * piece | 0x8000, second = first + 1;
-    const __m512i index = _mm512_inserti64x4(_mm512_set1_epi16(static_cast<int16_t>(first)),
-                                             _mm256_set1_epi16(static_cast<int16_t>(second)), 1);
-    return (Shorts)_mm512_shuffle_epi8(v_, index);
+    auto words = [&](int quarter) {
+      return _mm_set1_epi16(static_cast<int16_t>(0x8000 | (64 * piece + 16 * quarter) / kSubValues));
+    };
+    const __m256i low = _mm256_set_m128i(words(1), words(0)), high = _mm256_set_m128i(words(3), words(2));
+    return (Shorts)_mm512_shuffle_epi8(v_, _mm512_inserti64x4(_mm512_castsi256_si512(low), high, 1));
   }
 
  private:
-  MOXIE_INLINE static __m512i splat_u64(uint64_t bytes) {
-    return _mm512_set1_epi64(static_cast<int64_t>(bytes));
-  }
   __m512i v_;
-#else
+#elif defined(__AVX2__)
+  MOXIE_INLINE explicit ByteScales(uint64_t bytes) : v_(_mm256_set1_epi64x(static_cast<int64_t>(bytes))) {}
+  MOXIE_INLINE explicit ByteScales(Bytes16 bytes) : v_(_mm256_broadcastsi128_si256((__m128i)bytes)) {}
   MOXIE_INLINE Shorts piece(int piece) const {
-    return (Shorts)_mm256_shuffle_epi8(v_, _mm256_set1_epi16(static_cast<int16_t>(piece | 0x8000)));
+    auto words = [&](int half) {
+      return _mm_set1_epi16(static_cast<int16_t>(0x8000 | (32 * piece + 16 * half) / kSubValues));
+    };
+    return (Shorts)_mm256_shuffle_epi8(v_, _mm256_set_m128i(words(1), words(0)));
   }
 
  private:
-  MOXIE_INLINE static __m256i splat_u64(uint64_t bytes) {
-    return _mm256_set1_epi64x(static_cast<int64_t>(bytes));
-  }
   __m256i v_;
-#endif
 #else
-  MOXIE_INLINE explicit EightScales(uint64_t bytes) : v_(bytes) {}
+  MOXIE_INLINE explicit ByteScales(uint64_t bytes) {
+    std::memcpy(&bytes_, &bytes, sizeof bytes);
+  }
+  MOXIE_INLINE explicit ByteScales(Bytes16 bytes) : bytes_(bytes) {}
   MOXIE_INLINE Shorts piece(int piece) const {
-    return Shorts{} + static_cast<int16_t>((v_ >> (8 * (piece / 2))) & 255);
+    return Shorts{} + bytes_[16 * piece / kSubValues];
   }
 
  private:
-  uint64_t v_;
+  Bytes16 bytes_;
 #endif
 };
 

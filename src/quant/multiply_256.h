@@ -10,7 +10,7 @@
 //   static quants(raw, i)  the quants as Bytes or, if kSigned, SignedBytes without -128: of piece i where raw is a
 //                          block's bytes, of dword i where raw are dwords of many rows; planes() takes either
 //   sub_scales()           the sub-blocks' scales, one per 16 values
-//   scales()               the same as EightScales or SixteenScales, for pieces
+//   scales()               the same as ByteScales or SixteenScales, for pieces
 //   kSumScales             whether the activations' sums of 16 enter: then
 //   sum_scales()           what they are multiplied with, and
 //   kMinimum               whether the result is for the minima, times their own scale, to be subtracted; otherwise it

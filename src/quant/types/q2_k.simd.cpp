@@ -42,22 +42,17 @@ class Parts {
   static constexpr bool kSigned = false;
   static constexpr int kSubValues = 16, kLargest = 3;
   static constexpr size_t kScaleAt = offsetof(Block, scale), kRawAt = offsetof(Block, quants), kRawBytes = 64;
-  MOXIE_INLINE explicit Parts(const Block& block) : block_(block) {}
+  MOXIE_INLINE explicit Parts(const Block& block) { std::memcpy(&bytes_, block.scales, sizeof bytes_); }
   template <typename Raw>
   MOXIE_INLINE static Bytes quants(const Raw* raw, int i) {
     return planes<32, 2>(raw, i);
   }
-  MOXIE_INLINE Shorts16 sub_scales() const { return nibbles(0); }
-  MOXIE_INLINE SixteenScales scales() const { return SixteenScales(sub_scales()); }
-  MOXIE_INLINE Shorts16 sum_scales() const { return nibbles(4); }
+  MOXIE_INLINE Shorts16 sub_scales() const { return shorts_from_bytes(bytes_ & 15); }
+  MOXIE_INLINE ByteScales<16> scales() const { return ByteScales<16>(bytes_ & 15); }
+  MOXIE_INLINE Shorts16 sum_scales() const { return shorts_from_bytes(bytes_ >> 4); }
 
  private:
-  MOXIE_INLINE Shorts16 nibbles(int shift) const {
-    constexpr uint64_t kNibbles = 0x0f0f0f0f0f0f0f0f;
-    return shorts_from_bytes((load_u64(block_.scales) >> shift) & kNibbles,
-                             (load_u64(block_.scales + 8) >> shift) & kNibbles);
-  }
-  const Block& block_;
+  Bytes16 bytes_;
 };
 
 }  // namespace

@@ -47,17 +47,16 @@ class Parts {
   static constexpr bool kSigned = false;
   static constexpr int kSubValues = 32, kLargest = 31;
   static constexpr size_t kScaleAt = offsetof(Block, scale), kRawAt = offsetof(Block, high), kRawBytes = 160;
-  MOXIE_INLINE explicit Parts(const Block& block) : block_(block), packed_(unpack_6bit_pairs(block.scales)) {}
+  MOXIE_INLINE explicit Parts(const Block& block) : packed_(unpack_6bit_pairs(block.scales)) {}
   template <typename Raw>
   MOXIE_INLINE static Bytes quants(const Raw* raw, int i) {
     return planes<32, 4>(after<32>(raw), i) | planes<32, 1, 4>(raw, i);
   }
   MOXIE_INLINE Shorts16 sub_scales() const { return twice_each(packed_.scales); }
-  MOXIE_INLINE EightScales scales() const { return EightScales(packed_.scales); }
+  MOXIE_INLINE ByteScales<32> scales() const { return ByteScales<32>(packed_.scales); }
   MOXIE_INLINE Shorts16 sum_scales() const { return twice_each(packed_.minima); }
 
  private:
-  const Block& block_;
   const ScalesAndMinima packed_;
 };
 
