@@ -94,8 +94,8 @@ class Backend {
   virtual void rms_norm(const float* x, const float* weight, float eps, int64_t rows, int64_t n, float* out) = 0;
   // All jobs as one step: cores stay busy across jobs of different sizes.
   virtual void matmul(std::span<const MatmulJob> jobs) = 0;
-  // x: (tokens, heads, head_dim), rotated in place.
-  virtual void rope(float* x, int64_t tokens, int heads, int head_dim, const RopeTable& table) = 0;
+  // x: (tokens, heads, head_dim), rotated in place by rows [first, first + tokens) of the table.
+  virtual void rope(float* x, int64_t tokens, int heads, int head_dim, const RopeTable& table, int64_t first) = 0;
   // Writes one token's keys or values, (kv_heads, dim), into its place: to + kv_head * head_bytes.
   virtual void store_kv(const float* x, int kv_heads, int64_t dim, KvType type, std::byte* to, size_t head_bytes) = 0;
   virtual void attention(std::span<const AttentionJob> jobs) = 0;

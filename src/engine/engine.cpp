@@ -127,7 +127,8 @@ Result<void> Engine::Impl::load() {
   MOXIE_TRY(model, Model::load(files, std::move(plan),
                                {.cpu_target = target->name, .mmap = options.mmap, .on_progress = options.on_progress}));
   MOXIE_TRY_VOID(choose_context());
-  MOXIE_TRY(workspace, Workspace::create(model->hp(), std::min({options.ubatch_size, options.batch_size, runtime.context_tokens})));
+  MOXIE_TRY(workspace, Workspace::create(model->hp(), std::min({options.ubatch_size, options.batch_size, runtime.context_tokens}),
+                                         options.ubatch_size));
   logits.resize(static_cast<size_t>(kLogitRows * model->hp().vocabulary));
   return {};
 }

@@ -175,9 +175,8 @@ Result<MemoryNeeds> memory_needs(const WeightFiles& files, std::string_view forc
   const KvLayout layout = {
       .type = type, .layers = plan.hp.layers, .kv_heads = plan.hp.kv_heads, .head_dim = plan.hp.head_dim};
   const auto blocks = static_cast<uint64_t>((context_tokens + KvLayout::kBlockTokens - 1) / KvLayout::kBlockTokens);
-  // Reserving the workspace costs no memory: its pages are never touched here.
-  MOXIE_TRY(const Workspace workspace, Workspace::create(plan.hp, std::min(ubatch_size, context_tokens)));
-  return MemoryNeeds{.kv_bytes = blocks * layout.block_bytes(), .activation_bytes = workspace.bytes()};
+  const int64_t batch = std::min(ubatch_size, context_tokens);
+  return MemoryNeeds{.kv_bytes = blocks * layout.block_bytes(), .activation_bytes = Workspace::bytes_for(plan.hp, batch, batch)};
 }
 
 }  // namespace moxie

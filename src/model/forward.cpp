@@ -9,6 +9,12 @@ namespace {
 
 constexpr size_t kAlignBytes = 64;
 
+// Values of the widest rows inside the feed-forward blocks.
+int64_t gate_values(const Hyperparameters& hp, int64_t chunk) {
+  const int64_t routed = hp.router.experts > 0 ? chunk * hp.router.used : 0;
+  return std::max({chunk * hp.ffn, routed * hp.expert_ffn, chunk * hp.shared_ffn});
+}
+
 // Hands out parts of one buffer: first called without memory to add up, then with it.
 struct Divider {
   std::byte* memory = nullptr;
@@ -21,40 +27,56 @@ struct Divider {
   }
 };
 
-void divide(Divider& d, Workspace& ws, const Hyperparameters& hp, int64_t tokens) {
+void divide(Divider& d, Workspace& ws, const Hyperparameters& hp, int64_t tokens, int64_t chunk) {
   const bool moe = hp.router.experts > 0;
   const int64_t routed = moe ? tokens * hp.router.used : 0;
-  const int64_t gate_values = std::max({tokens * hp.ffn, routed * hp.expert_ffn, tokens * hp.shared_ffn});
   d.part(ws.x, tokens * hp.hidden);
   d.part(ws.normed, tokens * hp.hidden);
-  d.part(ws.q, tokens * hp.heads * hp.head_dim);
-  d.part(ws.k, tokens * hp.kv_heads * hp.head_dim);
-  d.part(ws.v, tokens * hp.kv_heads * hp.head_dim);
-  d.part(ws.mixed, tokens * hp.heads * hp.head_dim);
-  d.part(ws.gate, gate_values);
-  d.part(ws.up, gate_values);
-  d.part(ws.down, std::max(tokens, routed) * hp.hidden);
-  d.part(ws.scores, tokens * std::max<int64_t>(1, hp.router.experts));
+  d.part(ws.q, chunk * hp.heads * hp.head_dim);
+  d.part(ws.k, chunk * hp.kv_heads * hp.head_dim);
+  d.part(ws.v, chunk * hp.kv_heads * hp.head_dim);
+  d.part(ws.mixed, chunk * hp.heads * hp.head_dim);
+  d.part(ws.gate, gate_values(hp, chunk));
+  d.part(ws.up, gate_values(hp, chunk));
+  d.part(ws.down, std::max(chunk, routed) * hp.hidden);
+  d.part(ws.scores, std::max(tokens, Workspace::kGuessTokens) * std::max<int64_t>(1, hp.router.experts));
   d.part(ws.chosen_weights, routed);
   d.part(ws.chosen, routed);
   d.part(ws.slots, routed);
   d.part(ws.grouped, routed);
+  if (!moe) return;
+  d.part(ws.guess_normed, Workspace::kGuessTokens * hp.hidden);
+  d.part(ws.guess_weights, Workspace::kGuessTokens * hp.router.used);
+  d.part(ws.guess, Workspace::kGuessTokens * hp.router.used);
 }
 
 }  // namespace
 
-Result<Workspace> Workspace::create(const Hyperparameters& hp, int64_t max_tokens) {
+uint64_t Workspace::bytes_for(const Hyperparameters& hp, int64_t max_tokens, int64_t chunk_tokens) {
+  Workspace ws;
+  Divider sizes;
+  divide(sizes, ws, hp, max_tokens, chunk_tokens);
+  // Each row is quantized once more for the products (a byte and a share of a scale per value; two forms where a layer mixes types), and
+  // an expert's rows are gathered.
+  const int64_t quantized = 2 * (max_tokens * hp.hidden + chunk_tokens * hp.heads * hp.head_dim + gate_values(hp, chunk_tokens)) +
+                            chunk_tokens * std::max<int64_t>(1, hp.router.used) * hp.hidden;
+  return sizes.used + static_cast<uint64_t>(quantized) * 9 / 8;
+}
+
+Result<Workspace> Workspace::create(const Hyperparameters& hp, int64_t max_tokens, int64_t chunk_tokens) {
   Workspace ws;
   ws.max_tokens = max_tokens;
+  ws.chunk_tokens = std::min(max_tokens, chunk_tokens);
   Divider sizes;
-  divide(sizes, ws, hp, max_tokens);
+  divide(sizes, ws, hp, max_tokens, ws.chunk_tokens);
   auto memory = Buffer::allocate(sizes.used);
   if (!memory.ok()) return std::move(memory).error();
   ws.memory_ = std::move(memory).value();
   Divider parts{.memory = ws.memory_.data()};
-  divide(parts, ws, hp, max_tokens);
+  divide(parts, ws, hp, max_tokens, ws.chunk_tokens);
   ws.jobs.reserve(static_cast<size_t>(2 * hp.router.experts + 4));
   ws.group_begin.resize(static_cast<size_t>(hp.router.experts) + 1);
+  ws.place.resize(static_cast<size_t>(hp.router.experts));
   ws.active.reserve(static_cast<size_t>(hp.router.experts));
   ws.attention_jobs.reserve(1);
   ws.rope.cos.reserve(static_cast<size_t>(max_tokens * hp.rope.dims / 2));

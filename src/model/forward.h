@@ -1,6 +1,7 @@
 // One forward pass over a batch: what families compose their forward function from. A pass belongs to one engine step.
 #pragma once
 
+#include <algorithm>
 #include <atomic>
 #include <cstdint>
 #include <span>
@@ -23,30 +24,41 @@ struct BatchSegment {
   std::span<const int32_t> ids;
 };
 
-// Memory of a pass, sized once for the largest batch; nothing allocates between passes of that size.
+// Memory of a pass, sized once for the largest batch; nothing allocates between passes of that size. What lives from block to block has
+// a row for each token of the batch; what lives inside a block has rows for a chunk of it: blocks work chunk by chunk, so that a batch can
+// be a whole prompt (each layer's experts are then wanted once for all of it) without memory for the widest rows of all its tokens.
 class Workspace {
  public:
-  static Result<Workspace> create(const Hyperparameters& hp, int64_t max_tokens);
+  static Result<Workspace> create(const Hyperparameters& hp, int64_t max_tokens, int64_t chunk_tokens);
+  // Bytes of such a workspace, with the quantized copies of its rows.
+  static uint64_t bytes_for(const Hyperparameters& hp, int64_t max_tokens, int64_t chunk_tokens);
 
-  int64_t max_tokens = 0;
+  static constexpr int64_t kGuessTokens = 4;  // batches for which later layers' experts are guessed
+
+  int64_t max_tokens = 0;    // of a batch
+  int64_t chunk_tokens = 0;
   float* x = nullptr;        // (tokens, hidden): the residual stream
   float* normed = nullptr;   // (tokens, hidden)
-  float* q = nullptr;        // (tokens, heads, head_dim)
-  float* k = nullptr;        // (tokens, kv_heads, head_dim)
+  float* q = nullptr;        // (chunk, heads, head_dim)
+  float* k = nullptr;        // (chunk, kv_heads, head_dim)
   float* v = nullptr;        // likewise
-  float* mixed = nullptr;    // (tokens, heads, head_dim): attention's output
-  float* gate = nullptr;     // (rows, ffn): rows = tokens, or tokens * K for experts
+  float* mixed = nullptr;    // (chunk, heads, head_dim): attention's output
+  float* gate = nullptr;     // (rows, ffn): rows = chunk, or chunk * K for experts
   float* up = nullptr;       // likewise
-  float* down = nullptr;     // (rows, hidden)
+  float* down = nullptr;     // (chunk, hidden), or (tokens * K, hidden) for experts
   float* scores = nullptr;   // (tokens, E)
   float* chosen_weights = nullptr;   // (tokens, K)
   int32_t* chosen = nullptr;         // (tokens, K): expert ids, heaviest first
   int32_t* slots = nullptr;          // (tokens, K): row of each choice in `down`
   int32_t* grouped = nullptr;        // (tokens * K): token of each row, grouped by expert
-  Activations normed_acts, mixed_acts, gate_acts;
+  float* guess_normed = nullptr;     // (a few tokens, hidden): state for a look at a later layer's router
+  float* guess_weights = nullptr;    // (a few tokens, K)
+  int32_t* guess = nullptr;          // (a few tokens, K)
+  Activations normed_acts, mixed_acts, gate_acts, guess_acts;
   std::vector<MatmulJob> jobs;
-  std::vector<int32_t> group_begin;  // (E + 1)
-  std::vector<int32_t> active;       // ids of the experts that some token chose
+  std::vector<int32_t> group_begin;  // (E + 1): first row of the i-th active expert
+  std::vector<int32_t> place;        // (E): scratch while grouping
+  std::vector<int32_t> active;       // ids of the experts that some token chose, in the order they are computed
   std::vector<AttentionJob> attention_jobs;
   RopeTable rope;
 
@@ -74,6 +86,14 @@ class ForwardPass {
   // True once the caller gave up or a block failed: forward returns, results are void.
   bool stopped();
   void fail_with(Error reason);
+  const std::atomic<bool>* stop() const { return stop_; }
+  // Calls body(first, count) for one chunk of the batch's tokens after the other, until the pass is stopped.
+  template <typename Body>
+  void each_chunk(const Body& body) {
+    for (int64_t first = 0; first < tokens && !stopped(); first += ws.chunk_tokens) {
+      body(first, std::min(ws.chunk_tokens, tokens - first));
+    }
+  }
 
  private:
   const std::atomic<bool>* stop_;

@@ -144,11 +144,11 @@ void CpuBackend::matmul(std::span<const MatmulJob> jobs) {
   });
 }
 
-void CpuBackend::rope(float* x, int64_t tokens, int heads, int head_dim, const RopeTable& table) {
+void CpuBackend::rope(float* x, int64_t tokens, int heads, int head_dim, const RopeTable& table, int64_t first) {
   const int64_t n = int64_t{heads} * head_dim;
   rows(tokens, n, [&](int64_t t) {
-    kernels_->rope(x + t * n, heads, head_dim, table.half, table.cos.data() + t * table.half, table.sin.data() + t * table.half,
-                   table.neox);
+    const int64_t angles = (first + t) * table.half;
+    kernels_->rope(x + t * n, heads, head_dim, table.half, table.cos.data() + angles, table.sin.data() + angles, table.neox);
   });
 }
 

@@ -21,7 +21,7 @@ class CpuBackend final : public Backend {
   void embed(const Matrix& table, std::span<const int32_t> ids, float* out) override;
   void rms_norm(const float* x, const float* weight, float eps, int64_t rows, int64_t n, float* out) override;
   void matmul(std::span<const MatmulJob> jobs) override;
-  void rope(float* x, int64_t tokens, int heads, int head_dim, const RopeTable& table) override;
+  void rope(float* x, int64_t tokens, int heads, int head_dim, const RopeTable& table, int64_t first) override;
   void store_kv(const float* x, int kv_heads, int64_t dim, KvType type, std::byte* to, size_t head_bytes) override;
   void attention(std::span<const AttentionJob> jobs) override;
   void swiglu(const float* gate, const float* up, int64_t rows, int64_t n, float* out) override;
