@@ -56,6 +56,18 @@ bool write_json(const fs::path& folder) {
                R"(["\u00e9\ud83d\ude00\n\"", -0, 1e-5, 18446744073709551615, -9223372036854775808, {}])");
 }
 
+bool write_trace(const fs::path& folder) {
+  return write(folder, "own",
+               "# moxie-trace 1 layers=2 experts=8 top_k=2\n0\tp\t0\t0,3,5\n0\tp\t1\t1,2\n0\td\t0\t5,3\n0\td\t1\t2,1\n"
+               "1\td\t0\t7,0\n1\td\t1\t2,6\n2\td\t0\t3,7\n2\td\t1\t4,2\n") &&
+         write(folder, "groups",
+               "# model=m layers=2 experts=32 top_k=4 phase=decode\nvlm6 itcr\t\"a\"\n4539 js51\t\"b\"\nv5m3 "
+               "sitr\t\"\"\n") &&
+         write(folder, "cells",
+               "# model=m (fp8) layers=2 experts=8 top_k=2 alignment=exact\np 52:778 43:990\np 57:587 ..:...\n"
+               "d 70:800 36:858\nd 56:768 60:763\nd ..:... 56:1000\n");
+}
+
 }  // namespace
 
 int main(int count, char** arguments) {
@@ -64,7 +76,8 @@ int main(int count, char** arguments) {
     return 2;
   }
   const fs::path folder = arguments[1];
-  return write_gguf(folder / "gguf") && write_safetensors(folder / "safetensors") && write_json(folder / "json_config")
+  return write_gguf(folder / "gguf") && write_safetensors(folder / "safetensors") &&
+                 write_json(folder / "json_config") && write_trace(folder / "trace")
              ? 0
              : 1;
 }

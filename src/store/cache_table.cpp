@@ -110,15 +110,14 @@ void CacheTable::rank_candidates(const Layer& layer) {
   for (int32_t id = 0; id < layer.experts; ++id) {
     const ExpertState& expert = states_[layer.first + static_cast<size_t>(id)];
     if (!expert.resident || expert.pinned || expert.use.last_use == layer.now) continue;
-    candidates_.push_back({policy_->score(expert.use, layer.now), expert.use.last_use, expert.use.count, id});
+    candidates_.push_back({policy_->score(expert.use, layer.now), expert.use.last_use, id});
   }
 }
 
 bool CacheTable::goes_before(const Candidate& a, const Candidate& b) {
   if (a.score != b.score) return a.score < b.score;
   if (a.last_use != b.last_use) return a.last_use < b.last_use;
-  if (a.count != b.count) return a.count < b.count;
-  return a.id > b.id;
+  return a.id < b.id;
 }
 
 int32_t CacheTable::evict_lowest(Layer& layer) {

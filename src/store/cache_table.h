@@ -84,7 +84,6 @@ class CacheTable {
   struct Candidate {
     double score;
     int64_t last_use;
-    double count;
     int32_t id;
   };
 

@@ -92,9 +92,9 @@ class PlainCache {
     for (size_t i = 0; i < ids.size(); ++i) {
       if (hits[i]) continue;
       if (inside_.size() == slots_) {
-        std::map<std::tuple<int, int, int, int>, int32_t> order;  // score, last use, count, -id
+        std::map<std::tuple<int, int, int32_t>, int32_t> order;  // score, last use, id
         for (const int32_t id : inside_) {
-          if (!mine.count(id)) order[{by_count_ ? count_[id] : last_[id], last_[id], count_[id], -id}] = id;
+          if (!mine.count(id)) order[{by_count_ ? count_[id] : last_[id], last_[id], id}] = id;
         }
         if (order.empty() || budget == 0) continue;
         --budget;

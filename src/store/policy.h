@@ -25,7 +25,7 @@ struct PolicyEntry {
   bool forgets = false;  // the count of an evicted expert starts anew; otherwise counts outlive residency
   double half_life = 0;  // events after which a use counts half; 0: for ever
   // Among the residents that may go, the one with the lowest score goes. `use.count` is as of use.last_use; now >
-  // use.last_use. Equal scores: the older last use goes, then the lower count, then the higher id.
+  // use.last_use. Equal scores: the older last use goes, then the lower id.
   double (*score)(const UseRecord& use, int64_t now) = nullptr;
 };
 
