@@ -45,17 +45,6 @@ std::string_view colour_sequence(Colour colour, bool enabled) {
   return {};
 }
 
-std::string human_bytes(uint64_t bytes) {
-  constexpr const char* kUnits[] = {"B", "KiB", "MiB", "GiB", "TiB", "PiB"};
-  double value = static_cast<double>(bytes);
-  size_t unit = 0;
-  while (value >= 1024 && unit + 1 < std::size(kUnits)) {
-    value /= 1024;
-    ++unit;
-  }
-  return unit == 0 ? fmt::format("{} B", bytes) : fmt::format("{:.1f} {}", value, kUnits[unit]);
-}
-
 std::string human_count(uint64_t count) {
   if (count < 1000) return fmt::format("{}", count);
   constexpr const char* kUnits[] = {"", "K", "M", "B", "T"};

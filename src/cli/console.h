@@ -5,6 +5,7 @@
 #include <string>
 #include <string_view>
 
+#include "core/printable.h"  // human_bytes
 #include "moxie/error.h"
 
 namespace moxie::cli {
@@ -20,7 +21,6 @@ enum class Colour { normal, prompt, user };
 // Escape sequence that switches stdout to a colour; empty unless enabled.
 std::string_view colour_sequence(Colour colour, bool enabled);
 
-std::string human_bytes(uint64_t bytes);    // "26.4 GiB"
 std::string human_count(uint64_t count);    // "46.7 B"
 std::string human_seconds(double seconds);  // "0.31 s", "2 min 5 s"
 
