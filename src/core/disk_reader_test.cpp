@@ -4,149 +4,19 @@
 #include <gtest/gtest.h>
 
 #include <cerrno>
-#include <condition_variable>
-#include <cstdlib>
-#include <cstring>
 #include <deque>
-#include <filesystem>
-#include <fstream>
-#include <mutex>
 #include <random>
 #include <thread>
+
+#include "support/disk_reader_fixture.h"
 
 namespace moxie {
 namespace {
 
 using testing::HasSubstr;
-using Backend = DiskReaderOptions::Backend;
+using namespace disk_reader_testing;
 
-constexpr uint64_t kBlock = 4096;
-
-// What byte a test file holds at a place: computed, so that nothing is compared with a copy that a reader made.
-std::byte byte_at(int file, uint64_t offset) {
-  const uint64_t mixed = (offset + 1) * 0x9E3779B97F4A7C15u + static_cast<uint64_t>(file) * 0xD1B54A32D192ED03u;
-  return static_cast<std::byte>(mixed >> 56);
-}
-
-// Memory for one range with room for the blocks around it, and with guards around that.
-class Room {
- public:
-  static constexpr std::byte kGuard{0xEE};
-
-  Room(uint64_t offset, uint64_t bytes, uint64_t alignment = kBlock)
-      : alignment_(alignment),
-        offset_(offset),
-        bytes_(bytes),
-        first_(offset / alignment * alignment),
-        size_((offset + bytes + alignment - 1) / alignment * alignment - first_ + 2 * alignment),
-        data_(static_cast<std::byte*>(std::aligned_alloc(alignment, size_)), &std::free) {
-    clear();
-  }
-  void clear() { std::memset(data_.get(), static_cast<int>(kGuard), size_); }
-  std::byte* into() const { return data_.get() + alignment_ + (offset_ - first_); }
-  ReadRange range(int file = 0) const { return {file, offset_, bytes_, into()}; }
-  bool holds(int file = 0) const {
-    for (uint64_t i = 0; i < bytes_; ++i) {
-      if (into()[i] != byte_at(file, offset_ + i)) return false;
-    }
-    for (uint64_t i = 0; i < alignment_; ++i) {
-      if (data_.get()[i] != kGuard || data_.get()[size_ - 1 - i] != kGuard) return false;
-    }
-    return true;
-  }
-
- private:
-  uint64_t alignment_, offset_, bytes_, first_, size_;
-  std::unique_ptr<std::byte, decltype(&std::free)> data_;
-};
-
-// Holds the threads of a reader inside `inject` until opened.
-class Gate {
- public:
-  void pass() {
-    std::unique_lock lock(mutex_);
-    ++waiting_;
-    changed_.notify_all();
-    changed_.wait(lock, [&] { return open_; });
-    --waiting_;
-  }
-  void await_somebody() {
-    std::unique_lock lock(mutex_);
-    changed_.wait(lock, [&] { return waiting_ > 0; });
-  }
-  void open() {
-    const std::lock_guard lock(mutex_);
-    open_ = true;
-    changed_.notify_all();
-  }
-
- private:
-  std::mutex mutex_;
-  std::condition_variable changed_;
-  int waiting_ = 0;
-  bool open_ = false;
-};
-
-struct Way {
-  Backend backend;
-  bool direct;
-};
-
-void PrintTo(const Way& way, std::ostream* out) {
-  *out << (way.backend == Backend::threads ? "threads" : "io_uring") << (way.direct ? "_direct" : "_buffered");
-}
-
-class DiskReaderTest : public testing::TestWithParam<Way> {
- protected:
-  void SetUp() override {
-    std::string name = testing::UnitTest::GetInstance()->current_test_info()->name();
-    std::replace(name.begin(), name.end(), '/', '_');
-    folder_ = testing::TempDir() + "/disk_reader_" + name;
-    std::filesystem::remove_all(folder_);
-    std::filesystem::create_directories(folder_);
-  }
-  void TearDown() override { std::filesystem::remove_all(folder_); }
-
-  std::string put(int file, uint64_t bytes, const std::string& suffix = "") const {
-    std::vector<std::byte> content(bytes);
-    for (uint64_t i = 0; i < bytes; ++i) content[i] = byte_at(file, i);
-    std::string path = folder_ + "/" + std::to_string(file) + suffix;
-    std::ofstream(path, std::ios::binary)
-        .write(reinterpret_cast<const char*>(content.data()), static_cast<std::streamsize>(bytes));
-    return path;
-  }
-
-  DiskReaderOptions options() const {
-    DiskReaderOptions options;
-    options.backend = GetParam().backend;
-    options.direct = GetParam().direct;
-    return options;
-  }
-
-  static std::unique_ptr<DiskReader> open(std::vector<std::string> paths, const DiskReaderOptions& options) {
-    auto reader = DiskReader::open(paths, options);
-    EXPECT_TRUE(reader.ok()) << (reader.ok() ? "" : reader.error().message);
-    return reader.ok() ? std::move(reader).value() : nullptr;
-  }
-
-  static void set(ReadTask& task, std::initializer_list<ReadRange> ranges) {
-    task.range_count = 0;
-    for (const ReadRange& range : ranges) task.ranges[static_cast<size_t>(task.range_count++)] = range;
-  }
-
-  static void read(DiskReader& reader, ReadTask& task) {
-    reader.submit(task, ReadPriority::demand);
-    const auto result = reader.wait(task, task.range_count);
-    ASSERT_TRUE(result.ok()) << result.error().message;
-  }
-
-  std::string folder_;
-};
-
-INSTANTIATE_TEST_SUITE_P(Ways, DiskReaderTest,
-                         testing::Values(Way{Backend::threads, true}, Way{Backend::threads, false},
-                                         Way{Backend::io_uring, true}, Way{Backend::io_uring, false}),
-                         testing::PrintToStringParamName());
+INSTANTIATE_TEST_SUITE_P(Ways, DiskReaderTest, testing::ValuesIn(kWays), testing::PrintToStringParamName());
 
 TEST_P(DiskReaderTest, AnyRangeArrivesAndNothingElseIsWritten) {
   const std::vector<uint64_t> sizes = {3 * 1048576 + 1234, 2 * 1048576, 100, 1};
@@ -315,8 +185,7 @@ class OrderTest : public DiskReaderTest {
   std::unique_ptr<DiskReader> reader_;  // dies first
 };
 
-INSTANTIATE_TEST_SUITE_P(Ways, OrderTest, testing::Values(Way{Backend::threads, true}, Way{Backend::io_uring, true}),
-                         testing::PrintToStringParamName());
+INSTANTIATE_TEST_SUITE_P(Ways, OrderTest, testing::ValuesIn(kDirectWays), testing::PrintToStringParamName());
 
 TEST_P(OrderTest, DemandGoesBeforeLookahead) {
   start(5);
@@ -349,9 +218,12 @@ TEST_P(OrderTest, ACancelledReadIssuesNothingMore) {
   for (const size_t task : {0, 1, 2}) submit(task, ReadPriority::demand);
   gate_.await_somebody();
   reader_->cancel(tasks_[1]);  // not begun: returns while the first piece is held
-  EXPECT_FALSE(reader_->arrived(tasks_[1], 0 + 1));
+  EXPECT_FALSE(reader_->arrived(tasks_[1], 1));
   EXPECT_FALSE(reader_->failed(tasks_[1]));
-  std::thread opener([&] { gate_.open(); });
+  std::thread opener([&] {
+    while (reader_->demand_pieces() != 1 + kPieces) std::this_thread::yield();  // until the rest of task 0 is given up
+    gate_.open();
+  });
   reader_->cancel(tasks_[0]);  // one piece in flight: returns when it has ended
   opener.join();
   EXPECT_FALSE(reader_->arrived(tasks_[0], 1));
@@ -400,241 +272,16 @@ TEST_P(OrderTest, ClosingGivesUpWhatIsQueued) {
   start(3);
   for (const size_t task : {0, 1, 2}) submit(task, task == 1 ? ReadPriority::lookahead : ReadPriority::demand);
   gate_.await_somebody();
-  std::thread opener([&] {
-    std::this_thread::sleep_for(std::chrono::milliseconds(20));
+  // The reader lives until the piece that is held has ended, so beyond the wait.
+  std::thread waiter([&, reader = reader_.get()] {
+    const auto result = reader->wait(tasks_[2], 1);
+    EXPECT_FALSE(result.ok());
     gate_.open();
   });
+  std::this_thread::sleep_for(std::chrono::milliseconds(5));
   reader_.reset();
-  opener.join();
+  waiter.join();
   EXPECT_THAT(order_, testing::ElementsAre(0));
-}
-
-// ---- failures ----
-
-class FaultTest : public DiskReaderTest {
- protected:
-  static constexpr uint64_t kOffset = 1000;
-  static constexpr uint64_t kBytes = 50000;
-
-  // Reads one range of file 0 with `fault` called for its n-th piece or retry (from 0), and for all behind it unless it
-  // says less.
-  void start(std::function<void(int, ReadOutcome&)> fault, uint64_t piece_bytes = uint64_t{1} << 20) {
-    DiskReaderOptions wanted = options();
-    wanted.depth = 1;
-    wanted.piece_bytes = piece_bytes;
-    wanted.inject = [this, fault = std::move(fault)](ReadOutcome& outcome) {
-      if (armed_) fault(calls_, outcome);
-      ++calls_;
-    };
-    path_ = put(0, 100000);
-    reader_ = open({path_}, wanted);
-    set(task_, {room_.range()});
-  }
-  Result<void> read_it() {
-    calls_ = 0;
-    reader_->submit(task_, ReadPriority::demand);
-    return reader_->wait(task_, 1);
-  }
-  void expect_works_afterwards() {
-    armed_ = false;
-    const auto result = read_it();
-    ASSERT_TRUE(result.ok()) << result.error().message;
-    EXPECT_TRUE(room_.holds());
-  }
-
-  std::string path_;
-  Room room_{kOffset, kBytes};
-  ReadTask task_;
-  std::atomic<int> calls_{0};
-  std::atomic<bool> armed_{true};
-  std::unique_ptr<DiskReader> reader_;
-};
-
-INSTANTIATE_TEST_SUITE_P(Ways, FaultTest,
-                         testing::Values(Way{Backend::threads, true}, Way{Backend::threads, false},
-                                         Way{Backend::io_uring, true}, Way{Backend::io_uring, false}),
-                         testing::PrintToStringParamName());
-
-TEST_P(FaultTest, TwoErrorsAreRetried) {
-  start([](int call, ReadOutcome& outcome) {
-    if (call > 1) return;
-    outcome.result = -EIO;
-    std::memset(outcome.into, 0, outcome.bytes);  // the bytes must come from the retry
-  });
-  const auto result = read_it();
-  ASSERT_TRUE(result.ok()) << result.error().message;
-  EXPECT_TRUE(room_.holds());
-  EXPECT_EQ(calls_, 3);
-  EXPECT_EQ(reader_->stats().retries, 2u);
-  EXPECT_EQ(reader_->stats().failures, 0u);
-}
-
-TEST_P(FaultTest, ALastingErrorFailsTheTaskAlone) {
-  start([](int, ReadOutcome& outcome) { outcome.result = -EIO; });
-  const auto result = read_it();
-  ASSERT_FALSE(result.ok());
-  EXPECT_EQ(result.error().code, ErrorCode::io);
-  for (const char* part : {"/0: ", "53248 bytes at 0", "Input/output error", "copy the file"}) {
-    EXPECT_THAT(result.error().message, HasSubstr(part));
-  }
-  EXPECT_EQ(calls_, 3);
-  EXPECT_TRUE(reader_->failed(task_));
-  EXPECT_FALSE(reader_->arrived(task_, 0));
-  EXPECT_EQ(reader_->stats().failures, 1u);
-  expect_works_afterwards();
-  EXPECT_FALSE(reader_->failed(task_));
-}
-
-TEST_P(FaultTest, OthersWorkOnBesideAFailure) {
-  start(
-      [](int, ReadOutcome& outcome) {
-        if (outcome.offset >= 40960) outcome.result = -EIO;
-      },
-      kBlock);
-  const Room before(0, 8000, reader_->alignment()), after(9000, 12000, reader_->alignment());
-  ReadTask first, second;
-  set(first, {before.range()});
-  set(second, {after.range()});
-  reader_->submit(first, ReadPriority::demand);
-  reader_->submit(task_, ReadPriority::demand);
-  reader_->submit(second, ReadPriority::lookahead);
-  EXPECT_TRUE(reader_->wait(first, 1).ok());
-  EXPECT_FALSE(reader_->wait(task_, 1).ok());
-  EXPECT_TRUE(reader_->wait(second, 1).ok());
-  EXPECT_TRUE(before.holds() && after.holds());
-  expect_works_afterwards();
-}
-
-TEST_P(FaultTest, ShortReadsAreContinued) {
-  for (const int64_t got : {4096, 5000, 12288, 1}) {
-    start([got](int call, ReadOutcome& outcome) {
-      if (call > 1) return;
-      outcome.result = std::min(outcome.result, got);
-      const uint64_t whole = static_cast<uint64_t>(outcome.result) / kBlock * kBlock;
-      std::memset(outcome.into + whole, 0, outcome.bytes - whole);
-    });
-    room_.clear();
-    const auto result = read_it();
-    ASSERT_TRUE(result.ok()) << result.error().message;
-    EXPECT_TRUE(room_.holds()) << got;
-    EXPECT_EQ(calls_, 3);
-    EXPECT_EQ(reader_->stats().retries, 2u);
-  }
-}
-
-TEST_P(FaultTest, NothingAtAllFails) {
-  start([](int, ReadOutcome& outcome) { outcome.result = 0; });
-  const auto result = read_it();
-  ASSERT_FALSE(result.ok());
-  EXPECT_EQ(result.error().code, ErrorCode::io);
-  EXPECT_THAT(result.error().message, HasSubstr("gave only 0"));
-  expect_works_afterwards();
-}
-
-TEST_P(FaultTest, InterruptionsAreNoFailures) {
-  start([](int call, ReadOutcome& outcome) {
-    if (call < 20) outcome.result = call % 2 == 0 ? -EINTR : -EAGAIN;
-  });
-  const auto result = read_it();
-  ASSERT_TRUE(result.ok()) << result.error().message;
-  EXPECT_TRUE(room_.holds());
-  EXPECT_EQ(calls_, 21);
-}
-
-TEST_P(FaultTest, EndlessInterruptionsEnd) {
-  start([](int, ReadOutcome& outcome) { outcome.result = -EINTR; });
-  const auto result = read_it();
-  ASSERT_FALSE(result.ok());
-  EXPECT_EQ(result.error().code, ErrorCode::io);
-}
-
-TEST_P(FaultTest, AFileSystemThatRefusesDirectReadsLate) {
-  start([](int call, ReadOutcome& outcome) {
-    if (call == 0) outcome.result = -EINVAL;
-  });
-  if (!reader_->notices().empty()) GTEST_SKIP() << reader_->notices().front();
-  const auto result = read_it();
-  ASSERT_TRUE(result.ok()) << result.error().message;
-  EXPECT_TRUE(room_.holds());
-  EXPECT_THAT(reader_->describe(), HasSubstr("through the page cache"));
-  if (GetParam().direct) {
-    ASSERT_EQ(reader_->notices().size(), 1u);
-    EXPECT_THAT(reader_->notices().front(), HasSubstr(path_));
-  } else {
-    EXPECT_TRUE(reader_->notices().empty());
-  }
-}
-
-TEST_P(FaultTest, ATruncatedFileIsNamed) {
-  start([](int, ReadOutcome&) {});
-  std::filesystem::resize_file(path_, 30000);
-  const auto result = read_it();
-  ASSERT_FALSE(result.ok());
-  EXPECT_EQ(result.error().code, ErrorCode::corrupt);
-  EXPECT_THAT(result.error().message, HasSubstr(path_ + " was truncated from 100000 to 30000 bytes while in use"));
-  EXPECT_FALSE(reader_->check_files().ok());
-}
-
-TEST_P(FaultTest, AReplacedFileIsNamedOnceAReadFails) {
-  start([](int, ReadOutcome& outcome) { outcome.result = -EIO; });
-  EXPECT_TRUE(reader_->check_files().ok());
-  std::filesystem::rename(put(0, 100000, ".new"), path_);
-  const auto result = read_it();
-  ASSERT_FALSE(result.ok());
-  EXPECT_EQ(result.error().code, ErrorCode::corrupt);
-  EXPECT_THAT(result.error().message, HasSubstr("was replaced while in use"));
-  EXPECT_EQ(calls_, 1);       // no use in trying again
-  expect_works_afterwards();  // the file that was opened still exists for who has it open
-}
-
-TEST_P(FaultTest, ARemovedOrRewrittenFileIsNamed) {
-  start([](int, ReadOutcome& outcome) { outcome.result = -EIO; });
-  std::filesystem::last_write_time(path_, std::filesystem::last_write_time(path_) + std::chrono::seconds(2));
-  auto result = read_it();
-  ASSERT_FALSE(result.ok());
-  EXPECT_EQ(result.error().code, ErrorCode::corrupt);
-  EXPECT_THAT(result.error().message, HasSubstr("was written to while in use"));
-  start([](int, ReadOutcome& outcome) { outcome.result = -EIO; });
-  std::filesystem::remove(path_);
-  result = read_it();
-  ASSERT_FALSE(result.ok());
-  EXPECT_EQ(result.error().code, ErrorCode::corrupt);
-}
-
-TEST_P(FaultTest, ARangePastTheEndIsRefused) {
-  start([](int, ReadOutcome&) {});
-  const Room room(99000, 2000, reader_->alignment());
-  ReadTask task;
-  set(task, {room_.range(), room.range()});
-  reader_->submit(task, ReadPriority::demand);
-  const auto result = reader_->wait(task, 1);
-  ASSERT_FALSE(result.ok());
-  EXPECT_EQ(result.error().code, ErrorCode::corrupt);
-  EXPECT_THAT(result.error().message, HasSubstr("has 100000 bytes, but 2000 bytes at 99000 are needed"));
-  EXPECT_TRUE(reader_->failed(task));
-  set(task, {ReadRange{0, ~uint64_t{0} - 4095, 8192, room.into() - (99000 % kBlock)}});  // would wrap around
-  reader_->submit(task, ReadPriority::demand);
-  EXPECT_TRUE(reader_->failed(task));
-  EXPECT_EQ(reader_->stats().pieces, 0u);
-}
-
-TEST_P(FaultTest, CancellingATaskThatIsBeingRetried) {
-  Gate gate;
-  start([&](int call, ReadOutcome& outcome) {
-    outcome.result = -EIO;
-    if (call == 0) gate.pass();
-  });
-  reader_->submit(task_, ReadPriority::demand);
-  gate.await_somebody();
-  std::thread opener([&] {
-    std::this_thread::sleep_for(std::chrono::milliseconds(10));
-    gate.open();
-  });
-  reader_->cancel(task_);
-  opener.join();
-  EXPECT_EQ(calls_, 1);
-  EXPECT_FALSE(reader_->failed(task_));
-  expect_works_afterwards();
 }
 
 // ---- many at once ----
