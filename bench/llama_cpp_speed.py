@@ -30,7 +30,8 @@ def load(path, context, threads):
 def seconds(context, batches):
     start = time.perf_counter()
     for ids in batches:
-        batch = llama_cpp.llama_batch_get_one((llama_cpp.llama_token * len(ids))(*ids), len(ids))
+        tokens = (llama_cpp.llama_token * len(ids))(*ids)  # lives as long as the batch, which only points to it
+        batch = llama_cpp.llama_batch_get_one(tokens, len(ids))
         if llama_cpp.llama_decode(context, batch) != 0:
             raise SystemExit("llama_decode failed")
         llama_cpp.llama_synchronize(context)
