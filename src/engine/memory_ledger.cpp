@@ -141,9 +141,9 @@ struct Wants {
   }
 
   // The ledger but for experts and reserve.
-  MemoryLedger start(bool complete, int64_t batch, int64_t chunk) const {
+  MemoryLedger start(bool mapped, int64_t batch, int64_t chunk) const {
     return {.budget_bytes = settings.budget_bytes,
-            .dense_bytes = streamed_dense_bytes + (complete ? decoded_bytes : 0),
+            .dense_bytes = streamed_dense_bytes + (mapped ? decoded_bytes : 0),
             .kv_bytes = kv_bytes,
             .activation_bytes = activation_bytes(batch, chunk),
             .process_bytes = settings.process_bytes,
@@ -159,9 +159,9 @@ void finish(MemoryLedger& ledger) {
 
 // Everything resident.
 Result<MemoryLedger> complete_ledger(const Wants& wants, int64_t batch) {
-  MemoryLedger ledger = wants.start(true, batch, batch);
+  MemoryLedger ledger = wants.start(wants.settings.mmap, batch, batch);
   MOXIE_TRY(ledger.pool, fixed_pool(wants.layers, wants.used(), std::max(wants.used(), wants.most_experts())));
-  ledger.expert_bytes = wants.file_expert_bytes;
+  ledger.expert_bytes = wants.settings.mmap ? wants.file_expert_bytes : ledger.pool.bytes;
   finish(ledger);
   return ledger;
 }
@@ -292,6 +292,20 @@ Result<MemoryLedger> make_ledger(const ModelPlan& plan, const LedgerSettings& se
   ledger.complete_bytes = complete.total_bytes();
   ledger.minimum_bytes = wants.most_experts() > 0 ? minimum_ledger(wants).total_bytes() : ledger.total_bytes();
   return ledger;
+}
+
+Result<KvType> parse_cache_type(std::string_view name, const Hyperparameters& hp) {
+  if (name == "f32") return KvType::f32;
+  if (name == "f16") return KvType::f16;
+  if (name != "q8_0") {
+    return fail(ErrorCode::invalid_argument, "cache type '{}' is not known; take f32, f16 or q8_0", printable(name));
+  }
+  if (hp.head_dim % 32 != 0) {
+    return fail(ErrorCode::unsupported,
+                "cache type q8_0 needs a head size that is a multiple of 32; this model's is {}; take f16",
+                hp.head_dim);
+  }
+  return KvType::q8_0;
 }
 
 std::array<FileRange, 3> projection_ranges(const ExpertRecord& expert) {

@@ -4,6 +4,7 @@
 
 #include <array>
 #include <cstdint>
+#include <string_view>
 #include <vector>
 
 #include "backend/backend.h"
@@ -19,6 +20,7 @@ struct LedgerSettings {
   uint64_t budget_bytes = kNoBudget;
   bool all_resident = false;  // every expert in memory, or an error
   int64_t expert_slots = -1;  // this many kept experts in every mixture, whatever that takes; -1: what the budget holds
+  bool mmap = true;           // where everything fits, files are mapped; otherwise all is read into slots
   int64_t context_tokens = 4096;
   int64_t batch_size = 2048;
   int64_t ubatch_size = 512;
@@ -35,7 +37,7 @@ struct MemoryLedger {
   uint64_t activation_bytes = 0;  // rows of a batch, logits, what drawing a token takes
   uint64_t process_bytes = 0;
   uint64_t reserve_bytes = 0;  // page tables, allocator slack
-  uint64_t expert_bytes = 0;   // pool.bytes, or, where all are resident, their bytes as they lie in the files
+  uint64_t expert_bytes = 0;   // pool.bytes, or, where all are mapped, their bytes as they lie in the files
   PoolLayout pool;             // pool.complete: everything is resident, no slots are needed
 
   int64_t context_tokens = 0;
@@ -54,6 +56,10 @@ struct MemoryLedger {
 // else gives way. Errors: out_of_memory with the whole ledger and the least budget that works; invalid_argument for
 // sizes that are none.
 Result<MemoryLedger> make_ledger(const ModelPlan& plan, const LedgerSettings& settings);
+
+// "f32", "f16" or "q8_0". Errors: invalid_argument for another name; unsupported for q8_0 with a head size that is no
+// multiple of 32.
+Result<KvType> parse_cache_type(std::string_view name, const Hyperparameters& hp);
 
 // One want per layer: its number of experts, and the slot that holds the largest of them.
 std::vector<LayerNeed> layer_needs(const ModelPlan& plan, uint64_t alignment);

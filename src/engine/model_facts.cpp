@@ -5,14 +5,10 @@
 
 #include "core/fail.h"
 #include "core/log.h"
-#include "model/forward.h"
-#include "model/kv_cache.h"
 #include "model/model.h"
 
 namespace moxie {
 namespace {
-
-constexpr int64_t kMaxContext = int64_t{1} << 30;
 
 enum Part : size_t { kExperts, kAttention, kRouter, kFeedForward, kEmbeddings, kParts };
 constexpr const char* kPartNames[kParts] = {"experts", "attention", "router", "feed-forward", "embeddings"};
@@ -90,13 +86,6 @@ uint64_t expert_parameters(const ModelPlan& plan) {
   return total;
 }
 
-Result<KvType> kv_type_of(std::string_view name) {
-  if (name == "f32") return KvType::f32;
-  if (name == "f16") return KvType::f16;
-  if (name == "q8_0") return KvType::q8_0;
-  return fail(ErrorCode::invalid_argument, "cache type '{}' is not known; take f32, f16 or q8_0", name);
-}
-
 }  // namespace
 
 bool is_family(std::string_view name) {
@@ -157,26 +146,6 @@ Result<ModelFacts> read_model_facts(const WeightFiles& files, std::string_view f
     if (part.bytes > 0) facts.parts.push_back(std::move(part));
   }
   return facts;
-}
-
-Result<MemoryNeeds> memory_needs(const WeightFiles& files, std::string_view forced_family, int64_t context_tokens,
-                                 int64_t ubatch_size, std::string_view cache_type) {
-  if (context_tokens < 1 || ubatch_size < 1) {
-    return fail(ErrorCode::invalid_argument, "a context of {} tokens in batches of {} is none; both must be positive",
-                context_tokens, ubatch_size);
-  }
-  if (context_tokens > kMaxContext) {
-    return fail(ErrorCode::invalid_argument, "a context of {} tokens is more than any model has; the limit is {}", context_tokens,
-                kMaxContext);
-  }
-  Log log;
-  MOXIE_TRY(const ModelPlan plan, plan_model(files, forced_family, log));
-  MOXIE_TRY(const KvType type, kv_type_of(cache_type));
-  const KvLayout layout = {
-      .type = type, .layers = plan.hp.layers, .kv_heads = plan.hp.kv_heads, .head_dim = plan.hp.head_dim};
-  const auto blocks = static_cast<uint64_t>((context_tokens + KvLayout::kBlockTokens - 1) / KvLayout::kBlockTokens);
-  const int64_t batch = std::min(ubatch_size, context_tokens);
-  return MemoryNeeds{.kv_bytes = blocks * layout.block_bytes(), .activation_bytes = Workspace::bytes_for(plan.hp, batch, batch)};
 }
 
 }  // namespace moxie

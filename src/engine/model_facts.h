@@ -48,13 +48,4 @@ struct ModelFacts {
 // Errors name what the model lacks, as opening it would.
 Result<ModelFacts> read_model_facts(const WeightFiles& files, std::string_view forced_family);
 
-// Memory that a sequence and a batch take beside the weights.
-struct MemoryNeeds {
-  uint64_t kv_bytes = 0;
-  uint64_t activation_bytes = 0;
-};
-// Errors: an unknown cache type, a context or batch that is no positive number.
-Result<MemoryNeeds> memory_needs(const WeightFiles& files, std::string_view forced_family, int64_t context_tokens,
-                                 int64_t ubatch_size, std::string_view cache_type);
-
 }  // namespace moxie

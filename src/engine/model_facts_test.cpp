@@ -48,21 +48,6 @@ TEST(ModelFacts, AddUpToTheFile) {
   EXPECT_EQ(of_layers + 2 * embeddings, facts->weight_bytes);
 }
 
-TEST(ModelFacts, TellMemoryBesideTheWeights) {
-  const auto files = open_weights(kModels + "stories260k-moe8");
-  ASSERT_TRUE(files.ok());
-  const auto f16 = memory_needs(*files, "", 256, 64, "f16");
-  ASSERT_TRUE(f16.ok()) << f16.error().message;
-  EXPECT_EQ(f16->kv_bytes, 256u * 5 * 4 * 8 * 2 * 2);  // tokens, layers, heads, values, K and V, bytes
-  EXPECT_EQ(memory_needs(*files, "", 256, 64, "f32")->kv_bytes, 2 * f16->kv_bytes);
-  EXPECT_EQ(memory_needs(*files, "", 512, 64, "f16")->kv_bytes, 2 * f16->kv_bytes);
-  // At least the residual stream and its norm; more for more tokens.
-  EXPECT_GT(f16->activation_bytes, 2u * 64 * 64 * 4);
-  EXPECT_GT(memory_needs(*files, "", 256, 128, "f16")->activation_bytes, f16->activation_bytes);
-  EXPECT_EQ(memory_needs(*files, "", 256, 64, "q3").error().code, ErrorCode::invalid_argument);
-  EXPECT_EQ(memory_needs(*files, "", 0, 64, "f16").error().code, ErrorCode::invalid_argument);
-}
-
 TEST(ModelFacts, KnowTheFamilies) {
   EXPECT_TRUE(is_family("mixtral"));
   EXPECT_FALSE(is_family("my-assistant"));
