@@ -190,21 +190,42 @@ std::vector<std::string> ReadQueue::notices() const {
 
 // ---- cutting tasks into pieces ----
 
+bool ReadQueue::joins(const ReadRange& before, const ReadRange& range) const {
+  const uint64_t end = before.offset + before.bytes;
+  return before.file == range.file && range.offset >= end && down(range.offset) <= up(end) &&
+         reinterpret_cast<uintptr_t>(before.into) - before.offset ==
+             reinterpret_cast<uintptr_t>(range.into) - range.offset;
+}
+
 void ReadQueue::plan(ReadTask& task) const {
+  const ReadRange* before = nullptr;  // the last one that is not empty
   for (size_t i = 0; i < static_cast<size_t>(task.range_count); ++i) {
     const ReadRange& range = task.ranges[i];
     task.missing_[i] = range.bytes;
-    task.joined_[i] = false;
-    if (i == 0 || range.bytes == 0) continue;
-    const ReadRange& before = task.ranges[i - 1];
-    const uint64_t end = before.offset + before.bytes;
-    task.joined_[i] = before.bytes > 0 && before.file == range.file && range.offset >= end &&
-                      down(range.offset) <= up(end) &&
-                      reinterpret_cast<uintptr_t>(before.into) - before.offset ==
-                          reinterpret_cast<uintptr_t>(range.into) - range.offset;
+    task.joined_[i] = i > 0 && (range.bytes == 0 || (before != nullptr && joins(*before, range)));
+    if (range.bytes > 0) before = &range;
   }
+  check_apart(task);
   task.cursor_ = 0;
   move_to_range(task, 0);
+}
+
+// Blocks of memory that two reads write at once would hold either's bytes in the end.
+void ReadQueue::check_apart(const ReadTask& task) const {
+  for (int a = 0; a < task.range_count; ++a) {
+    bool joined = true;
+    for (int b = a + 1; b < task.range_count; ++b) {
+      const ReadRange& first = task.ranges[static_cast<size_t>(a)];
+      const ReadRange& second = task.ranges[static_cast<size_t>(b)];
+      joined = joined && task.joined_[static_cast<size_t>(b)];
+      if (joined || first.bytes == 0 || second.bytes == 0) continue;
+      // Offsets and addresses are equal modulo the alignment, so blocks of the file are blocks of memory.
+      const auto from_first = reinterpret_cast<uintptr_t>(first.into),
+                 from_second = reinterpret_cast<uintptr_t>(second.into);
+      MOXIE_CHECK(up(from_first + first.bytes) <= down(from_second) ||
+                  up(from_second + second.bytes) <= down(from_first));
+    }
+  }
 }
 
 // Sets the cursor to the first byte to read of `range`, or of one behind it if nothing of it is left to read.

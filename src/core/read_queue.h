@@ -92,7 +92,9 @@ class ReadQueue {
   List& list(ReadPriority priority) { return priority == ReadPriority::demand ? demand_ : lookahead_; }
   void append(ReadTask& task);
   void unlink(ReadTask& task);
+  bool joins(const ReadRange& before, const ReadRange& range) const;
   void plan(ReadTask& task) const;
+  void check_apart(const ReadTask& task) const;
   void move_to_range(ReadTask& task, int range) const;
   void cut(ReadTask& task, ReadPiece* piece) const;
   bool take_locked(ReadPiece* piece);
