@@ -77,6 +77,7 @@ struct ReadOutcome {
   uint64_t bytes = 0;
   std::byte* into = nullptr;
   ReadPriority priority = ReadPriority::demand;
+  int attempts = 0;    // that failed before
   int64_t result = 0;  // bytes read, or a negative errno
 };
 

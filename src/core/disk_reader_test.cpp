@@ -312,7 +312,7 @@ TEST_P(DiskReaderTest, ManyThreadsSubmitPromoteCancelAndWait) {
   wanted.piece_bytes = 4 * kBlock;
   wanted.inject = [&](ReadOutcome& outcome) {  // now and then something is wrong
     const int call = calls.fetch_add(1);
-    if (call % 97 == 3) outcome.result = -EIO;
+    if (call % 41 == 3 && outcome.attempts < 2) outcome.result = -EIO;
     if (call % 53 == 7) outcome.result = std::min<int64_t>(outcome.result, 6000);
     if (call % 31 == 9) outcome.result = -EINTR;
   };

@@ -291,8 +291,13 @@ bool ReadQueue::take_locked(ReadPiece* piece) {
 
 bool ReadQueue::finish(ReadPiece* piece, int64_t result) {
   if (inject_) {
-    ReadOutcome outcome{piece->file,        piece->next_offset(), piece->next_bytes(),
-                        piece->next_into(), piece->priority,      result};
+    ReadOutcome outcome{.file = piece->file,
+                        .offset = piece->next_offset(),
+                        .bytes = piece->next_bytes(),
+                        .into = piece->next_into(),
+                        .priority = piece->priority,
+                        .attempts = piece->attempts,
+                        .result = result};
     inject_(outcome);
     result = outcome.result;
   }
