@@ -83,6 +83,15 @@ Result<std::string> read_text(const std::string& path) {
   return text;
 }
 
+Result<void> write_text(const std::string& path, std::string_view text) {
+  std::FILE* file = std::fopen(path.c_str(), "wb");
+  if (!file) return fail(ErrorCode::io, "{}: cannot write: {}", path, std::strerror(errno));
+  const bool written = std::fwrite(text.data(), 1, text.size(), file) == text.size();
+  const int write_error = errno;
+  if (std::fclose(file) == 0 && written) return {};
+  return fail(ErrorCode::io, "{}: cannot write: {}", path, std::strerror(written ? errno : write_error));
+}
+
 std::string resolve_escapes(std::string_view text) {
   std::string out;
   for (size_t i = 0; i < text.size(); ++i) {

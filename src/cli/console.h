@@ -26,6 +26,8 @@ std::string human_seconds(double seconds);  // "0.31 s", "2 min 5 s"
 
 // Everything in a file, or on standard input for "-". Errors: not_found, io.
 Result<std::string> read_text(const std::string& path);
+// TEXT as the whole of a file. Errors: io.
+Result<void> write_text(const std::string& path, std::string_view text);
 
 // \n \t \r \\ \" \' \xHH; anything else stays as it is.
 std::string resolve_escapes(std::string_view text);

@@ -156,7 +156,11 @@ void FlagSet::on(std::string_view name, Setter set, std::string_view fallback, s
 }
 
 void FlagSet::positional(std::string_view name, std::string& target, std::string_view help) {
-  positionals_.push_back({std::string(name), std::string(help), &target});
+  positionals_.push_back({std::string(name), std::string(help), &target, nullptr});
+}
+
+void FlagSet::positional(std::string_view name, std::vector<std::string>& target, std::string_view help) {
+  positionals_.push_back({std::string(name), std::string(help), nullptr, &target});
 }
 
 Result<void> FlagSet::parse(std::string_view command, std::span<const std::string> arguments) const {
@@ -193,9 +197,14 @@ Result<void> FlagSet::parse(std::string_view command, std::span<const std::strin
           ->trigger_on_parse();
     }
   }
-  for (size_t i = 0; i < positionals_.size(); ++i) {
-    app.add_option_function<std::string>(positionals_[i].name,
-                                         [&, i](const std::string& value) { *positionals_[i].target = value; });
+  for (const Positional& positional : positionals_) {
+    if (positional.targets) {
+      app.add_option_function<std::vector<std::string>>(
+          positional.name, [&](const std::vector<std::string>& values) { *positional.targets = values; });
+    } else {
+      app.add_option_function<std::string>(positional.name,
+                                           [&](const std::string& value) { *positional.target = value; });
+    }
   }
   try {
     std::vector<std::string> reversed(arguments.rbegin(), arguments.rend());  // as the parser wants them
@@ -221,7 +230,9 @@ std::string FlagSet::help() const {
     }
     out += wrapped(right, kColumn, kWidth) + "\n";
   };
-  for (const Positional& positional : positionals_) line(positional.name, positional.help);
+  for (const Positional& positional : positionals_) {
+    line(positional.name + (positional.targets ? "..." : ""), positional.help);
+  }
   std::string_view group;
   for (const Flag& flag : flags_) {
     if (flag.group != group) out += fmt::format("\n{}:\n", flag.group);

@@ -34,6 +34,8 @@ class FlagSet {
   void on(std::string_view name, Setter set, std::string_view fallback = {}, std::string_view help = {});
   // An argument without a flag, in the order of the calls.
   void positional(std::string_view name, std::string& target, std::string_view help);
+  // All that follow. REQUIRES: the last positional that is added.
+  void positional(std::string_view name, std::vector<std::string>& target, std::string_view help);
 
   // Sets the variables in the order of the command line, so that the last one counts. `command` is for messages.
   // REQUIRES: arguments come from rewrite_flags().
@@ -57,6 +59,7 @@ class FlagSet {
     std::string name;
     std::string help;
     std::string* target;
+    std::vector<std::string>* targets;  // the one or the other
   };
   void put(std::string_view name, std::string fallback, std::string_view help, Setter set);
 

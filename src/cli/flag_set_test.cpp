@@ -127,5 +127,21 @@ TEST(Commands, ReferencePageIsCurrent) {
       << "docs/cli.md is not what the program says; run: moxie help --markdown > docs/cli.md";
 }
 
+TEST(FlagSet, ListsOfPositionalArgumentsTakeAllThatFollow) {
+  FlagSet flags;
+  std::string first;
+  std::vector<std::string> rest;
+  int64_t keep = 0;
+  flags.positional("MODEL", first, "a model");
+  flags.positional("FILE", rest, "files");
+  flags.add("keep", keep);
+  const auto parsed = flags.parse("test", std::vector<std::string>{"a", "b", "--keep", "3", "c", "d"});
+  ASSERT_TRUE(parsed.ok()) << parsed.error().message;
+  EXPECT_EQ(first, "a");
+  EXPECT_EQ(rest, (std::vector<std::string>{"b", "c", "d"}));
+  EXPECT_EQ(keep, 3);
+  EXPECT_NE(flags.help().find("FILE..."), std::string::npos);
+}
+
 }  // namespace
 }  // namespace moxie::cli

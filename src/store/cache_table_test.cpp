@@ -249,7 +249,7 @@ TEST(CacheTable, APromptTakesAShareOfThePlaces) {
 }
 
 TEST(CacheTable, LayersAreSeparateAndMayKeepNothing) {
-  CacheTable table(std::vector{8, 0, 4}, std::vector{0, 0, 4}, policy("lfru"));
+  CacheTable table(std::vector{8, 0, 4}, std::vector{0, 0, 4}, policy("lfu"));
   EXPECT_EQ(hits(table, {1, 2}), (std::vector<int>{0, 0}));
   EXPECT_EQ(hits(table, {1, 2}), (std::vector<int>{0, 0}));
   EXPECT_EQ(residents(table, 0), Ids{});
@@ -262,7 +262,7 @@ TEST(CacheTable, LayersAreSeparateAndMayKeepNothing) {
 }
 
 TEST(CacheTable, AWarmStartKeepsCountsAndAges) {
-  CacheTable table = one_layer(8, 2, "lfru");
+  CacheTable table = one_layer(8, 2, "lcp_retained");
   EXPECT_TRUE(table.restore(0, 4, 10, 3, true));
   EXPECT_TRUE(table.restore(0, 5, 2, 0, true));
   EXPECT_FALSE(table.restore(0, 6, 9, 0, true));  // no place is left; the count is kept all the same

@@ -13,7 +13,7 @@ if [[ ${#files[@]} -lt 20 ]]; then
   echo "found only ${#files[@]} files below $1"
   exit 1
 fi
-hosts='huggingface\.co|github\.com|raw\.githubusercontent\.com|arxiv\.org|(www\.|cdimage\.|packages\.|snapshot\.|deb\.)?debian\.org|(www\.)?apache\.org|(www\.)?gutenberg\.org|(www\.)?unicode\.org|keepachangelog\.com|semver\.org|creativecommons\.org|json-schema\.org|(www\.)?wikipedia\.org|example\.(com|org)|localhost|127\.0\.0\.1|git-lfs\.github\.com'
+hosts='huggingface\.co|github\.com|raw\.githubusercontent\.com|arxiv\.org|(www\.|cdimage\.|packages\.|snapshot\.|deb\.)?debian\.org|(www\.)?apache\.org|(www\.)?gutenberg\.org|(www\.)?unicode\.org|keepachangelog\.com|semver\.org|creativecommons\.org|json-schema\.org|(www\.)?w3\.org|(www\.)?wikipedia\.org|example\.(com|org)|localhost|127\.0\.0\.1|git-lfs\.github\.com'
 bad=0
 report() {
   if [[ -n $2 ]]; then
