@@ -34,6 +34,27 @@ struct RuntimeInfo {
   uint64_t kv_bytes_per_token = 0;
 };
 
+// Where memory goes, in bytes; together at most `budget`.
+struct MemoryUse {
+  uint64_t budget = 0;               // 0: none was set and everything fits
+  uint64_t dense = 0, kv = 0, activations = 0, process = 0, reserve = 0, experts = 0;
+  uint64_t total() const { return dense + kv + activations + process + reserve + experts; }
+};
+
+// How experts fared since the engine was opened. All zero while every expert is mapped.
+struct ExpertStats {
+  std::string mode = "exact";         // or the lossy modes by name
+  bool streaming = false;             // experts come and go
+  double slots_per_layer = 0;         // experts kept, mean over layers
+  uint64_t hits = 0, misses = 0;      // accesses: one for each layer, step and distinct expert
+  uint64_t bytes_read = 0;            // from files, for experts and dense weights
+  double stall_seconds = 0;           // computing waited for the disk
+  double disk_busy_seconds = 0;       // at least one read was in flight
+  uint64_t lookahead_useful = 0, lookahead_late = 0, lookahead_wasted = 0;
+  std::vector<uint64_t> layer_hits, layer_misses;  // by layer
+  std::string reads;                  // how files are read, one line
+};
+
 class Sequence;
 
 class Engine {
@@ -43,6 +64,8 @@ class Engine {
 
   const ModelInfo& model() const;
   const RuntimeInfo& runtime() const;
+  const MemoryUse& memory() const;
+  ExpertStats expert_stats() const;          // waits for a running step
   std::vector<std::string> notices() const;  // every fallback, clamp and ignored setting so far
 
   bool has_tokenizer() const;

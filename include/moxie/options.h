@@ -21,7 +21,18 @@ struct EngineOptions {
   std::string cache_type = "f16";  // KV cache: f32, f16, q8_0
   int64_t batch_size = 2048;    // prompt tokens taken in one call
   int64_t ubatch_size = 512;    // prompt tokens computed at once
-  bool mmap = true;             // map weights; false: read them into memory
+  bool mmap = true;             // map weights where all of them fit; false: read them into memory
+  // Experts under a budget. Peak resident memory stays at or under it: "12G", "60%", "auto" (what is free now), "all" (every expert
+  // resident, or an error). Experts that do not fit are read from the files as they are wanted; the answer is the same.
+  std::string memory = "auto";
+  int64_t expert_slots = -1;    // experts kept per layer instead of a budget; 0: none is kept; -1: as many as the budget holds
+  std::string policy = "lfru";  // which expert gives way (moxie/help lists them)
+  std::string lookahead = "auto";  // guess what later layers want: "off", "on", "auto" (measured while running)
+  std::string io_backend = "auto";  // "io_uring", "threads"
+  int io_depth = 0;             // reads in flight, or reading threads; 0: fitted to the drive
+  int64_t io_piece = 0;         // bytes of a read; 0: fitted
+  bool direct_io = true;        // past the page cache, where the file system allows it
+  std::string trace_routing;    // file for the experts chosen at every step; empty: none
   bool vocab_only = false;      // tokenizer and metadata, no weights
   // Called from open() with the bytes made ready so far; return false to give up (Error cancelled).
   std::function<bool(uint64_t done, uint64_t total)> on_progress;

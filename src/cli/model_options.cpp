@@ -40,6 +40,17 @@ void ModelOptions::add_flags(FlagSet& flags) {
   flags.add("cache-type-v", cache_type_v);
   flags.toggle("mmap", engine.mmap);
   flags.toggle("no-mmap", engine.mmap, false);
+  flags.group("experts under a budget");
+  flags.add("memory", engine.memory);
+  flags.add("expert-slots", engine.expert_slots);
+  flags.add("policy", engine.policy);
+  flags.add("lookahead", engine.lookahead);
+  flags.add("io-backend", engine.io_backend);
+  flags.add("io-threads", engine.io_depth);
+  flags.add("io-piece", engine.io_piece);
+  flags.toggle("direct-io", engine.direct_io);
+  flags.toggle("no-direct-io", engine.direct_io, false);
+  flags.add("trace-routing", engine.trace_routing);
 }
 
 Result<std::string> choose_model(const ModelOptions& options) {

@@ -22,7 +22,13 @@ class Session {
   const Engine& engine() const { return *engine_; }
   Sequence& sequence() { return *sequence_; }
   Interruption& interruption() { return interruption_; }
-  const RunStats& stats() const { return stats_; }
+  // With the experts' figures as they are now.
+  RunStats stats() const {
+    RunStats stats = stats_;
+    stats.memory = engine_->memory();
+    stats.experts = engine_->expert_stats();
+    return stats;
+  }
 
   // Appends the prompt, prints the answer as it comes. A Ctrl-C gives reason cancelled with what there is.
   Result<GenerateResult> generate(std::span<const int32_t> prompt, const GenerateOptions& options);

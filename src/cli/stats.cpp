@@ -19,6 +19,43 @@ double rounded(double value) {
   return std::round(value * 100) / 100;
 }
 
+double share(double part, double whole) {
+  return whole > 0 ? part / whole : 0;
+}
+
+double busy_share(const RunStats& stats) {
+  return share(stats.experts.disk_busy_seconds, stats.load_seconds + stats.prompt_seconds + stats.generate_seconds);
+}
+
+void add_experts(nlohmann::ordered_json& object, const RunStats& stats) {
+  const ExpertStats& experts = stats.experts;
+  object["expert_hits"] = experts.hits;
+  object["expert_misses"] = experts.misses;
+  object["bytes_read"] = experts.bytes_read;
+  object["stall_ms"] = rounded(experts.stall_seconds * 1000);
+  object["disk_busy_share"] = rounded(busy_share(stats));
+  object["lookahead_useful"] = experts.lookahead_useful;
+  object["lookahead_wasted"] = experts.lookahead_wasted;
+  object["lookahead_late"] = experts.lookahead_late;
+  object["memory_budget_bytes"] = stats.memory.budget;
+  object["memory_planned_bytes"] = stats.memory.total();
+  object["slots_per_layer"] = rounded(experts.slots_per_layer);
+  object["layer_hits"] = experts.layer_hits;
+  object["layer_misses"] = experts.layer_misses;
+  object["reads"] = experts.reads;
+}
+
+std::string experts_text(const RunStats& stats) {
+  const ExpertStats& e = stats.experts;
+  const auto accesses = static_cast<double>(e.hits + e.misses);
+  return fmt::format(
+      "moxie: experts {}, {:.1f} kept per layer: {:.1f} % hits of {}; read {}, disk busy {:.0f} %, waited {}; lookahead {} useful, {} late, "
+      "{} wasted; budget {}\n",
+      e.mode, e.slots_per_layer, 100 * share(static_cast<double>(e.hits), accesses), e.hits + e.misses, human_bytes(e.bytes_read),
+      100 * busy_share(stats), human_seconds(e.stall_seconds), e.lookahead_useful, e.lookahead_late, e.lookahead_wasted,
+      human_bytes(stats.memory.budget));
+}
+
 double generate_rate(const RunStats& stats) {
   return per_second(stats.generated_tokens, stats.generate_seconds);
 }
@@ -86,8 +123,8 @@ std::string stats_text(const RunStats& stats, StatsForm form) {
   const uint64_t peak = read_memory_info().resident_peak_bytes.value_or(0);
   if (form == StatsForm::none) return {};
   if (form == StatsForm::json) {
-    const nlohmann::ordered_json object = {
-        {"mode", "exact"},
+    nlohmann::ordered_json object = {
+        {"mode", stats.experts.mode},
         {"load_ms", rounded(stats.load_seconds * 1000)},
         {"ttft_ms", rounded(stats.first_token_seconds * 1000)},
         {"prompt_tokens", stats.prompt_tokens},
@@ -99,13 +136,16 @@ std::string stats_text(const RunStats& stats, StatsForm form) {
         {"stop", stop_name(stats.reason)},
         {"context_shifts", stats.context_shifts},
     };
+    add_experts(object, stats);
     return object.dump() + "\n";
   }
-  return fmt::format(
+  std::string text = fmt::format(
       "moxie: load {}; prompt {} tokens, {:.1f} tokens/s; first token after {}; generated {} tokens, {:.1f} tokens/s; "
       "peak memory {}\n",
       human_seconds(stats.load_seconds), stats.prompt_tokens, per_second(stats.prompt_tokens, stats.prompt_seconds),
       human_seconds(stats.first_token_seconds), stats.generated_tokens, generate_rate(stats), human_bytes(peak));
+  if (stats.experts.streaming) text += experts_text(stats);
+  return text;
 }
 
 }  // namespace moxie::cli

@@ -17,6 +17,8 @@ struct RunStats {
   uint64_t seed = 0;
   StopReason reason = StopReason::none;
   int64_t context_shifts = 0;
+  MemoryUse memory;
+  ExpertStats experts;
 
   void add(const GenerateResult& result);
 };

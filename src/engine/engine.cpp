@@ -1,8 +1,13 @@
 #include <algorithm>
+#include <chrono>
 
 #include "core/cpu_info.h"
 #include "core/fail.h"
+#include "core/memory_info.h"
+#include "core/printable.h"
 #include "engine/engine_impl.h"
+#include "engine/memory_budget.h"
+#include "engine/memory_ledger.h"
 #include "format/weight_file.h"
 
 namespace moxie {
@@ -25,16 +30,76 @@ LogSink sink_of(const EngineOptions& options) {
   return [call = options.on_log](LogLevel level, std::string_view text) { call(severity(level), text); };
 }
 
-Result<KvType> parse_kv_type(const std::string& name) {
-  if (name == "f32") return KvType::f32;
-  if (name == "f16") return KvType::f16;
-  if (name == "q8_0") return KvType::q8_0;
-  return fail(ErrorCode::invalid_argument, "cache type '{}' is not known; take f32, f16 or q8_0", name);
+enum class LookaheadMode : uint8_t { off, on, automatic };
+
+Result<LookaheadMode> parse_lookahead(const std::string& name) {
+  if (name == "off") return LookaheadMode::off;
+  if (name == "on") return LookaheadMode::on;
+  if (name == "auto") return LookaheadMode::automatic;
+  return fail(ErrorCode::invalid_argument, "lookahead '{}' is not known; take off, on or auto", name);
 }
+
+Result<const PolicyEntry*> parse_policy(const std::string& name) {
+  if (const PolicyEntry* policy = find_policy(name)) return policy;
+  return fail(ErrorCode::invalid_argument, "policy '{}' is not known; there are {}", name, policy_names());
+}
+
+Result<DiskReaderOptions> reader_options(const EngineOptions& options) {
+  DiskReaderOptions reader = {.direct = options.direct_io, .depth = options.io_depth};
+  if (options.io_backend == "io_uring") {
+    reader.backend = DiskReaderOptions::Backend::io_uring;
+  } else if (options.io_backend == "threads") {
+    reader.backend = DiskReaderOptions::Backend::threads;
+  } else if (options.io_backend != "auto") {
+    return fail(ErrorCode::invalid_argument, "io backend '{}' is not known; take io_uring, threads or auto", options.io_backend);
+  }
+  if (options.io_piece < 0 || options.io_depth < 0) {
+    return fail(ErrorCode::invalid_argument, "reads of {} bytes, {} at once: neither can be negative", options.io_piece, options.io_depth);
+  }
+  reader.piece_bytes = static_cast<uint64_t>(options.io_piece);
+  return reader;
+}
+
+// One line at the start: what is kept, and why not all.
+void describe_streaming(const MemoryLedger& ledger, const MemoryBudget& budget, const ModelPlan& plan, Log& log) {
+  log.notice(fmt::format("{} of {} experts per layer are kept in memory ({} of {}, budget {}); the others are read when they are wanted",
+                         fmt::format("{:.1f}", ledger.pool.kept_per_layer()), plan.hp.router.experts, human_bytes(ledger.expert_bytes),
+                         human_bytes(plan.expert_bytes), budget.explanation));
+  if (ledger.pool.streaming_layers > 0) {
+    log.notice(fmt::format("{} layers keep none of their experts: the budget holds {} in all, and a layer needs {}; more memory makes them faster",
+                           ledger.pool.streaming_layers, static_cast<int64_t>(ledger.pool.kept_per_layer() * static_cast<double>(plan.hp.layers)),
+                           plan.hp.router.used));
+  }
+}
+
+// What the last token of a step chose, layer after layer.
+class LastChoice final : public RoutingObserver {
+ public:
+  explicit LastChoice(std::vector<int32_t>* ids) : ids_(ids) {
+    if (ids_ != nullptr) ids_->clear();
+  }
+  void on_choice(const Choice& choice) override {
+    if (ids_ == nullptr) return;
+    const int32_t* last = choice.ids + (choice.tokens - 1) * choice.used;
+    ids_->insert(ids_->end(), last, last + choice.used);
+  }
+
+ private:
+  std::vector<int32_t>* ids_;
+};
 
 }  // namespace
 
-Engine::Impl::Impl(EngineOptions opts) : options(std::move(opts)), log(sink_of(options)) {}
+Engine::Impl::Impl(EngineOptions opts) : options(std::move(opts)), log(sink_of(options)), observers(1, nullptr) {}
+
+Engine::Impl::~Impl() {
+  if (recorder != nullptr) say_if_failed(recorder->finish());
+}
+
+// What goes wrong beside the computing does not end it.
+void Engine::Impl::say_if_failed(const Result<void>& result) {
+  if (!result.ok()) log.notice(result.error().message);
+}
 
 Result<void> Engine::Impl::load_tokenizer(const WeightFiles& files) {
   if (files.tokenizer.empty()) {
@@ -54,8 +119,8 @@ Result<void> Engine::Impl::load_tokenizer(const WeightFiles& files) {
   return {};
 }
 
-Result<void> Engine::Impl::choose_context() {
-  const int64_t trained = model->hp().trained_context;
+Result<void> Engine::Impl::choose_context(const Hyperparameters& hp) {
+  const int64_t trained = hp.trained_context;
   int64_t context = options.ctx_size;
   if (context > kMaxContext) {
     return fail(ErrorCode::invalid_argument, "a context of {} tokens is too large; the limit is {}", context, kMaxContext);
@@ -115,36 +180,82 @@ Result<void> Engine::Impl::load() {
   }
   backend = std::make_unique<CpuBackend>(*target, runtime.threads);
 
-  MOXIE_TRY(const KvType kv_type, parse_kv_type(options.cache_type));
-  if (kv_type == KvType::q8_0 && plan.hp.head_dim % 32 != 0) {
-    return fail(ErrorCode::unsupported, "cache type q8_0 needs a head size that is a multiple of 32; this model's is {}; take f16",
-                plan.hp.head_dim);
-  }
+  MOXIE_TRY(const KvType kv_type, parse_cache_type(options.cache_type, plan.hp));
   const KvLayout layout = {.type = kv_type, .layers = plan.hp.layers, .kv_heads = plan.hp.kv_heads, .head_dim = plan.hp.head_dim};
   kv_pool = std::make_unique<KvPool>(layout);
   runtime.kv_bytes_per_token = layout.block_bytes() / KvLayout::kBlockTokens;
 
-  MOXIE_TRY(model, Model::load(files, std::move(plan),
-                               {.cpu_target = target->name, .mmap = options.mmap, .on_progress = options.on_progress}));
-  MOXIE_TRY_VOID(choose_context());
-  MOXIE_TRY(workspace, Workspace::create(model->hp(), std::min({options.ubatch_size, options.batch_size, runtime.context_tokens}),
-                                         options.ubatch_size));
+  MOXIE_TRY_VOID(choose_context(plan.hp));
+  MOXIE_TRY_VOID(load_model(files, std::move(plan), *target, kv_type));
   logits.resize(static_cast<size_t>(kLogitRows * model->hp().vocabulary));
+  return {};
+}
+
+// Decides where every byte goes, then loads: mapped where all fits, else dense weights read and experts streamed.
+Result<void> Engine::Impl::load_model(const WeightFiles& files, ModelPlan plan, const CpuTarget& target, KvType kv_type) {
+  const MemoryInfo machine = read_memory_info();
+  MOXIE_TRY(const MemoryBudget budget, parse_memory(options.memory, machine));
+  const LedgerSettings settings = {.budget_bytes = budget.bytes,
+                                   .all_resident = budget.kind == MemoryBudget::Kind::everything,
+                                   .expert_slots = options.expert_slots,
+                                   .context_tokens = runtime.context_tokens,
+                                   .batch_size = options.batch_size,
+                                   .ubatch_size = options.ubatch_size,
+                                   .cache_type = kv_type,
+                                   .process_bytes = machine.resident_bytes.value_or(0) + thread_bytes(runtime.threads, machine)};
+  MOXIE_TRY(MemoryLedger ledger, make_ledger(plan, settings));
+  memory = {.budget = budget.bytes,
+            .dense = ledger.dense_bytes,
+            .kv = ledger.kv_bytes,
+            .activations = ledger.activation_bytes,
+            .process = ledger.process_bytes,
+            .reserve = ledger.reserve_bytes,
+            .experts = ledger.expert_bytes};
+
+  MOXIE_TRY(const LookaheadMode lookahead, parse_lookahead(options.lookahead));
+  LoadOptions load = {.cpu_target = target.name, .on_progress = options.on_progress};
+  MOXIE_TRY(load.policy, parse_policy(options.policy));
+  MOXIE_TRY(load.reader, reader_options(options));
+  const bool pooled = !ledger.pool.complete || !options.mmap || options.expert_slots >= 0;
+  if (pooled && ledger.pool.complete) {
+    MOXIE_TRY(ledger.pool, fixed_pool(layer_needs(plan, settings.alignment), static_cast<int>(plan.hp.router.used), INT32_MAX));
+  }
+  if (pooled) load.pool = &ledger.pool;
+  if (!ledger.pool.complete) describe_streaming(ledger, budget, plan, log);
+  MOXIE_TRY(model, Model::load(files, std::move(plan), load));
+  if (model->reader() != nullptr) {
+    for (const std::string& notice : model->reader()->notices()) log.notice(notice);
+  }
+  if (StreamedExperts* streamed = model->streamed(); streamed != nullptr && !ledger.pool.complete) {
+    lookahead_auto = lookahead == LookaheadMode::automatic;
+    streamed->set_look_ahead(lookahead == LookaheadMode::on);
+  }
+  if (!options.trace_routing.empty()) {
+    MOXIE_TRY(recorder, RoutingRecorder::create(options.trace_routing, model->hp()));
+    observers.push_back(recorder.get());
+  }
+  MOXIE_TRY(workspace, Workspace::create(model->hp(), ledger.batch_tokens, ledger.chunk_tokens));
   return {};
 }
 
 Result<void> Engine::Impl::compute(SequenceState& state, std::span<const int32_t> ids, std::vector<float>* last,
                                    const std::function<void(int64_t, std::span<const float>)>* each, const std::atomic<bool>* stop,
-                                   std::vector<int32_t>* trace) {
+                                   std::vector<int32_t>* last_choice) {
   const int64_t count = static_cast<int64_t>(ids.size());
   const int64_t vocabulary = model->hp().vocabulary;
   MOXIE_TRY_VOID(state.reserve(count));
   const BatchSegment segment{&state, ids};
   ForwardPass pass(*model, *backend, workspace, {&segment, 1}, stop);
-  if (trace != nullptr) trace->clear();
-  pass.trace = trace;
+  LastChoice choice(last_choice);
+  observers[0] = &choice;
+  pass.observers = observers;
+  const bool on_trial = lookahead_auto && count == 1;
+  if (on_trial) model->streamed()->set_look_ahead(lookahead_trial.wanted());
+  const auto start = std::chrono::steady_clock::now();
   model->family().forward(pass);
   if (pass.stopped()) return pass.error;
+  if (recorder != nullptr) say_if_failed(recorder->end_step());
+  if (on_trial) lookahead_trial.add(std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count());
 
   const int64_t first_position = state.tokens();
   state.commit(count);
@@ -177,6 +288,35 @@ Result<std::unique_ptr<Engine>> Engine::open(const EngineOptions& options) {
 
 const ModelInfo& Engine::model() const { return impl_->model_info; }
 const RuntimeInfo& Engine::runtime() const { return impl_->runtime; }
+const MemoryUse& Engine::memory() const { return impl_->memory; }
+
+ExpertStats Engine::expert_stats() const {
+  const std::lock_guard lock(impl_->step);
+  ExpertStats stats;
+  const StreamedExperts* streamed = impl_->model != nullptr ? impl_->model->streamed() : nullptr;
+  if (streamed == nullptr) return stats;
+  const StreamCounts counts = streamed->counts();
+  const DiskReaderStats disk = impl_->model->reader()->stats();
+  stats.streaming = !streamed->layout().complete;
+  stats.slots_per_layer = streamed->layout().kept_per_layer();
+  stats.hits = counts.hits;
+  stats.misses = counts.misses;
+  stats.bytes_read = disk.bytes();
+  stats.stall_seconds = counts.stall_seconds;
+  stats.disk_busy_seconds = disk.busy_seconds;
+  stats.lookahead_useful = counts.lookahead_useful;
+  stats.lookahead_late = counts.lookahead_late;
+  stats.lookahead_wasted = counts.lookahead_wasted;
+  stats.reads = impl_->model->reader()->describe();
+  for (int64_t layer = 0; layer < streamed->table().layers(); ++layer) {
+    CacheCounts sum = streamed->table().counts(layer, EventKind::decode);
+    sum += streamed->table().counts(layer, EventKind::prefill);
+    stats.layer_hits.push_back(sum.hits);
+    stats.layer_misses.push_back(sum.misses);
+  }
+  return stats;
+}
+
 std::vector<std::string> Engine::notices() const { return impl_->log.notices(); }
 bool Engine::has_tokenizer() const { return impl_->tokenizer != nullptr; }
 std::span<const int32_t> Engine::end_ids() const { return impl_->end_ids; }

@@ -9,6 +9,8 @@
 
 #include "backend/cpu/cpu_backend.h"
 #include "core/log.h"
+#include "engine/lookahead_trial.h"
+#include "engine/routing_recorder.h"
 #include "model/forward.h"
 #include "model/kv_cache.h"
 #include "model/model.h"
@@ -33,23 +35,31 @@ struct Engine::Impl {
   Workspace workspace;
   Activations logits_acts;
   std::vector<float> logits;                   // (kLogitRows, vocabulary)
+  MemoryUse memory;
+  LookaheadTrial lookahead_trial;
+  std::unique_ptr<RoutingRecorder> recorder;   // with options.trace_routing
+  bool lookahead_auto = false;
+  std::vector<RoutingObserver*> observers;     // of every step; the first place is for the sequence's own
   std::mutex step;                             // one step at a time
 
   // Positions whose logits are computed at once.
   static constexpr int64_t kLogitRows = 32;
 
   explicit Impl(EngineOptions opts);
+  ~Impl();
   Result<void> load();
 
   // Computes one batch (at most ubatch_size tokens) of a sequence and commits it to its state. `each`, where given, gets the logits of
   // every token in order; else `last` gets those of the last token. REQUIRES: step is held.
   Result<void> compute(SequenceState& state, std::span<const int32_t> ids, std::vector<float>* last,
                        const std::function<void(int64_t, std::span<const float>)>* each, const std::atomic<bool>* stop,
-                       std::vector<int32_t>* trace);
+                       std::vector<int32_t>* last_choice);
 
  private:
+  void say_if_failed(const Result<void>& result);
   Result<void> load_tokenizer(const WeightFiles& files);
-  Result<void> choose_context();
+  Result<void> choose_context(const Hyperparameters& hp);
+  Result<void> load_model(const WeightFiles& files, ModelPlan plan, const CpuTarget& target, KvType kv_type);
   void describe(const WeightFiles& files, const ModelPlan& plan);
 };
 

@@ -308,23 +308,13 @@ Result<KvType> parse_cache_type(std::string_view name, const Hyperparameters& hp
   return KvType::q8_0;
 }
 
-std::array<FileRange, 3> projection_ranges(const ExpertRecord& expert) {
-  std::array<FileRange, 3> ranges;
-  const ProjectionRecord* const projections[] = {&expert.gate, &expert.up, &expert.down};
-  for (size_t i = 0; i < ranges.size(); ++i) {
-    ranges[i] = {
-        .file = projections[i]->tensor->file, .offset = projections[i]->offset(), .bytes = projections[i]->bytes()};
-  }
-  return ranges;
-}
-
 std::vector<LayerNeed> layer_needs(const ModelPlan& plan, uint64_t alignment) {
   std::vector<LayerNeed> needs(static_cast<size_t>(plan.hp.layers));
   for (size_t layer = 0; layer < needs.size() && layer < plan.experts.experts.size(); ++layer) {
     needs[layer].experts = static_cast<int>(plan.experts.experts[layer].size());
     for (const ExpertRecord& expert : plan.experts.experts[layer]) {
       needs[layer].slot_bytes =
-          std::max(needs[layer].slot_bytes, shape_slot(projection_ranges(expert), alignment).bytes);
+          std::max(needs[layer].slot_bytes, shape_slot(file_ranges(expert), alignment).bytes);
     }
   }
   return needs;

@@ -63,8 +63,6 @@ Result<KvType> parse_cache_type(std::string_view name, const Hyperparameters& hp
 
 // One want per layer: its number of experts, and the slot that holds the largest of them.
 std::vector<LayerNeed> layer_needs(const ModelPlan& plan, uint64_t alignment);
-// Where the three projections of an expert lie in their files, gate, up, down.
-std::array<FileRange, 3> projection_ranges(const ExpertRecord& expert);
 
 // What threads take beside what they compute in: the touched part of their stacks and allocator arenas.
 uint64_t thread_bytes(int threads, const MemoryInfo& machine);

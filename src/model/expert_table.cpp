@@ -164,6 +164,13 @@ class Finder {
 
 }  // namespace
 
+std::array<FileRange, 3> file_ranges(const ExpertRecord& expert) {
+  const auto range = [](const ProjectionRecord& projection) {
+    return FileRange{.file = projection.tensor->file, .offset = projection.offset(), .bytes = projection.bytes()};
+  };
+  return {range(expert.gate), range(expert.up), range(expert.down)};
+}
+
 Result<ExpertTable> find_experts(const WeightFiles& files, const FamilyEntry& family, const Hyperparameters& hp) {
   ExpertTable table;
   table.experts.resize(static_cast<size_t>(hp.layers));

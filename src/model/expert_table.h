@@ -2,6 +2,7 @@
 // tensor per expert, stacked, gate and up fused). Plain data.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <string>
 #include <vector>
@@ -9,6 +10,7 @@
 #include "format/weight_file.h"
 #include "model/family.h"
 #include "moxie/error.h"
+#include "store/slot_layout.h"
 
 namespace moxie {
 
@@ -25,6 +27,9 @@ struct ExpertRecord {
   ProjectionRecord gate, up, down;
   uint64_t bytes() const { return gate.bytes() + up.bytes() + down.bytes(); }
 };
+
+// Where the bytes of gate, up and down lie.
+std::array<FileRange, 3> file_ranges(const ExpertRecord& expert);
 
 struct ExpertTable {
   std::vector<std::vector<ExpertRecord>> experts;  // [layer][id]; empty for layers without a mixture

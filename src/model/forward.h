@@ -68,6 +68,19 @@ class Workspace {
   Buffer memory_;
 };
 
+// Told what each layer's router chose, on the thread that computes, before the experts are fetched.
+class RoutingObserver {
+ public:
+  struct Choice {
+    int64_t layer = 0, tokens = 0, used = 0;
+    const int32_t* ids = nullptr;      // (tokens, used), heaviest first
+    const float* weights = nullptr;    // likewise
+    std::span<const int32_t> distinct; // of one token in router order, of several ascending
+  };
+  virtual ~RoutingObserver() = default;
+  virtual void on_choice(const Choice& choice) = 0;
+};
+
 class ForwardPass {
  public:
   ForwardPass(const Model& model, Backend& backend, Workspace& workspace, std::span<const BatchSegment> segments,
@@ -80,7 +93,7 @@ class ForwardPass {
   std::span<const BatchSegment> segments;
   int64_t tokens = 0;
   Error error;                 // why the pass stopped, if it did
-  std::vector<int32_t>* trace = nullptr;  // where given: chosen ids of the last token, layer after layer
+  std::span<RoutingObserver* const> observers;
 
   int64_t layers() const { return hp.layers; }
   // True once the caller gave up or a block failed: forward returns, results are void.

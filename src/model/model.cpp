@@ -2,6 +2,8 @@
 
 #include <algorithm>
 #include <cmath>
+#include <tuple>
+#include <unordered_map>
 
 #include "core/check.h"
 #include "core/fail.h"
@@ -110,45 +112,133 @@ Result<ModelPlan> plan_model(const WeightFiles& files, std::string_view forced_f
 // Fills a Model: where the weights' bytes are, and what is decoded at load.
 struct Model::Loader {
   const WeightFiles& files;
+  const ModelPlan& plan;
   const LoadOptions& options;
   Model& model;
-  std::vector<const std::byte*> bases{};  // by file
+  std::vector<const std::byte*> bases{};  // mapped files
+  std::unordered_map<const TensorInfo*, std::byte*> read{};  // dense tensors
+  uint64_t done = 0, total = 0;
 
-  Result<void> open_files() {
-    uint64_t total = 0, done = 0;
+  Result<void> check_unchanged(const WeightPart& part, uint64_t bytes) const {
+    if (bytes == part.bytes) return {};
+    return fail(ErrorCode::corrupt, "{}: has {} bytes now and had {} when it was opened: it is being changed", part.path, bytes, part.bytes);
+  }
+
+  Result<void> map_files() {
     for (const WeightPart& part : files.files) total += part.bytes;
     for (const WeightPart& part : files.files) {
       MOXIE_TRY(File file, File::open(part.path));
-      if (file.bytes() != part.bytes) {
-        return fail(ErrorCode::corrupt, "{}: has {} bytes now and had {} when it was opened: it is being changed", part.path,
-                    file.bytes(), part.bytes);
-      }
-      if (options.mmap) {
-        MOXIE_TRY(Mapping mapping, file.map());
-        bases.push_back(mapping.data());
-        model.mappings_.push_back(std::move(mapping));
-        done += part.bytes;
-        if (!progress(done, total)) return cancelled();
-      } else {
-        MOXIE_TRY(Buffer buffer, Buffer::allocate(part.bytes));
-        constexpr uint64_t kPiece = uint64_t{16} << 20;
-        for (uint64_t at = 0; at < part.bytes; at += kPiece) {
-          const uint64_t piece = std::min(kPiece, part.bytes - at);
-          MOXIE_TRY_VOID(file.read_at(at, {buffer.data() + at, piece}));
-          done += piece;
-          if (!progress(done, total)) return cancelled();
-        }
-        bases.push_back(buffer.data());
-        model.buffers_.push_back(std::move(buffer));
-      }
+      MOXIE_TRY_VOID(check_unchanged(part, file.bytes()));
+      MOXIE_TRY(Mapping mapping, file.map());
+      bases.push_back(mapping.data());
+      model.mappings_.push_back(std::move(mapping));
+      done += part.bytes;
+      if (!progress()) return cancelled();
     }
     return {};
   }
 
-  bool progress(uint64_t done, uint64_t total) const { return !options.on_progress || options.on_progress(done, total); }
+  Result<void> open_reader() {
+    std::vector<std::string> paths;
+    for (const WeightPart& part : files.files) paths.push_back(part.path);
+    MOXIE_TRY(model.reader_, DiskReader::open(paths, options.reader));
+    for (size_t i = 0; i < files.files.size(); ++i) {
+      MOXIE_TRY_VOID(check_unchanged(files.files[i], model.reader_->file_bytes(static_cast<int>(i))));
+    }
+    return {};
+  }
+
+  // Every tensor that is no expert's, in file order.
+  std::vector<const TensorInfo*> dense_tensors() const {
+    std::vector<const TensorInfo*> tensors;
+    for (const std::vector<RoleTensor>& role : plan.roles) {
+      for (const RoleTensor& tensor : role) {
+        if (tensor.weight != nullptr) tensors.push_back(tensor.weight);
+        if (tensor.bias != nullptr) tensors.push_back(tensor.bias);
+      }
+    }
+    std::sort(tensors.begin(), tensors.end(), [](const TensorInfo* a, const TensorInfo* b) {
+      return std::tuple(a->file, a->offset, a) < std::tuple(b->file, b->offset, b);
+    });
+    tensors.erase(std::unique(tensors.begin(), tensors.end()), tensors.end());
+    return tensors;
+  }
+
+  Result<void> read_dense() {
+    const std::vector<const TensorInfo*> tensors = dense_tensors();
+    const uint64_t alignment = model.reader_->alignment();
+    // Reads go straight to their place in whole blocks: every tensor keeps its offset within a block.
+    std::vector<uint64_t> at;
+    uint64_t bytes = 0;
+    for (const TensorInfo* tensor : tensors) {
+      at.push_back(bytes + tensor->offset % alignment);
+      bytes = (at.back() + tensor->bytes + alignment - 1) / alignment * alignment;
+      total += tensor->bytes;
+    }
+    for (const auto& layer : plan.experts.experts) {
+      for (const ExpertRecord& record : layer) total += options.pool->complete ? record.bytes() : 0;
+    }
+    MOXIE_TRY(model.dense_, Buffer::allocate(bytes));
+    const auto tasks = std::make_unique<ReadTask[]>(tensors.size());
+    for (size_t i = 0; i < tensors.size(); ++i) {
+      std::byte* into = model.dense_.data() + at[i];
+      read[tensors[i]] = into;
+      tasks[i].ranges[0] = {.file = tensors[i]->file, .offset = tensors[i]->offset, .bytes = tensors[i]->bytes, .into = into};
+      tasks[i].range_count = 1;
+      model.reader_->submit(tasks[i], ReadPriority::demand);
+    }
+    Result<void> result;
+    for (size_t i = 0; i < tensors.size(); ++i) {
+      if (!result.ok()) {
+        model.reader_->cancel(tasks[i]);
+        continue;
+      }
+      result = model.reader_->wait(tasks[i], 1);
+      done += tensors[i]->bytes;
+      if (result.ok() && !progress()) result = cancelled();
+    }
+    return result;
+  }
+
+  Result<void> load_experts() {
+    if (options.pool == nullptr) {
+      std::vector<std::vector<ExpertView>> experts;
+      for (const auto& layer : plan.experts.experts) {
+        std::vector<ExpertView>& views = experts.emplace_back();
+        for (const ExpertRecord& record : layer) {
+          ExpertView& view = views.emplace_back(shapes(record));
+          view.gate.data = mapped(record.gate);
+          view.up.data = mapped(record.up);
+          view.down.data = mapped(record.down);
+        }
+      }
+      model.experts_ = std::make_unique<ResidentExperts>(std::move(experts));
+      return {};
+    }
+    std::vector<std::vector<ExpertSource>> sources;
+    for (const auto& layer : plan.experts.experts) {
+      std::vector<ExpertSource>& list = sources.emplace_back();
+      for (const ExpertRecord& record : layer) list.push_back({.view = shapes(record), .ranges = file_ranges(record)});
+    }
+    MOXIE_TRY(auto streamed, StreamedExperts::create(*model.reader_, std::move(sources), *options.pool, *options.policy));
+    model.streamed_ = streamed.get();
+    model.experts_ = std::move(streamed);
+    if (!options.pool->complete) return {};
+    const uint64_t before = done;
+    return model.streamed_->load_all([&](uint64_t experts_done, uint64_t) {
+      done = before + experts_done;
+      return progress();
+    });
+  }
+
+  bool progress() const { return !options.on_progress || options.on_progress(done, total); }
   static Error cancelled() { return fail(ErrorCode::cancelled, "loading was cancelled"); }
 
-  const std::byte* at(const TensorInfo& tensor) const { return bases[static_cast<size_t>(tensor.file)] + tensor.offset; }
+  const std::byte* at(const TensorInfo& tensor) const {
+    if (options.pool != nullptr) return read.at(&tensor);
+    return bases[static_cast<size_t>(tensor.file)] + tensor.offset;
+  }
+  const std::byte* mapped(const ProjectionRecord& record) const { return bases[static_cast<size_t>(record.tensor->file)] + record.offset(); }
   const QuantType* type(const TensorInfo& tensor) const { return find_quant_type(tensor.type->name, options.cpu_target); }
 
   const float* as_floats(const TensorInfo& tensor) {
@@ -183,28 +273,25 @@ struct Model::Loader {
     return slot;
   }
 
-  Matrix projection(const ProjectionRecord& record) const {
-    return {.type = type(*record.tensor),
-            .data = bases[static_cast<size_t>(record.tensor->file)] + record.offset(),
-            .rows = record.rows,
-            .columns = record.columns};
+  Matrix shape(const ProjectionRecord& record) const {
+    return {.type = type(*record.tensor), .rows = record.rows, .columns = record.columns};
   }
+  ExpertView shapes(const ExpertRecord& record) const { return {shape(record.gate), shape(record.up), shape(record.down)}; }
 };
 
 Result<std::unique_ptr<Model>> Model::load(const WeightFiles& files, ModelPlan plan, const LoadOptions& options) {
   auto model = std::unique_ptr<Model>(new Model);
-  Loader loader{files, options, *model};
-  MOXIE_TRY_VOID(loader.open_files());
+  Loader loader{files, plan, options, *model};
+  if (options.pool == nullptr) {
+    MOXIE_TRY_VOID(loader.map_files());
+  } else {
+    MOXIE_TRY_VOID(loader.open_reader());
+    MOXIE_TRY_VOID(loader.read_dense());
+  }
   for (size_t r = 0; r < plan.roles.size(); ++r) {
     for (const RoleTensor& tensor : plan.roles[r]) model->slots_[r].push_back(loader.slot(static_cast<Role>(r), tensor));
   }
-  std::vector<std::vector<ExpertView>> experts(plan.experts.experts.size());
-  for (size_t layer = 0; layer < experts.size(); ++layer) {
-    for (const ExpertRecord& record : plan.experts.experts[layer]) {
-      experts[layer].push_back({loader.projection(record.gate), loader.projection(record.up), loader.projection(record.down)});
-    }
-  }
-  model->experts_ = std::make_unique<ResidentExperts>(std::move(experts));
+  MOXIE_TRY_VOID(loader.load_experts());
   std::span<const float> factors;
   if (const float* frequencies = model->vector(Role::rope_freqs)) factors = {frequencies, static_cast<size_t>(plan.hp.rope.dims / 2)};
   for (const float factor : factors) {

@@ -1,4 +1,5 @@
-// A model ready to compute: weights in stored form, mapped or read; norms and routers in float. Immutable once loaded (thread-safe).
+// A model ready to compute: weights in stored form, mapped, read, or with experts that are streamed from their files; norms and routers in
+// float. Immutable once loaded, but for its experts' store (thread-safe).
 #pragma once
 
 #include <array>
@@ -9,6 +10,7 @@
 
 #include "backend/backend.h"
 #include "core/buffer.h"
+#include "core/disk_reader.h"
 #include "core/file.h"
 #include "core/log.h"
 #include "format/weight_file.h"
@@ -19,6 +21,7 @@
 #include "model/tensors.h"
 #include "moxie/error.h"
 #include "store/expert_store.h"
+#include "store/streamed_experts.h"
 
 namespace moxie {
 
@@ -41,7 +44,11 @@ Result<ModelPlan> plan_model(const WeightFiles& files, std::string_view forced_f
 
 struct LoadOptions {
   std::string_view cpu_target;  // a supported one
-  bool mmap = true;
+  // Null: all weights are mapped. Else dense weights are read, and experts go through a pool of this layout, read at once if it is
+  // complete, otherwise as they are wanted.
+  const PoolLayout* pool = nullptr;
+  const PolicyEntry* policy = nullptr;  // with a pool
+  DiskReaderOptions reader;             // with a pool
   // Called with the bytes ready so far; false gives up.
   std::function<bool(uint64_t done, uint64_t total)> on_progress;
 };
@@ -58,6 +65,9 @@ class Model {
   const float* vector(Role role, int64_t layer = 0) const { return matrix_or_vector(role, layer).vector; }
   const Rope& rope() const { return rope_; }
   ExpertStore& experts() const { return *experts_; }
+  // Null: weights are mapped.
+  StreamedExperts* streamed() const { return streamed_; }
+  DiskReader* reader() const { return reader_.get(); }
 
  private:
   struct Slot {
@@ -70,10 +80,12 @@ class Model {
   Hyperparameters hp_;
   const FamilyEntry* family_ = nullptr;
   std::vector<Mapping> mappings_;
-  std::vector<Buffer> buffers_;
+  Buffer dense_;                            // read weights
   std::vector<std::vector<float>> floats_;  // decoded norms, routers, biases
   std::array<std::vector<Slot>, static_cast<size_t>(Role::count)> slots_;
+  std::unique_ptr<DiskReader> reader_;      // outlives experts_
   std::unique_ptr<ExpertStore> experts_;
+  StreamedExperts* streamed_ = nullptr;     // experts_, where they have a pool
   Rope rope_;
 };
 

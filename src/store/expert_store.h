@@ -37,7 +37,7 @@ class ExpertLease {
  public:
   ExpertLease(ExpertStore& store, const ExpertRequest& request) : store_(&store), request_(request) {}
   ExpertLease(ExpertLease&& other) noexcept
-      : store_(std::exchange(other.store_, nullptr)), request_(other.request_), started_(other.started_), released_(other.released_) {}
+      : store_(std::exchange(other.store_, nullptr)), request_(other.request_), serial_(other.serial_), started_(other.started_), released_(other.released_) {}
   ExpertLease& operator=(ExpertLease&&) = delete;
   ~ExpertLease();
 
@@ -57,6 +57,7 @@ class ExpertLease {
   friend class StreamedExperts;
   ExpertStore* store_;
   ExpertRequest request_;
+  uint64_t serial_ = 0;
   size_t started_ = 0;   // experts before it have a place in memory
   size_t released_ = 0;
 };

@@ -136,8 +136,11 @@ void mixture_of_experts(ForwardPass& pass, int64_t layer) {
   const RouterOptions& router = pass.hp.router;
   route(pass, layer, ws.normed_acts, pass.tokens, ws.chosen, ws.chosen_weights);
   const std::span<const int32_t> last_choice(ws.chosen + (pass.tokens - 1) * router.used, static_cast<size_t>(router.used));
-  if (pass.trace != nullptr) pass.trace->insert(pass.trace->end(), last_choice.begin(), last_choice.end());
   list_active(ws, pass.tokens, router.used, router.experts);
+  for (RoutingObserver* observer : pass.observers) {
+    observer->on_choice({.layer = layer, .tokens = pass.tokens, .used = router.used, .ids = ws.chosen, .weights = ws.chosen_weights,
+                         .distinct = ws.active});
+  }
 
   const ExpertRequest request = {.layer = layer,
                                  .ids = ws.active,

@@ -1,0 +1,248 @@
+#include "store/streamed_experts.h"
+
+#include <gtest/gtest.h>
+
+#include <atomic>
+#include <cstring>
+#include <filesystem>
+#include <fstream>
+#include <random>
+#include <thread>
+
+namespace moxie {
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr int kLayers = 3, kExperts = 8, kUsed = 2;
+
+// A file of random bytes and experts whose projections lie in it at odd places.
+class StreamedExpertsTest : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    folder_ = fs::temp_directory_path() / ("moxie-streamed-" + std::to_string(::getpid()) + "-" +
+                                           ::testing::UnitTest::GetInstance()->current_test_info()->name());
+    fs::create_directories(folder_);
+    std::mt19937_64 random(7);
+    bytes_.resize(3'000'017);
+    for (size_t i = 0; i + 8 <= bytes_.size(); i += 8) {
+      const uint64_t value = random();
+      std::memcpy(bytes_.data() + i, &value, 8);
+    }
+    path_ = folder_ / "weights.bin";
+    std::ofstream(path_, std::ios::binary).write(bytes_.data(), static_cast<std::streamsize>(bytes_.size()));
+    uint64_t offset = 96;
+    for (int layer = 0; layer < kLayers; ++layer) {
+      sources_.emplace_back();
+      for (int id = 0; id < kExperts; ++id) {
+        ExpertSource& source = sources_.back().emplace_back();
+        for (FileRange& range : source.ranges) {
+          range = {.file = 0, .offset = offset, .bytes = 8192 + 1000u * static_cast<unsigned>(layer) + random() % 4000};
+          offset += range.bytes + (random() % 3 == 0 ? 0 : random() % 20000);
+        }
+      }
+    }
+    ASSERT_LT(offset, bytes_.size());
+  }
+  void TearDown() override { fs::remove_all(folder_); }
+
+  std::vector<LayerNeed> needs() const {
+    std::vector<LayerNeed> needs;
+    for (const auto& layer : sources_) {
+      LayerNeed& need = needs.emplace_back(LayerNeed{static_cast<int>(layer.size()), 0});
+      for (const ExpertSource& source : layer) need.slot_bytes = std::max(need.slot_bytes, shape_slot(source.ranges, 4096).bytes);
+    }
+    return needs;
+  }
+
+  void open(int kept, DiskReaderOptions options = {}, const char* policy = "lfru") {
+    open(fixed_pool(needs(), kUsed, kept).value(), std::move(options), policy);
+  }
+  void open(const PoolLayout& pool, DiskReaderOptions options = {}, const char* policy = "lfru") {
+    store_.reset();
+    const std::vector<std::string> paths = {path_.string()};
+    reader_ = DiskReader::open(paths, options).value();
+    store_ = StreamedExperts::create(*reader_, sources_, pool, *find_policy(policy)).value();
+  }
+
+  bool right(const Matrix& matrix, const FileRange& range) const {
+    return std::memcmp(matrix.data, bytes_.data() + range.offset, range.bytes) == 0;
+  }
+  bool right(const ExpertView& view, int64_t layer, int32_t id) const {
+    const ExpertSource& source = sources_[static_cast<size_t>(layer)][static_cast<size_t>(id)];
+    return right(view.gate, source.ranges[0]) && right(view.up, source.ranges[1]) && right(view.down, source.ranges[2]);
+  }
+  // Leases, waits for everything as a layer would, and compares every byte. Error of the first failing step.
+  Result<void> use(int64_t layer, std::vector<int32_t> ids, std::vector<int32_t> last = {}, const std::atomic<bool>* stop = nullptr) {
+    auto lease = store_->lease({.layer = layer, .ids = ids, .last_choice = last, .stop = stop});
+    if (!lease.ok()) return lease.error();
+    for (size_t first = 0; first < lease->size();) {
+      auto count = lease->wait(first);
+      if (!count.ok()) return count.error();
+      for (size_t i = first; i < first + *count; ++i) {
+        const ExpertSource& source = sources_[static_cast<size_t>(layer)][static_cast<size_t>(lease->id(i))];
+        EXPECT_TRUE(right((*lease)[i].gate, source.ranges[0]));
+        EXPECT_TRUE(right((*lease)[i].up, source.ranges[1]));
+      }
+      if (auto down = lease->wait_down(first, *count); !down.ok()) return down.error();
+      for (size_t i = first; i < first + *count; ++i) EXPECT_TRUE(right((*lease)[i], layer, lease->id(i))) << layer << ":" << lease->id(i);
+      first += *count;
+      lease->release(first);
+    }
+    return {};
+  }
+
+  fs::path folder_, path_;
+  std::vector<char> bytes_;
+  std::vector<std::vector<ExpertSource>> sources_;
+  std::unique_ptr<DiskReader> reader_;
+  std::unique_ptr<StreamedExperts> store_;
+};
+
+TEST_F(StreamedExpertsTest, EveryExpertHasItsBytesWhateverIsKept) {
+  std::mt19937 random(1);
+  for (const int kept : {0, 2, 3, 5, 8}) {
+    open(kept);
+    for (int step = 0; step < 60; ++step) {
+      for (int64_t layer = 0; layer < kLayers; ++layer) {
+        const auto a = static_cast<int32_t>(random() % kExperts), b = static_cast<int32_t>((a + 1 + random() % 7) % kExperts);
+        ASSERT_TRUE(use(layer, {a, b}).ok());
+      }
+    }
+    const StreamCounts counts = store_->counts();
+    EXPECT_EQ(counts.hits + counts.misses, 60u * kLayers * 2);
+    EXPECT_EQ(counts.demand_reads, counts.misses) << kept;
+  }
+}
+
+TEST_F(StreamedExpertsTest, APromptReadsEachMissingExpertOnce) {
+  for (const int kept : {0, 2, 4}) {
+    open(kept);
+    const std::vector<int32_t> all = {0, 1, 2, 3, 4, 5, 6, 7};
+    for (int64_t layer = 0; layer < kLayers; ++layer) ASSERT_TRUE(use(layer, all, {6, 7}).ok());
+    EXPECT_EQ(store_->counts().demand_reads, static_cast<uint64_t>(kLayers * kExperts)) << kept;
+    // A second one reads what was not kept, and the last token's choice was.
+    for (int64_t layer = 0; layer < kLayers; ++layer) {
+      if (kept > 0) {
+        EXPECT_TRUE(store_->ready(layer, 6) && store_->ready(layer, 7));
+      }
+      ASSERT_TRUE(use(layer, all, {6, 7}).ok());
+    }
+    EXPECT_EQ(store_->counts().demand_reads, static_cast<uint64_t>(kLayers * (kExperts + kExperts - kept))) << kept;
+  }
+}
+
+TEST_F(StreamedExpertsTest, LoadsEverythingWhenEverythingFits) {
+  open(kExperts);
+  uint64_t last = 0, total = 0;
+  ASSERT_TRUE(store_->load_all([&](uint64_t done, uint64_t all) {
+                EXPECT_GT(done, last);
+                last = done;
+                total = all;
+                return true;
+              }).ok());
+  EXPECT_EQ(last, total);
+  const uint64_t read = reader_->stats().bytes();
+  for (int64_t layer = 0; layer < kLayers; ++layer) ASSERT_TRUE(use(layer, {5, 1}).ok());
+  EXPECT_EQ(reader_->stats().bytes(), read);
+  EXPECT_EQ(store_->counts().misses, 0u);
+}
+
+TEST_F(StreamedExpertsTest, GuessesAreCountedAndNeverChangeWhatStays) {
+  std::vector<bool> resident[2];
+  for (const bool guess : {false, true}) {
+    open(3);
+    std::mt19937 random(3);
+    for (int step = 0; step < 100; ++step) {
+      for (int64_t layer = 0; layer < kLayers; ++layer) {
+        const auto a = static_cast<int32_t>(random() % kExperts), b = static_cast<int32_t>((a + 1) % kExperts);
+        const auto c = static_cast<int32_t>(random() % kExperts);
+        if (guess) store_->look_ahead(layer, std::vector<int32_t>{a, c});
+        ASSERT_TRUE(use(layer, {a, b}).ok());
+        for (int32_t id = 0; id < kExperts; ++id) resident[guess ? 1 : 0].push_back(store_->table().resident(layer, id));
+      }
+    }
+  }
+  EXPECT_EQ(resident[0], resident[1]);
+  const StreamCounts counts = store_->counts();
+  EXPECT_GT(counts.lookahead_useful + counts.lookahead_late, 0u);
+  EXPECT_GT(counts.lookahead_wasted, 0u);
+  EXPECT_EQ(counts.lookahead_reads, counts.lookahead_useful + counts.lookahead_late + counts.lookahead_wasted);
+  EXPECT_EQ(counts.misses, counts.demand_reads + counts.lookahead_useful + counts.lookahead_late);
+}
+
+TEST_F(StreamedExpertsTest, AFailedReadFailsTheLeaseAndNothingElse) {
+  std::atomic<bool> broken{true};
+  open(3, {.inject = [&](ReadOutcome& outcome) {
+         if (broken) outcome.result = -EIO;
+       }});
+  const auto failed = use(1, {2, 5});
+  ASSERT_FALSE(failed.ok());
+  EXPECT_EQ(failed.error().code, ErrorCode::io);
+  EXPECT_NE(failed.error().message.find("weights.bin"), std::string::npos) << failed.error().message;
+  broken = false;
+  EXPECT_TRUE(use(1, {2, 5}).ok());
+  EXPECT_TRUE(use(1, {2, 5}).ok());
+  EXPECT_GT(store_->counts().hits, 0u);
+}
+
+TEST_F(StreamedExpertsTest, StopEndsWaiting) {
+  std::atomic<bool> stop{false};
+  open(2, {.inject = [&](ReadOutcome&) {
+         stop = true;
+         std::this_thread::sleep_for(std::chrono::milliseconds(100));
+       }});
+  EXPECT_EQ(use(0, {1, 2}, {}, &stop).error().code, ErrorCode::cancelled);
+  stop = false;
+  EXPECT_TRUE(use(0, {1, 2}).ok());
+}
+
+TEST_F(StreamedExpertsTest, ManyLeasesOnFewSlotsAllEnd) {
+  for (const int kept : {0, 2, 4}) {
+    open(kept);
+    std::vector<std::thread> threads;
+    for (unsigned seed = 0; seed < 6; ++seed) {
+      threads.emplace_back([&, seed] {
+        std::mt19937 random(seed);
+        for (int step = 0; step < 150; ++step) {
+          const auto layer = static_cast<int64_t>(random() % kLayers);
+          if (random() % 8 == 0) {
+            EXPECT_TRUE(use(layer, {0, 1, 2, 3, 4, 5, 6, 7}, {static_cast<int32_t>(random() % 4), 5}).ok());
+            continue;
+          }
+          const auto a = static_cast<int32_t>(random() % kExperts), b = static_cast<int32_t>((a + 1 + random() % 7) % kExperts);
+          if (random() % 2 == 0) store_->look_ahead((layer + 1) % kLayers, std::vector<int32_t>{a, b});
+          EXPECT_TRUE(use(layer, {a, b}).ok());
+        }
+      });
+    }
+    for (std::thread& thread : threads) thread.join();
+  }
+}
+
+TEST_F(StreamedExpertsTest, TheHotSetComesBack) {
+  open(3);
+  for (int step = 0; step < 10; ++step) {
+    for (int64_t layer = 0; layer < kLayers; ++layer) ASSERT_TRUE(use(layer, {4, 6}).ok());
+  }
+  const std::vector<KnownExpert> known = store_->known();
+  open(3);
+  EXPECT_EQ(store_->restore(known), 2 * kLayers);
+  for (int64_t layer = 0; layer < kLayers; ++layer) ASSERT_TRUE(use(layer, {4, 6}).ok());
+  EXPECT_EQ(store_->counts().misses, 0u);
+  EXPECT_EQ(store_->counts().demand_reads, 0u);
+}
+
+TEST_F(StreamedExpertsTest, PinsStayAndMustLeaveRoom) {
+  open(4);
+  const std::vector<KnownExpert> pins = {{.layer = 1, .id = 7}, {.layer = 1, .id = 3}};
+  ASSERT_TRUE(store_->pin(pins, kUsed).ok());
+  for (int32_t step = 0; step < 20; ++step) ASSERT_TRUE(use(1, {step % 3, 4 + step % 3}).ok());
+  EXPECT_TRUE(store_->ready(1, 7) && store_->ready(1, 3));
+  EXPECT_EQ(store_->pin(std::vector<KnownExpert>{{.layer = 0, .id = 1}, {.layer = 0, .id = 2}, {.layer = 0, .id = 3}}, kUsed).error().code,
+            ErrorCode::invalid_argument);
+  EXPECT_EQ(store_->pin(std::vector<KnownExpert>{{.layer = 9, .id = 1}}, kUsed).error().code, ErrorCode::invalid_argument);
+}
+
+}  // namespace
+}  // namespace moxie
