@@ -58,19 +58,19 @@ Result<WeightFiles> open_folder(const std::string& path) {
   }
   if (chosen == nullptr) return folder_error(path);
   auto files = chosen->open(path);
-  if (!others.empty() && files.ok()) {
+  if (others.empty()) return files;
+  Error* refused = files.ok() ? (files->sizes_only ? &*files->sizes_only : nullptr) : &files.error();
+  if (refused != nullptr) {
+    refused->message +=
+        fmt::format("; the folder holds {} too, which opens when one of its files is named", name_some(others));
+  } else {
     files->notices.push_back(fmt::format("{} holds {} too; the {} is used; name a file to choose another", path,
                                          name_some(others), chosen->name));
-  } else if (!others.empty()) {
-    files.error().message +=
-        fmt::format("; the folder holds {} too, which opens when one of its files is named", name_some(others));
   }
   return files;
 }
 
-}  // namespace
-
-Result<WeightFiles> open_weights(const std::string& path) {
+Result<WeightFiles> open(const std::string& path) {
   MOXIE_TRY_VOID(check_exists(path));
   if (is_folder(path)) return open_folder(path);
   MOXIE_TRY(const FileSource source, FileSource::open(path));
@@ -79,6 +79,15 @@ Result<WeightFiles> open_weights(const std::string& path) {
     if (format->recognises_file(start, source.bytes())) return format->open(path);
   }
   return unknown_file_error(path, start, source.bytes());
+}
+
+}  // namespace
+
+Result<WeightFiles> open_weights(const std::string& path, OpenFor purpose) {
+  MOXIE_TRY(WeightFiles files, open(path));
+  if (files.sizes_only && purpose != OpenFor::sizes) return std::move(*files.sizes_only);
+  if (files.sizes_only) files.notices.push_back(files.sizes_only->message);
+  return files;
 }
 
 }  // namespace moxie

@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <unordered_map>
@@ -46,6 +47,8 @@ class WeightFiles {
   std::vector<WeightPart> files;
   std::vector<TensorInfo> tensors;   // in file order
   std::vector<std::string> notices;  // what is odd but harmless, one sentence each
+  // Set where the weights can be sized but not computed, and why. REQUIRES of who sees it set: no weight is read.
+  std::optional<Error> sizes_only;
 
   void add(TensorInfo tensor);  // REQUIRES: the name is new
   const TensorInfo* find(std::string_view name) const;
@@ -64,7 +67,11 @@ class WeightFiles {
 // Opens a .gguf (any shard of a split file), a folder or index of safetensors, or one .safetensors. Sniffs the first
 // bytes and refuses what is something else (LFS pointer, web page, pickle, ...) by name with a remedy. Checks every
 // extent against the file.
-Result<WeightFiles> open_weights(const std::string& path);
+enum class OpenFor : uint8_t {
+  computing,
+  sizes,  // headers are all that is wanted: some checkpoints that cannot be computed open too, with sizes_only set
+};
+Result<WeightFiles> open_weights(const std::string& path, OpenFor purpose = OpenFor::computing);
 
 // One weight format: an entry in formats.inc.
 struct WeightFormat {

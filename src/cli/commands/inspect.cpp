@@ -95,7 +95,7 @@ class Inspect final : public Command {
 
   Result<int> run() override {
     MOXIE_TRY_VOID(settle(model_));
-    MOXIE_TRY(const WeightFiles files, open_weights(model_.engine.model));
+    MOXIE_TRY(const WeightFiles files, open_weights(model_.engine.model, OpenFor::sizes));
     auto facts = read_model_facts(files, model_.engine.arch);
     if (facts.ok()) {
       facts_ = std::move(facts).value();
@@ -151,10 +151,7 @@ class Inspect final : public Command {
     }
     line("tokenizer", tokenizer_text(files.tokenizer));
     line("template", template_bytes(files) > 0 ? fmt::format("yes, {} bytes", template_bytes(files)) : "none");
-    for (const std::string& notice : files.notices) line("note", notice);
-    if (facts_) {
-      for (const std::string& notice : facts_->notices) line("note", notice);
-    }
+    for (const std::string& notice : facts_ ? facts_->notices : files.notices) line("note", notice);
     return out + "\n" + parts_text(files);
   }
 

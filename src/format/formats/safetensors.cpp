@@ -7,6 +7,7 @@
 #include "format/config.h"
 #include "format/formats/safetensors_folder.h"
 #include "format/formats/safetensors_header.h"
+#include "format/formats/safetensors_mlx.h"
 #include "format/formats/safetensors_quantized.h"
 #include "format/messages.h"
 #include "format/sniff.h"
@@ -85,7 +86,12 @@ Result<WeightFiles> open(const std::string& path) {
   MOXIE_TRY_VOID(check_map(chosen, files));
   if (unmapped > 0) files.notices.push_back(fmt::format("{} tensors are in no entry of the index: ignored", unmapped));
   MOXIE_TRY(files.metadata, read_config(chosen.folder));
-  MOXIE_TRY_VOID(refuse_quantized(files));
+  if (auto computable = refuse_quantized(files); !computable.ok()) {
+    std::optional<WeightFiles> sized = size_mlx(files);
+    if (!sized) return std::move(computable).error();
+    files = std::move(*sized);
+    files.sizes_only = std::move(computable).error();
+  }
   MOXIE_TRY(files.tokenizer, read_tokenizer_files(chosen.folder, files.metadata));
   return files;
 }
