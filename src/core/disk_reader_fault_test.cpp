@@ -8,6 +8,7 @@
 #include <fcntl.h>
 #include <linux/filter.h>
 #include <linux/seccomp.h>
+#include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
@@ -253,6 +254,37 @@ TEST_P(FaultTest, CancellingATaskThatIsBeingRetried) {
 // ---- systems that refuse ----
 
 #ifdef __linux__
+
+// How many pages of a file are in the page cache.
+int64_t cached_pages(int descriptor, uint64_t bytes) {
+  void* data = ::mmap(nullptr, bytes, PROT_READ, MAP_SHARED, descriptor, 0);
+  if (data == MAP_FAILED) return -1;
+  std::vector<unsigned char> pages((bytes + kBlock - 1) / kBlock);
+  const bool known = ::sysconf(_SC_PAGESIZE) == static_cast<long>(kBlock) && ::mincore(data, bytes, pages.data()) == 0;
+  ::munmap(data, bytes);
+  return known ? std::count_if(pages.begin(), pages.end(), [](unsigned char page) { return (page & 1) != 0; }) : -1;
+}
+
+TEST_P(DiskReaderTest, ThePageCacheKeepsNoSecondCopy) {
+  constexpr uint64_t kBytes = 5 << 20;
+  const std::string path = put(0, kBytes);
+  const int descriptor = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
+  ASSERT_GE(descriptor, 0);
+  ASSERT_EQ(::fsync(descriptor), 0);  // what is not written yet cannot be forgotten
+  ::posix_fadvise(descriptor, 0, 0, POSIX_FADV_DONTNEED);
+  const bool forgets = cached_pages(descriptor, kBytes) == 0;
+  if (forgets) {
+    const auto reader = open({path}, options());
+    const Room room(100, kBytes - 100, reader->alignment());
+    ReadTask task;
+    set(task, {room.range()});
+    read(*reader, task);
+    EXPECT_TRUE(room.holds());
+    EXPECT_LE(cached_pages(descriptor, kBytes), 2);
+  }
+  ::close(descriptor);
+  if (!forgets) GTEST_SKIP() << "a file system in memory, or one that forgets nothing";
+}
 
 constexpr int kCannotRefuse = 77;
 

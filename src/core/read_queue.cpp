@@ -354,7 +354,7 @@ ReadQueue::Judgement ReadQueue::judge_error(ReadPiece* piece, int error) {
     return {Judgement::Kind::again, std::chrono::milliseconds(error == EAGAIN ? 1 : 0), {}};
   }
   const std::string reason = std::generic_category().message(error);
-  if (error == EINVAL && file.direct()) {
+  if ((error == EINVAL || error == EOPNOTSUPP) && file.direct()) {
     if (file.stop_direct()) {
       notice(fmt::format("{}: the file system refuses direct reads ({}): read through the page cache", file.path(),
                          reason));
