@@ -12,7 +12,7 @@ namespace moxie {
 namespace {
 
 constexpr uint64_t kKiB = 1024, kMiB = kKiB * 1024;
-constexpr uint64_t kPageBytes = 4096;
+constexpr uint64_t kPageBytes = 4096, kHugePageBytes = 2 * kMiB;
 constexpr double kMaxBytes = 9.2e18;  // below 2^63
 
 // Pages of the program that are touched late, small vectors, rounding by the allocator: 1 to 2 MiB measured on small
@@ -69,9 +69,9 @@ struct Wants {
   const LedgerSettings& settings;
   std::vector<LayerNeed> layers{};
   uint64_t kv_bytes = 0;
-  uint64_t streamed_dense_bytes = 0;  // stored form in whole blocks, floats where decoded
-  uint64_t decoded_bytes = 0;  // stored form of what is decoded: stays only where files are mapped or read as they are
+  uint64_t dense_bytes = 0;        // stored form in whole blocks, and floats beside it where decoded
   uint64_t file_expert_bytes = 0;  // experts as they lie in the files, in whole pages
+  uint64_t rounding_bytes = 0;     // slots of one size fill whole huge pages together
 
   int used() const { return static_cast<int>(plan.hp.router.used); }
   int most_experts() const {
@@ -91,17 +91,17 @@ struct Wants {
   }
   void add_tensor(const TensorInfo* tensor, bool decoded, std::set<const TensorInfo*>& seen) {
     if (tensor == nullptr || !seen.insert(tensor).second) return;
-    const uint64_t stored = blocks_around(tensor->offset, tensor->bytes, settings.alignment);
-    if (!decoded) {
-      streamed_dense_bytes += stored;
-      return;
-    }
-    streamed_dense_bytes += align_up(static_cast<uint64_t>(tensor->elements()) * sizeof(float), kPageBytes);
-    decoded_bytes += stored;
+    dense_bytes += blocks_around(tensor->offset, tensor->bytes, settings.alignment);
+    if (decoded) dense_bytes += align_up(static_cast<uint64_t>(tensor->elements()) * sizeof(float), kPageBytes);
   }
 
   void add_experts() {
     layers = layer_needs(plan, settings.alignment);
+    std::set<uint64_t> sizes;
+    for (const LayerNeed& layer : layers) {
+      if (layer.slot_bytes % kHugePageBytes != 0 && sizes.insert(layer.slot_bytes).second)
+        rounding_bytes += kHugePageBytes;
+    }
     std::set<const TensorInfo*> seen;
     for (const std::vector<ExpertRecord>& layer : plan.experts.experts) {
       for (const ExpertRecord& expert : layer) {
@@ -141,9 +141,9 @@ struct Wants {
   }
 
   // The ledger but for experts and reserve.
-  MemoryLedger start(bool mapped, int64_t batch, int64_t chunk) const {
+  MemoryLedger start(int64_t batch, int64_t chunk) const {
     return {.budget_bytes = settings.budget_bytes,
-            .dense_bytes = streamed_dense_bytes + (mapped ? decoded_bytes : 0),
+            .dense_bytes = dense_bytes,
             .kv_bytes = kv_bytes,
             .activation_bytes = activation_bytes(batch, chunk),
             .process_bytes = settings.process_bytes,
@@ -151,26 +151,32 @@ struct Wants {
             .batch_tokens = batch,
             .chunk_tokens = std::min(batch, chunk)};
   }
-};
 
-void finish(MemoryLedger& ledger) {
-  ledger.reserve_bytes = reserve_for(ledger.total_bytes());
-}
+  // The reserve, once all else is known.
+  void finish(MemoryLedger& ledger) const {
+    ledger.reserve_bytes = rounding_bytes + reserve_for(rounding_bytes + ledger.total_bytes());
+  }
+  // What a budget leaves for all but the reserve.
+  uint64_t room(uint64_t budget) const {
+    const uint64_t left = without_reserve(budget);
+    return left - std::min(left, rounding_bytes);
+  }
+};
 
 // Everything resident.
 Result<MemoryLedger> complete_ledger(const Wants& wants, int64_t batch) {
-  MemoryLedger ledger = wants.start(wants.settings.mmap, batch, batch);
+  MemoryLedger ledger = wants.start(batch, batch);
   MOXIE_TRY(ledger.pool, fixed_pool(wants.layers, wants.used(), std::max(wants.used(), wants.most_experts())));
   ledger.expert_bytes = wants.settings.mmap ? wants.file_expert_bytes : ledger.pool.bytes;
-  finish(ledger);
+  wants.finish(ledger);
   return ledger;
 }
 
 MemoryLedger minimum_ledger(const Wants& wants) {
   const int64_t batch = std::min(kMinBatchTokens, wants.settings.context_tokens);
-  MemoryLedger ledger = wants.start(false, batch, batch);
+  MemoryLedger ledger = wants.start(batch, batch);
   ledger.expert_bytes = minimum_pool_bytes(wants.layers, wants.used());
-  finish(ledger);
+  wants.finish(ledger);
   return ledger;
 }
 
@@ -214,28 +220,28 @@ int64_t streamed_batch(const Wants& wants, uint64_t budget, int64_t chunk) {
 Result<MemoryLedger> fixed_ledger(const Wants& wants, int64_t chunk) {
   MOXIE_TRY(PoolLayout pool, fixed_pool(wants.layers, wants.used(), static_cast<int>(wants.settings.expert_slots)));
   const int64_t least = std::min(kPromptTokens, wants.settings.context_tokens);
-  const MemoryLedger small = wants.start(false, least, chunk);
+  const MemoryLedger small = wants.start(least, chunk);
   const int64_t batch =
       streamed_batch(wants, std::min(wants.settings.budget_bytes, small.rest_bytes() + pool.bytes), chunk);
-  MemoryLedger ledger = wants.start(false, batch, chunk);
+  MemoryLedger ledger = wants.start(batch, chunk);
   ledger.expert_bytes = pool.bytes;
   ledger.pool = std::move(pool);
-  finish(ledger);
+  wants.finish(ledger);
   return ledger;
 }
 
 Result<MemoryLedger> streamed_ledger(const Wants& wants, int64_t chunk) {
-  const uint64_t room = without_reserve(wants.settings.budget_bytes);
+  const uint64_t room = wants.room(wants.settings.budget_bytes);
   const uint64_t pool_bytes = minimum_pool_bytes(wants.layers, wants.used());
   int64_t batch = streamed_batch(wants, wants.settings.budget_bytes, chunk);
   for (;;) {
-    MemoryLedger ledger = wants.start(false, batch, chunk);
+    MemoryLedger ledger = wants.start(batch, chunk);
     if (const uint64_t rest = ledger.rest_bytes(); rest <= room && room - rest >= pool_bytes) {
       // One byte less than all of them: what is complete has been tried.
       MOXIE_TRY(const PoolLayout all, fixed_pool(wants.layers, wants.used(), wants.most_experts()));
       MOXIE_TRY(ledger.pool, divide_pool(wants.layers, wants.used(), std::min(room - rest, all.bytes - 1)));
       ledger.expert_bytes = ledger.pool.bytes;
-      finish(ledger);
+      wants.finish(ledger);
       return ledger;
     }
     if (batch <= kMinBatchTokens) break;
@@ -313,8 +319,7 @@ std::vector<LayerNeed> layer_needs(const ModelPlan& plan, uint64_t alignment) {
   for (size_t layer = 0; layer < needs.size() && layer < plan.experts.experts.size(); ++layer) {
     needs[layer].experts = static_cast<int>(plan.experts.experts[layer].size());
     for (const ExpertRecord& expert : plan.experts.experts[layer]) {
-      needs[layer].slot_bytes =
-          std::max(needs[layer].slot_bytes, shape_slot(file_ranges(expert), alignment).bytes);
+      needs[layer].slot_bytes = std::max(needs[layer].slot_bytes, shape_slot(file_ranges(expert), alignment).bytes);
     }
   }
   return needs;

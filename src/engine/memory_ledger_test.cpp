@@ -93,6 +93,19 @@ TEST(MemoryLedger, EverythingResidentWithoutBudget) {
   EXPECT_LT(ledger->total_bytes(), mixtral.file_bytes() + 2'500'000'000) << "what model cards allow beside the file";
 }
 
+TEST(MemoryLedger, SlotsOrFilesWhenAllIsResident) {
+  const Mixtral mixtral("q4_0");
+  LedgerSettings settings = with_budget(kNoBudget);
+  settings.mmap = false;
+  const auto read = make_ledger(mixtral.plan, settings);
+  ASSERT_TRUE(read.ok());
+  EXPECT_TRUE(read->pool.complete);
+  EXPECT_EQ(read->expert_bytes, read->pool.bytes);
+  EXPECT_EQ(read->expert_bytes, 256 * 96 * kMiB);
+  settings.mmap = true;
+  EXPECT_LT(make_ledger(mixtral.plan, settings)->expert_bytes, 256 * 95 * kMiB);
+}
+
 TEST(MemoryLedger, KeepsItsPromiseAtEveryBudget) {
   const Mixtral mixtral("q4_0");
   const auto all = make_ledger(mixtral.plan, with_budget(kNoBudget));

@@ -41,8 +41,7 @@ class HitRates {
 
   std::string in_words() const {
     if (trace_) return fmt::format("measured: {} through policy {}", trace_->name, policy_->name);
-    return "expected: planning values, not measured; text that stays with its subject does better, and --trace FILE "
-           "measures";
+    return "expected, not measured: planning values; --trace FILE measures";
   }
 
  private:
@@ -151,7 +150,8 @@ struct Planner {
       for (const int64_t slots : steps(experts(), static_cast<int>(plan.hp.router.used))) {
         if (slots == experts()) continue;
         MOXIE_TRY(PlanRow next, with_slots(slots));
-        out.ladder.push_back(std::move(next));
+        // The slots through which experts pass can take more than the experts that are not kept.
+        if (next.ledger.total_bytes() < everything.ledger.total_bytes()) out.ladder.push_back(std::move(next));
       }
     }
     out.ladder.push_back(std::move(everything));

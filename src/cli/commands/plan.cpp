@@ -208,13 +208,13 @@ class Plan final : public Command {
     if (mixture) {
       out += fmt::format(
           "experts: kept per layer, of {}. hits: share of the {} uses a token makes in a layer that find their expert "
-          "in memory\n",
+          "there\n",
           facts_.experts, facts_.experts_used);
-      out += fmt::format("({}). uniform: the same if all experts were equally likely.\n", plan_.hit_rates);
+      out += fmt::format("({}).\nuniform: the same if every expert were equally likely. ", plan_.hit_rates);
     }
-    out += fmt::format(
-        "at N GB/s: tokens a second that a disk of N GB/s and memory of {:.1f} GB/s ({}) allow; no run is faster.\n",
-        memories_.front() / kGiga, memory_measured_ ? "measured" : "as given");
+    out +=
+        fmt::format("at N GB/s: the most tokens a second\nwith a disk of that speed and memory of {:.1f} GB/s ({}).\n",
+                    memories_.front() / kGiga, memory_measured_ ? "measured" : "as given");
     if (const auto room = machine_.room_bytes())
       out += fmt::format("Here {} of memory are free.\n", human_bytes(*room));
     return out;
