@@ -1,4 +1,5 @@
 // Decoding allocates nothing: every buffer is sized when the sequence opens or with the first steps.
+// Nor does the decision which experts stay in memory.
 #include <gtest/gtest.h>
 
 #include <atomic>
@@ -6,6 +7,8 @@
 #include <new>
 
 #include "golden/golden_models.h"
+#include "store/cache_table.h"
+#include "store/trace_writer.h"
 
 namespace {
 std::atomic<bool> counting{false};
@@ -52,6 +55,27 @@ TEST(Allocations, NoneWhileDecoding) {
     }
     EXPECT_EQ(allocations.load(), 0) << name;
   }
+}
+
+// Events that evict, under every policy, while they are recorded.
+TEST(Allocations, NoneInTheCacheTableAndItsTrace) {
+  const TraceShape shape{4, 64, 6};
+  auto writer = TraceWriter::create("/dev/null", shape).value();
+  for (const PolicyEntry* policy : policy_entries()) {
+    CacheTable table(std::vector<int>(4, shape.experts), std::vector<int>(4, 12), *policy);
+    std::vector<int32_t> ids(static_cast<size_t>(shape.top_k));
+    allocations = 0;
+    counting = true;
+    for (int32_t event = 0; event < 5000; ++event) {
+      for (size_t i = 0; i < ids.size(); ++i) ids[i] = (event * 7 + static_cast<int32_t>(i) * 5) % shape.experts;
+      table.event(event % 4, ids, EventKind::decode);
+      writer.record(event, EventKind::decode, event % 4, ids);
+    }
+    counting = false;
+    EXPECT_EQ(allocations.load(), 0) << policy->name;
+    EXPECT_EQ(table.total().evictions > 0, policy->evicts) << policy->name;
+  }
+  EXPECT_TRUE(writer.finish().ok());
 }
 
 }  // namespace
