@@ -47,7 +47,8 @@ foreach(check goldens greedy measuring perplexity quantized replay synthetic tok
 endforeach()
 moxie_add_test(tidy-documents tidy ${MOXIE_SCRIPTS}/docs_test.sh ${CMAKE_SOURCE_DIR} $<TARGET_FILE:moxie_program>)
 moxie_add_test(plan-replicas golden ${MOXIE_SCRIPTS}/with_python.sh ${MOXIE_SCRIPTS}/plan_replicas.py $<TARGET_FILE:moxie_program>)
-if(NOT MOXIE_SANITIZE)  # the consumer is built without
+if(NOT MOXIE_SANITIZE)  # the consumer is built without, and memory is another there
+  moxie_add_test(memory-promise golden ${MOXIE_SCRIPTS}/with_python.sh ${MOXIE_SCRIPTS}/memory_promise.py $<TARGET_FILE:moxie_program>)
   moxie_add_test(install golden ${MOXIE_SCRIPTS}/install_test.sh ${CMAKE_BINARY_DIR} ${CMAKE_SOURCE_DIR}
                  ${CMAKE_SOURCE_DIR}/tests/data/models/stories260k-moe8)
 endif()

@@ -126,7 +126,7 @@ class Replicas(unittest.TestCase):
 
 if __name__ == "__main__":
     result = unittest.main(argv=sys.argv[:1], exit=False, verbosity=2).result
-    failed = len(result.failures) + len(result.errors)
+    failed = len({getattr(case, "test_case", case).id() for case, _ in result.failures + result.errors})
     for case, _ in result.failures + result.errors:
         print(f"FAILED {case}")
     print(f"{max(0, result.testsRun - failed)} passed, {failed} failed", flush=True)
