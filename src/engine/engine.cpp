@@ -228,7 +228,8 @@ Result<void> Engine::Impl::load_model(const WeightFiles& files, ModelPlan plan, 
   }
   if (StreamedExperts* streamed = model->streamed(); streamed != nullptr && !ledger.pool.complete) {
     lookahead_auto = lookahead == LookaheadMode::automatic;
-    streamed->set_look_ahead(lookahead == LookaheadMode::on);
+    streamed->set_look_ahead(ExpertStore::Guess::decode, lookahead == LookaheadMode::on);
+    streamed->set_look_ahead(ExpertStore::Guess::prompt, lookahead != LookaheadMode::off);
   }
   if (!options.trace_routing.empty()) {
     MOXIE_TRY(recorder, RoutingRecorder::create(options.trace_routing, model->hp()));
@@ -250,7 +251,7 @@ Result<void> Engine::Impl::compute(SequenceState& state, std::span<const int32_t
   observers[0] = &choice;
   pass.observers = observers;
   const bool on_trial = lookahead_auto && count == 1;
-  if (on_trial) model->streamed()->set_look_ahead(lookahead_trial.wanted());
+  if (on_trial) model->streamed()->set_look_ahead(ExpertStore::Guess::decode, lookahead_trial.wanted());
   const auto start = std::chrono::steady_clock::now();
   model->family().forward(pass);
   if (pass.stopped()) return pass.error;

@@ -77,6 +77,7 @@ Result<Workspace> Workspace::create(const Hyperparameters& hp, int64_t max_token
   ws.jobs.reserve(static_cast<size_t>(2 * hp.router.experts + 4));
   ws.group_begin.resize(static_cast<size_t>(hp.router.experts) + 1);
   ws.place.resize(static_cast<size_t>(hp.router.experts));
+  for (int32_t id = 0; id < hp.router.experts; ++id) ws.every_expert.push_back(id);
   ws.active.reserve(static_cast<size_t>(hp.router.experts));
   ws.attention_jobs.reserve(1);
   ws.rope.cos.reserve(static_cast<size_t>(max_tokens * hp.rope.dims / 2));

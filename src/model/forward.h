@@ -58,6 +58,7 @@ class Workspace {
   std::vector<MatmulJob> jobs;
   std::vector<int32_t> group_begin;  // (E + 1): first row of the i-th active expert
   std::vector<int32_t> place;        // (E): scratch while grouping
+  std::vector<int32_t> every_expert; // 0 .. E - 1
   std::vector<int32_t> active;       // ids of the experts that some token chose, in the order they are computed
   std::vector<AttentionJob> attention_jobs;
   RopeTable rope;

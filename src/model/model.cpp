@@ -1,15 +1,20 @@
 #include "model/model.h"
 
 #include <algorithm>
+#include <chrono>
 #include <cmath>
 #include <tuple>
 #include <unordered_map>
 
 #include "core/check.h"
+#include "core/drive_probe.h"
 #include "core/fail.h"
+#include "core/prefault.h"
 
 namespace moxie {
 namespace {
+
+constexpr int kPrefaultThreads = 2;
 
 constexpr size_t index(Role role) { return static_cast<size_t>(role); }
 constexpr std::array kVectorRoles = {Role::output_norm, Role::rope_freqs, Role::attn_norm, Role::ffn_norm, Role::attn_q_norm, Role::attn_k_norm};
@@ -179,23 +184,43 @@ struct Model::Loader {
       for (const ExpertRecord& record : layer) total += options.pool->complete ? record.bytes() : 0;
     }
     MOXIE_TRY(model.dense_, Buffer::allocate(bytes));
+    Prefault pages({model.dense_.data(), model.dense_.bytes()}, kPrefaultThreads);
+    // Reads that are needed anyway tell how the drive wants to be read, unless that was asked for.
+    ReadTuner tuner;
+    const bool tunes = options.reader.depth == 0 && options.reader.piece_bytes == 0;
     const auto tasks = std::make_unique<ReadTask[]>(tensors.size());
-    for (size_t i = 0; i < tensors.size(); ++i) {
-      std::byte* into = model.dense_.data() + at[i];
-      read[tensors[i]] = into;
-      tasks[i].ranges[0] = {.file = tensors[i]->file, .offset = tensors[i]->offset, .bytes = tensors[i]->bytes, .into = into};
-      tasks[i].range_count = 1;
-      model.reader_->submit(tasks[i], ReadPriority::demand);
-    }
-    Result<void> result;
-    for (size_t i = 0; i < tensors.size(); ++i) {
-      if (!result.ok()) {
-        model.reader_->cancel(tasks[i]);
-        continue;
+    for (size_t first = 0, end = 0; first < tensors.size(); first = end) {
+      const bool sampling = tunes && !tuner.finished();
+      if (sampling) model.reader_->tune(tuner.setting().piece_bytes, tuner.setting().depth);
+      uint64_t sample = 0;
+      for (; end < tensors.size() && sample < tuner.wanted_bytes(); ++end) sample += tensors[end]->bytes;
+      pages.wait(at[end - 1] + tensors[end - 1]->bytes);
+      const auto start = std::chrono::steady_clock::now();
+      for (size_t i = first; i < end; ++i) {
+        std::byte* into = model.dense_.data() + at[i];
+        read[tensors[i]] = into;
+        tasks[i].ranges[0] = {.file = tensors[i]->file, .offset = tensors[i]->offset, .bytes = tensors[i]->bytes, .into = into};
+        tasks[i].range_count = 1;
+        model.reader_->submit(tasks[i], ReadPriority::demand);
       }
-      result = model.reader_->wait(tasks[i], 1);
-      done += tensors[i]->bytes;
-      if (result.ok() && !progress()) result = cancelled();
+      MOXIE_TRY_VOID(finish_reads({tasks.get() + first, end - first}));
+      done += sample;
+      if (sampling) tuner.record(sample, std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count());
+      if (!progress()) return cancelled();
+    }
+    if (tunes && !tensors.empty()) model.reader_->tune(tuner.best().piece_bytes, tuner.best().depth);
+    return {};
+  }
+
+  // Waits for all; after an error the rest is given up.
+  Result<void> finish_reads(std::span<ReadTask> tasks) {
+    Result<void> result;
+    for (ReadTask& task : tasks) {
+      if (result.ok()) {
+        result = model.reader_->wait(task, 1);
+      } else {
+        model.reader_->cancel(task);
+      }
     }
     return result;
   }

@@ -67,10 +67,11 @@ class ExpertStore {
   virtual ~ExpertStore() = default;
   // REQUIRES: ids are distinct, belong to the layer, and outlive the lease.
   virtual Result<ExpertLease> lease(const ExpertRequest& request) = 0;
+  enum class Guess : uint8_t { decode, prompt };
   // Guesses what a later layer will want: experts that are missing are read while the disk has nothing better to do. Returns how many are
   // not in memory yet; 0 invites a look at the layer after it.
-  virtual int64_t look_ahead(int64_t layer, std::span<const int32_t> ids) = 0;
-  virtual bool wants_look_ahead() const = 0;
+  virtual int64_t look_ahead(int64_t layer, std::span<const int32_t> ids, Guess kind) = 0;
+  virtual bool wants_look_ahead(Guess kind) const = 0;
 
  private:
   friend class ExpertLease;
@@ -86,8 +87,8 @@ class ResidentExperts final : public ExpertStore {
   // experts[layer][id]; empty for layers without a mixture.
   explicit ResidentExperts(std::vector<std::vector<ExpertView>> experts) : experts_(std::move(experts)) {}
   Result<ExpertLease> lease(const ExpertRequest& request) override { return ExpertLease(*this, request); }
-  int64_t look_ahead(int64_t, std::span<const int32_t>) override { return 0; }
-  bool wants_look_ahead() const override { return false; }
+  int64_t look_ahead(int64_t, std::span<const int32_t>, Guess) override { return 0; }
+  bool wants_look_ahead(Guess) const override { return false; }
 
  private:
   Result<size_t> wait(ExpertLease& lease, size_t first) override { return lease.size() - first; }

@@ -10,6 +10,7 @@ namespace moxie {
 namespace {
 
 constexpr uint64_t kHugePageBytes = uint64_t{2} << 20;
+constexpr int kPrefaultThreads = 2;
 constexpr int kGateAndUp = 2, kAll = 3;  // ranges of an expert's read
 constexpr auto kSlotPatience = std::chrono::milliseconds(20);
 
@@ -36,10 +37,11 @@ Result<void> StreamedExperts::build(std::vector<std::vector<ExpertSource>> sourc
     bytes += (group.slot_bytes * static_cast<uint64_t>(group.slots) + kHugePageBytes - 1) / kHugePageBytes * kHugePageBytes;
     slot_count_ += group.slots;
   }
-  MOXIE_TRY(memory_, Buffer::allocate(bytes + kHugePageBytes));  // pages are taken when the first expert goes there
+  MOXIE_TRY(memory_, Buffer::allocate(bytes + kHugePageBytes));
   slots_ = std::make_unique<Slot[]>(static_cast<size_t>(slot_count_));
   const uint64_t misaligned = reinterpret_cast<uintptr_t>(memory_.data()) % kHugePageBytes;
   std::byte* at = memory_.data() + (kHugePageBytes - misaligned) % kHugePageBytes;
+  pages_ = std::make_unique<Prefault>(std::span(at, bytes), kPrefaultThreads);
   int32_t slot = 0;
   for (const PoolLayout::Class& group : layout_.classes) {
     std::vector<int32_t>& free = free_.emplace_back();
@@ -142,7 +144,9 @@ void StreamedExperts::hold(ExpertLease& lease) {
 void StreamedExperts::start(ExpertLease& lease) {
   for (hold(lease); lease.started_ < lease.size(); hold(lease)) {
     Entry& next = entry_of(lease, lease.started_);
-    if (!start_read(lease.request_.layer, next, ReadPriority::demand, true)) return;
+    // Guesses give way to a decode step at once. A prompt waits for its own slots to come back: what was guessed for it will be wanted.
+    const bool may_reclaim = lease.request_.last_choice.empty() || lease.started_ == lease.released_;
+    if (!start_read(lease.request_.layer, next, ReadPriority::demand, may_reclaim)) return;
     next.begun_by = lease.serial_;
     ++counts_.demand_reads;
   }
@@ -171,10 +175,9 @@ bool StreamedExperts::start_read(int64_t layer, Entry& wanted, ReadPriority prio
 
 int32_t StreamedExperts::take_slot(size_t group, bool may_reclaim) {
   if (free_[group].empty() && may_reclaim) {
-    // Guesses give way to what is wanted now.
     for (int32_t i = 0; i < slot_count_ && free_[group].empty(); ++i) {
       Entry* holder = slots_[static_cast<size_t>(i)].holder;
-      if (holder != nullptr && holder->guessed && holder->refs == 0) drop(*holder);
+      if (holder != nullptr && holder->guessed && holder->refs == 0 && class_of(i) == group) drop(*holder);
     }
   }
   if (free_[group].empty()) return -1;
@@ -183,16 +186,19 @@ int32_t StreamedExperts::take_slot(size_t group, bool may_reclaim) {
   return index;
 }
 
+size_t StreamedExperts::class_of(int32_t slot) const {
+  size_t group = 0;
+  for (int32_t end = layout_.classes[0].slots; end <= slot; end += layout_.classes[group].slots) ++group;
+  return group;
+}
+
 void StreamedExperts::drop(Entry& entry) {
   MOXIE_DCHECK(entry.refs == 0 && entry.slot >= 0);
   Slot& slot = slots_[static_cast<size_t>(entry.slot)];
   if (entry.state == State::reading) reader_.cancel(slot.task);
   if (std::exchange(entry.guessed, false)) ++counts_.lookahead_wasted;
-  int32_t end = 0;
-  size_t group = 0;
-  while ((end += layout_.classes[group].slots) <= entry.slot) ++group;
   slot.holder = nullptr;
-  free_[group].push_back(entry.slot);
+  free_[class_of(entry.slot)].push_back(entry.slot);
   entry.slot = -1;
   entry.state = State::absent;
 }
@@ -280,14 +286,21 @@ void StreamedExperts::release_some(ExpertLease& lease, size_t end) {
 
 // ---- guesses ----
 
-int64_t StreamedExperts::look_ahead(int64_t layer, std::span<const int32_t> ids) {
+int64_t StreamedExperts::look_ahead(int64_t layer, std::span<const int32_t> ids, Guess kind) {
   const std::lock_guard lock(mutex_);
+  int64_t room = static_cast<int64_t>(ids.size());
+  if (kind == Guess::prompt) {
+    // Only into places that the layer will fill for good: a prompt needs all others, and a guess that gave way would be read twice.
+    const std::vector<Entry>& entries = entries_[static_cast<size_t>(layer)];
+    room = layout_.kept[static_cast<size_t>(layer)] - std::count_if(entries.begin(), entries.end(), [](const Entry& e) { return e.slot >= 0; });
+  }
   int64_t missing = 0;
   for (const int32_t id : ids) {
     Entry& guess = entry(layer, id);
     if (guess.state == State::ready) continue;
     ++missing;
-    if (guess.state != State::absent || !start_read(layer, guess, ReadPriority::lookahead, false)) continue;
+    if (guess.state != State::absent || room <= 0 || !start_read(layer, guess, ReadPriority::lookahead, false)) continue;
+    --room;
     guess.guessed = true;
     ++counts_.lookahead_reads;
   }

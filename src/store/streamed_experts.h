@@ -12,6 +12,7 @@
 
 #include "core/buffer.h"
 #include "core/disk_reader.h"
+#include "core/prefault.h"
 #include "store/cache_table.h"
 #include "store/expert_store.h"
 #include "store/slot_layout.h"
@@ -53,9 +54,11 @@ class StreamedExperts final : public ExpertStore {
   ~StreamedExperts() override;
 
   Result<ExpertLease> lease(const ExpertRequest& request) override;
-  int64_t look_ahead(int64_t layer, std::span<const int32_t> ids) override;
-  bool wants_look_ahead() const override { return look_ahead_.load(std::memory_order_relaxed); }
-  void set_look_ahead(bool wanted) { look_ahead_.store(wanted, std::memory_order_relaxed); }
+  int64_t look_ahead(int64_t layer, std::span<const int32_t> ids, Guess kind) override;
+  bool wants_look_ahead(Guess kind) const override {
+    return look_ahead_[static_cast<size_t>(kind)].load(std::memory_order_relaxed);
+  }
+  void set_look_ahead(Guess kind, bool wanted) { look_ahead_[static_cast<size_t>(kind)].store(wanted, std::memory_order_relaxed); }
 
   // Reads every expert that can stay, in file order, and waits. false from on_progress gives up (Error cancelled).
   Result<void> load_all(const std::function<bool(uint64_t done, uint64_t total)>& on_progress);
@@ -108,6 +111,7 @@ class StreamedExperts final : public ExpertStore {
   void start(ExpertLease& lease);
   bool start_read(int64_t layer, Entry& entry, ReadPriority priority, bool may_reclaim);
   int32_t take_slot(size_t group, bool may_reclaim);
+  size_t class_of(int32_t slot) const;
   void drop(Entry& entry);
   void finish(Entry& entry);
   Result<void> arrived(ExpertLease& lease, Entry& entry, int ranges, std::unique_lock<std::mutex>& lock);
@@ -123,13 +127,14 @@ class StreamedExperts final : public ExpertStore {
   std::condition_variable freed_;  // a slot became free
   CacheTable table_;
   Buffer memory_;
+  std::unique_ptr<Prefault> pages_;  // of memory_
   std::vector<std::vector<Entry>> entries_;
   std::unique_ptr<Slot[]> slots_;
   int32_t slot_count_ = 0;
   std::vector<std::vector<int32_t>> free_;  // by class
   uint64_t leases_ = 0;
   StreamCounts counts_;
-  std::atomic<bool> look_ahead_{false};
+  std::array<std::atomic<bool>, 2> look_ahead_{};  // by kind of guess
 };
 
 }  // namespace moxie

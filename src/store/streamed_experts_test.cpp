@@ -132,6 +132,22 @@ TEST_F(StreamedExpertsTest, APromptReadsEachMissingExpertOnce) {
   }
 }
 
+TEST_F(StreamedExpertsTest, GuessesOfAPromptAreNeverReadTwice) {
+  const std::vector<int32_t> all = {0, 1, 2, 3, 4, 5, 6, 7};
+  for (const int kept : {0, 2, 5}) {
+    open(kept);
+    for (int prompt = 0; prompt < 3; ++prompt) {
+      for (int64_t layer = 0; layer < kLayers; ++layer) {
+        if (layer + 1 < kLayers) store_->look_ahead(layer + 1, all, ExpertStore::Guess::prompt);
+        ASSERT_TRUE(use(layer, all, {6, 7}).ok());
+      }
+    }
+    const StreamCounts counts = store_->counts();
+    EXPECT_EQ(counts.lookahead_wasted, 0u) << kept;
+    EXPECT_EQ(counts.demand_reads + counts.lookahead_reads, static_cast<uint64_t>(kLayers * (kExperts + 2 * (kExperts - kept)))) << kept;
+  }
+}
+
 TEST_F(StreamedExpertsTest, LoadsEverythingWhenEverythingFits) {
   open(kExperts);
   uint64_t last = 0, total = 0;
@@ -157,7 +173,7 @@ TEST_F(StreamedExpertsTest, GuessesAreCountedAndNeverChangeWhatStays) {
       for (int64_t layer = 0; layer < kLayers; ++layer) {
         const auto a = static_cast<int32_t>(random() % kExperts), b = static_cast<int32_t>((a + 1) % kExperts);
         const auto c = static_cast<int32_t>(random() % kExperts);
-        if (guess) store_->look_ahead(layer, std::vector<int32_t>{a, c});
+        if (guess) store_->look_ahead(layer, std::vector<int32_t>{a, c}, ExpertStore::Guess::decode);
         ASSERT_TRUE(use(layer, {a, b}).ok());
         for (int32_t id = 0; id < kExperts; ++id) resident[guess ? 1 : 0].push_back(store_->table().resident(layer, id));
       }
@@ -211,7 +227,7 @@ TEST_F(StreamedExpertsTest, ManyLeasesOnFewSlotsAllEnd) {
             continue;
           }
           const auto a = static_cast<int32_t>(random() % kExperts), b = static_cast<int32_t>((a + 1 + random() % 7) % kExperts);
-          if (random() % 2 == 0) store_->look_ahead((layer + 1) % kLayers, std::vector<int32_t>{a, b});
+          if (random() % 2 == 0) store_->look_ahead((layer + 1) % kLayers, std::vector<int32_t>{a, b}, ExpertStore::Guess::decode);
           EXPECT_TRUE(use(layer, {a, b}).ok());
         }
       });

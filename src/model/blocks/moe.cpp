@@ -13,6 +13,8 @@ namespace {
 
 // How many layers ahead experts are guessed, at most.
 constexpr int64_t kLookAheadLayers = 3;
+// Choices per expert from which on a batch is taken to want every one.
+constexpr int64_t kPromptChoices = 8;
 
 // Router scores of `tokens` rows of `x` and what they choose.
 void route(ForwardPass& pass, int64_t layer, Activations& x, int64_t tokens, int32_t* chosen, float* weights) {
@@ -116,15 +118,28 @@ Result<void> compute_experts(ForwardPass& pass, ExpertLease& lease) {
 // Guesses what the next layers will want by their own routers, applied to the state before this layer's experts have been added.
 void look_ahead(ForwardPass& pass, int64_t layer) {
   ExpertStore& experts = pass.model.experts();
-  if (pass.tokens > Workspace::kGuessTokens || !experts.wants_look_ahead()) return;
   Workspace& ws = pass.ws;
+  if (pass.tokens * pass.hp.router.used >= kPromptChoices * pass.hp.router.experts) {
+    // So many tokens want every expert of the next layer.
+    if (!experts.wants_look_ahead(ExpertStore::Guess::prompt)) return;
+    for (int64_t next = layer + 1; next < pass.layers(); ++next) {
+      if (!pass.model.matrix(Role::router, next)) continue;
+      experts.look_ahead(next, ws.every_expert, ExpertStore::Guess::prompt);
+      return;
+    }
+    return;
+  }
+  if (pass.tokens > Workspace::kGuessTokens || !experts.wants_look_ahead(ExpertStore::Guess::decode)) return;
   const int64_t last = std::min(pass.layers() - 1, layer + kLookAheadLayers);
   for (int64_t next = layer + 1; next <= last; ++next) {
     if (!pass.model.matrix(Role::router, next)) continue;
     pass.backend.rms_norm(ws.x, pass.model.vector(Role::ffn_norm, next), pass.hp.norm_eps, pass.tokens, pass.hp.hidden, ws.guess_normed);
     ws.guess_acts.set(ws.guess_normed, pass.tokens, pass.hp.hidden);
     route(pass, next, ws.guess_acts, pass.tokens, ws.guess, ws.guess_weights);
-    if (experts.look_ahead(next, {ws.guess, static_cast<size_t>(pass.tokens * pass.hp.router.used)}) > 0) return;
+    if (experts.look_ahead(next, {ws.guess, static_cast<size_t>(pass.tokens * pass.hp.router.used)},
+                           ExpertStore::Guess::decode) > 0) {
+      return;
+    }
   }
 }
 
