@@ -16,6 +16,7 @@ import os
 import random
 import shlex
 import statistics
+import subprocess
 import sys
 from pathlib import Path
 
@@ -54,9 +55,25 @@ def print_run(name, run):
         print("  " + run["stderr"].strip().replace("\n", "\n  "))
 
 
-def measured(argv, path, kind, limit_bytes, timeout, cold=True):
+PRIME = """
+import mmap, sys
+memory = mmap.mmap(-1, int(sys.argv[1]))
+if hasattr(mmap, "MADV_HUGEPAGE"):
+    memory.madvise(mmap.MADV_HUGEPAGE)
+memory[::4096] = bytes(len(memory) // 4096)
+"""
+
+
+def prime(size):
+    """Touches `size` bytes and gives them back: a virtual machine's host then has pages for them, which it may take long to find."""
+    subprocess.run([sys.executable, "-c", PRIME, str(size // 4096 * 4096)], check=True)
+
+
+def measured(argv, path, kind, limit_bytes, timeout, cold=True, primed=False):
     if cold:
         drop_from_cache(path)
+    if primed:
+        prime(limit_bytes)
     with make_limit(kind, limit_bytes) as limit:
         return measure(argv, path, limit, timeout)
 
@@ -147,7 +164,7 @@ def compare_under(args, limit_text, budget):
     runs = {name: [] for name in args.engines.split(",")}
     for number in range(args.rounds):
         for name, command in engine_commands(args, budget).items():
-            result = measured(command, args.model, args.by, disk_grid.parse_bytes(limit_text), args.timeout)
+            result = measured(command, args.model, args.by, disk_grid.parse_bytes(limit_text), args.timeout, primed=args.prime)
             runs[name].append(result)
             if args.verbose:
                 print_run(f"{limit_text} round {number + 1} {name}", result)
@@ -239,6 +256,7 @@ def parse_args():
     both.add_argument("--llama-flags", default="")
     both.add_argument("--vocabulary", type=int, default=32000)
     both.add_argument("--seed", type=int, default=1)
+    both.add_argument("--prime", action="store_true", help="touch as much memory as the limit before each run (for virtual machines)")
     both.add_argument("--no-grid", action="store_true", help="do not measure the drive")
     both.add_argument("-v", "--verbose", action="store_true", help="each run as it ends")
     add_common_flags(both)
