@@ -91,6 +91,22 @@ TEST_P(Residency, AnyPolicyGuessesAndReads) {
 INSTANTIATE_TEST_SUITE_P(Containers, Residency,
                          ::testing::Values("mixtral/merged.gguf", "mixtral/split.gguf", "mixtral/q8_0.gguf", "qwen2_moe/merged.gguf"));
 
+TEST(PromptLargerThanThePool, ReadsTheFileOnce) {
+  // A whole prompt passes a layer before the next: however few experts stay, each is read once for all of its tokens.
+  std::vector<int32_t> prompt;
+  for (int32_t i = 0; i < 300; ++i) prompt.push_back(300 + i * 7919 % 3700);
+  for (const int slots : {0, 2, 4}) {
+    auto engine = Engine::open({.model = MOXIE_SOURCE_DIR "/models/demo", .ubatch_size = 64, .expert_slots = slots}).value();
+    auto sequence = engine->new_sequence().value();
+    ASSERT_TRUE(sequence->append(prompt).ok());
+    const ExpertStats stats = engine->expert_stats();
+    // Nothing is read twice; whole blocks of 4 KiB are a little more than the weights.
+    EXPECT_GE(stats.bytes_read, engine->model().weight_bytes) << slots;
+    EXPECT_LE(stats.bytes_read, engine->model().weight_bytes * 104 / 100) << slots;
+    EXPECT_GE(stats.misses, static_cast<uint64_t>(engine->model().layers * engine->model().experts)) << slots;
+  }
+}
+
 TEST(RoutingTraceOfARun, ReplayCountsWhatTheStoreCounted) {
   const std::string trace = (std::filesystem::path(::testing::TempDir()) / "moxie-residency.trace.tsv").string();
   for (const int slots : {2, 3, 5}) {
