@@ -104,7 +104,7 @@ def prompt_ids(count, vocabulary, seed):
 def engine_commands(args, budget):
     ids = prompt_ids(args.prompt_tokens, args.vocabulary, args.seed)
     common = [args.model, "--ids", ids, "-n", str(args.predict), "-t", str(args.threads), "--temp", "0"]
-    moxie = [args.moxie, "run", *common, "-c", str(args.context), "--ignore-eos", "--stats", "json"]
+    moxie = [args.moxie, "run", *common, "-c", str(args.context), "--ignore-eos", "--no-warm", "--stats", "json"]
     if budget != "none":
         moxie += ["--memory", budget]
     llama = [args.llama_python, str(Path(__file__).resolve().parent / "llama_cpp_run.py"), *common, "-c", str(args.context)]

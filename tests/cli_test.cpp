@@ -114,7 +114,7 @@ class CliFile : public testing::TestWithParam<std::string> {
     std::ofstream(script) << "cd '" << (folder_ / "work").string() << "'\nexport PATH='" << (folder_ / "bin").string()
                           << "':\"$PATH\"\n"
                           << "export DATA='" << MOXIE_SOURCE_DIR
-                          << "/tests/data'\nexport MODEL=\"$DATA/models/stories260k-moe8\"\n"
+                          << "/tests/data'\nexport XDG_CACHE_HOME='" << (folder_ / "cache").string() << "'\nexport MODEL=\"$DATA/models/stories260k-moe8\"\n"
                           << test.command << "\n";
     const std::string line =
         "bash '" + script.string() + "' </dev/null >'" + out.string() + "' 2>'" + error.string() + "'";

@@ -32,6 +32,10 @@ struct EngineOptions {
   int io_depth = 0;             // reads in flight, or reading threads; 0: fitted to the drive
   int64_t io_piece = 0;         // bytes of a read; 0: fitted
   bool direct_io = true;        // past the page cache, where the file system allows it
+  bool warm = true;             // with a cache_folder, where experts stream: begin with the hot set of the last run, and save it
+  std::string cache_folder;     // where small files are kept between runs; empty: nowhere
+  std::string pin;              // experts that never give way: "layer:expert,layer:expert", or a profile's path (its use is known from the start)
+  int pin_top = 1;              // of a profile: how many of each layer's most used experts are pinned
   std::string trace_routing;    // file for the experts chosen at every step; empty: none
   bool vocab_only = false;      // tokenizer and metadata, no weights
   // Called from open() with the bytes made ready so far; return false to give up (Error cancelled).

@@ -1,5 +1,6 @@
 #include "cli/model_options.h"
 
+#include <cstdlib>
 #include <filesystem>
 
 #include "cli/console.h"
@@ -10,6 +11,22 @@
 
 namespace moxie::cli {
 namespace fs = std::filesystem;
+
+namespace {
+
+// By the XDG base directory specification, which has relative paths ignored. Empty: the environment names no place.
+std::string cache_folder() {
+  const auto absolute = [](const char* name) -> fs::path {
+    const char* value = std::getenv(name);
+    if (value == nullptr || !fs::path(value).is_absolute()) return {};
+    return value;
+  };
+  if (const fs::path cache = absolute("XDG_CACHE_HOME"); !cache.empty()) return (cache / "moxie").string();
+  if (const fs::path home = absolute("HOME"); !home.empty()) return (home / ".cache" / "moxie").string();
+  return {};
+}
+
+}  // namespace
 
 void ModelOptions::add_header_flags(FlagSet& flags) {
   flags.positional("MODEL", positional,
@@ -50,6 +67,9 @@ void ModelOptions::add_flags(FlagSet& flags) {
   flags.add("io-piece", engine.io_piece);
   flags.toggle("direct-io", engine.direct_io);
   flags.toggle("no-direct-io", engine.direct_io, false);
+  flags.toggle("no-warm", engine.warm, false);
+  flags.add("pin", engine.pin);
+  flags.add("pin-top", engine.pin_top);
   flags.add("trace-routing", engine.trace_routing);
 }
 
@@ -117,8 +137,12 @@ Result<std::unique_ptr<Engine>> open_engine(ModelOptions& options, const std::at
     progress->clear();
     note(text);
   };
+  options.engine.cache_folder = cache_folder();
   auto engine = Engine::open(options.engine);
   progress->clear();
+  if (engine.ok() && options.engine.warm && options.engine.cache_folder.empty() && (*engine)->expert_stats().streaming) {
+    note("neither XDG_CACHE_HOME nor HOME names a folder: the next run starts without the experts of this one");
+  }
   return engine;
 }
 

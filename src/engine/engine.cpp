@@ -94,6 +94,7 @@ Engine::Impl::Impl(EngineOptions opts) : options(std::move(opts)), log(sink_of(o
 
 Engine::Impl::~Impl() {
   if (recorder != nullptr) say_if_failed(recorder->finish());
+  if (warm != nullptr && warm->is_stale()) save_warm_state();
 }
 
 // What goes wrong beside the computing does not end it.
@@ -232,6 +233,7 @@ Result<void> Engine::Impl::load_model(const WeightFiles& files, ModelPlan plan, 
     streamed->set_look_ahead(ExpertStore::Guess::decode, lookahead == LookaheadMode::on);
     streamed->set_look_ahead(ExpertStore::Guess::prompt, lookahead != LookaheadMode::off);
   }
+  MOXIE_TRY_VOID(start_experts(*load.policy));
   if (!options.trace_routing.empty()) {
     MOXIE_TRY(recorder, RoutingRecorder::create(options.trace_routing, model->hp()));
     observers.push_back(recorder.get());
@@ -251,12 +253,14 @@ Result<void> Engine::Impl::compute(SequenceState& state, std::span<const int32_t
   LastChoice choice(last_choice);
   observers[0] = &choice;
   pass.observers = observers;
-  const bool on_trial = lookahead_auto && count == 1;
+  pass.skip_experts = skip_experts;
+  const bool on_trial = lookahead_auto && count == 1 && !skip_experts;
   if (on_trial) model->streamed()->set_look_ahead(ExpertStore::Guess::decode, lookahead_trial.wanted());
   const auto start = std::chrono::steady_clock::now();
   model->family().forward(pass);
   if (pass.stopped()) return pass.error;
-  if (recorder != nullptr) say_if_failed(recorder->end_step());
+  if (recorder != nullptr && !skip_experts) say_if_failed(recorder->end_step());
+  if (warm != nullptr && !skip_experts && warm->is_due()) save_warm_state();
   if (on_trial) lookahead_trial.add(std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count());
 
   const int64_t first_position = state.tokens();

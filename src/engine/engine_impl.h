@@ -11,6 +11,7 @@
 #include "core/log.h"
 #include "engine/lookahead_trial.h"
 #include "engine/routing_recorder.h"
+#include "engine/warm_state.h"
 #include "model/forward.h"
 #include "model/kv_cache.h"
 #include "model/model.h"
@@ -38,7 +39,9 @@ struct Engine::Impl {
   MemoryUse memory;
   LookaheadTrial lookahead_trial;
   std::unique_ptr<RoutingRecorder> recorder;   // with options.trace_routing
+  std::unique_ptr<WarmStart> warm;             // where experts stream and something is kept between runs
   bool lookahead_auto = false;
+  bool skip_experts = false;                   // the next steps' routers choose, nothing comes of it
   std::vector<RoutingObserver*> observers;     // of every step; the first place is for the sequence's own
   std::mutex step;                             // one step at a time
 
@@ -61,6 +64,8 @@ struct Engine::Impl {
   Result<void> choose_context(const Hyperparameters& hp);
   Result<void> load_model(const WeightFiles& files, ModelPlan plan, const CpuTarget& target, KvType kv_type);
   void describe(const WeightFiles& files, const ModelPlan& plan);
+  Result<void> start_experts(const PolicyEntry& policy);
+  void save_warm_state();
 };
 
 }  // namespace moxie

@@ -95,6 +95,7 @@ class ForwardPass {
   int64_t tokens = 0;
   Error error;                 // why the pass stopped, if it did
   std::span<RoutingObserver* const> observers;
+  bool skip_experts = false;   // routers choose, but the chosen experts add nothing
 
   int64_t layers() const { return hp.layers; }
   // True once the caller gave up or a block failed: forward returns, results are void.

@@ -9,8 +9,8 @@ mkdir -p "$(dirname "$result")"
 rm -f "$result".{count,failed,skipped,log}
 scratch=$(mktemp -d)
 trap 'rm -rf "$scratch"' EXIT
-# Each test gets a folder of its own, so that tests running side by side never share a file.
-export TMPDIR=$scratch TEST_TMPDIR=$scratch
+# Each test gets a folder of its own, so that tests running side by side never share a file, nor touch the user's cache.
+export TMPDIR=$scratch TEST_TMPDIR=$scratch XDG_CACHE_HOME=$scratch/cache
 "$@" 2>&1 </dev/null | tee "$result.log"
 status=${PIPESTATUS[0]}
 

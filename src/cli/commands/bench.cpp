@@ -82,6 +82,7 @@ class Bench final : public Command {
     for (const int64_t threads : threads_) {
       model_.engine.threads = static_cast<int>(threads);
       model_.engine.ctx_size = context_needed();
+      model_.engine.warm = false;  // drawn tokens: not what the user's next run will want
       MOXIE_TRY(const auto engine, open_engine(model_, &interruption.flag()));
       MOXIE_TRY(const auto sequence, engine->new_sequence());
       interruption.attach(sequence.get());

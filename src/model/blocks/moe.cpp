@@ -156,6 +156,7 @@ void mixture_of_experts(ForwardPass& pass, int64_t layer) {
     observer->on_choice({.layer = layer, .tokens = pass.tokens, .used = router.used, .ids = ws.chosen, .weights = ws.chosen_weights,
                          .distinct = ws.active});
   }
+  if (pass.skip_experts) return;
 
   const ExpertRequest request = {.layer = layer,
                                  .ids = ws.active,
