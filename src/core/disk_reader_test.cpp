@@ -355,6 +355,7 @@ TEST_P(DiskReaderTest, ManyThreadsSubmitPromoteCancelAndWait) {
     }
   };
   std::vector<std::thread> threads;
+  threads.reserve(4);
   for (int i = 0; i < 4; ++i) threads.emplace_back(work, i + 1);
   for (std::thread& thread : threads) thread.join();
   EXPECT_EQ(wrong, 0);

@@ -6,7 +6,9 @@
 #include <array>
 #include <chrono>
 #include <cstring>
+#include <functional>
 #include <memory>
+#include <numeric>
 #include <random>
 
 #include "core/buffer.h"
@@ -19,9 +21,9 @@ namespace {
 constexpr uint64_t kKiB = 1024, kMiB = 1024 * kKiB;
 constexpr double kAsFast = 0.97;
 // A sample is long enough that filling and draining the queue does not decide it, and that a clock can tell.
-constexpr uint64_t kSampleBytes = 16 * kMiB;
-constexpr uint64_t kSampleQueues = 4;
-constexpr double kSampleSeconds = 0.005;
+constexpr uint64_t kSampleBytes = 8 * kMiB;
+constexpr uint64_t kSampleQueues = 3;
+constexpr double kSampleSeconds = 0.002;
 
 // Every combination; the first few span the grid, for callers who have little to read.
 constexpr std::array<ReadSetting, 20> kGrid = {{
@@ -40,6 +42,13 @@ double median(std::span<const double> values) {
   std::sort(sorted.begin(), sorted.end());
   const size_t half = sorted.size() / 2;
   return sorted.size() % 2 == 1 ? sorted[half] : (sorted[half - 1] + sorted[half]) / 2;
+}
+
+double better_half(std::span<const double> values) {
+  std::vector<double> sorted(values.begin(), values.end());
+  std::sort(sorted.begin(), sorted.end(), std::greater<>());
+  sorted.resize((sorted.size() + 1) / 2);
+  return std::accumulate(sorted.begin(), sorted.end(), 0.0) / static_cast<double>(std::max<size_t>(sorted.size(), 1));
 }
 
 // Random extents of one file, two at a time, so that the queue never runs empty between them.
@@ -153,16 +162,16 @@ double ReadTuner::relative(size_t a, size_t b) const {
   const std::vector<double>& first = measurements_[a].rates;
   const std::vector<double>& second = measurements_[b].rates;
   const size_t rounds = std::min(first.size(), second.size());
-  return rounds == 0 ? 0 : median({first.data(), rounds}) / median({second.data(), rounds});
+  return rounds == 0 ? 0 : better_half({first.data(), rounds}) / better_half({second.data(), rounds});
 }
 
 // The better half goes on, in the opposite order, so that a drive that grows slower or faster meanwhile favours nobody.
 void ReadTuner::next_round() {
   std::vector<size_t> ranked = contenders_;
   std::stable_sort(ranked.begin(), ranked.end(), [this](size_t a, size_t b) {
-    return measurements_[a].bytes_per_second() > measurements_[b].bytes_per_second();
+    return better_half(measurements_[a].rates) > better_half(measurements_[b].rates);
   });
-  ranked.resize((ranked.size() + 1) / 2);
+  if (++rounds_ > 1) ranked.resize((ranked.size() + 1) / 2);  // one slow sample puts nobody out
   std::erase_if(contenders_, [&](size_t i) { return std::find(ranked.begin(), ranked.end(), i) == ranked.end(); });
   std::reverse(contenders_.begin(), contenders_.end());
   turn_ = 0;

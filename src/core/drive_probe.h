@@ -27,11 +27,13 @@ struct ReadMeasurement {
   uint64_t bytes = 0;
   double seconds = 0;
   std::vector<double> rates;        // bytes/s of its samples, in order of time
-  double bytes_per_second() const;  // their median; 0 without samples
+  double bytes_per_second() const;  // their median, which is what to expect; 0 without samples
 };
 
-// Proposes one setting after the other and is told what came of it. All settings have a turn, the likely ones first;
-// then the better half of them again, and so on. May be asked for the best at any time.
+// Proposes one setting after the other and is told what came of it. All settings have two turns, the likely ones first;
+// then the better half of them has one, and so on. What makes a sample slow is mostly a neighbour of this drive or
+// processor, hardly ever the setting: settings are judged by the better half of their samples. May be asked for the
+// best at any time.
 class ReadTuner {
  public:
   // 256 KiB to 4 MiB, 1 to 8 in flight.
@@ -60,6 +62,7 @@ class ReadTuner {
   std::vector<ReadMeasurement> measurements_;
   std::vector<size_t> contenders_;  // indices of measurements_; in the order of their turns
   size_t turn_ = 0;
+  int rounds_ = 0;
   uint64_t bytes_ = 0;  // of the sample in progress
   double seconds_ = 0;
 };

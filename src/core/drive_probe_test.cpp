@@ -75,7 +75,7 @@ TEST(ReadTuner, AmongEqualsTheSmallestWins) {
   EXPECT_EQ(other.best(), (ReadSetting{256 * kKiB, 2}));
 }
 
-TEST(ReadTuner, SurvivesNoiseAndADriveThatSlowsDown) {
+TEST(ReadTuner, SurvivesNoiseStallsAndADriveThatSlowsDown) {
   std::mt19937_64 random(3);
   int good = 0;
   for (int run = 0; run < 50; ++run) {
@@ -83,7 +83,8 @@ TEST(ReadTuner, SurvivesNoiseAndADriveThatSlowsDown) {
     double slower = 1;
     feed(tuner, [&](ReadSetting setting) {
       const double noise = 1 + 0.05 * (static_cast<double>(random() % 2001) / 1000 - 1);
-      slower *= 0.98;
+      slower *= 0.99;
+      if (random() % 5 == 0) return 2e8;  // somebody else had the drive
       return queued(setting, 3e9, 300e-6) * noise * slower;
     });
     good += queued(tuner.best(), 3e9, 300e-6) >= 0.9 * 3e9 ? 1 : 0;
@@ -96,13 +97,13 @@ TEST(ReadTuner, LittleToReadGivesTheBestOfWhatWasTried) {
   EXPECT_EQ(tuner.best(), ReadTuner::grid().front());
   EXPECT_EQ(tuner.setting(), ReadTuner::grid().front());
   const auto rate = [](ReadSetting setting) { return setting.depth == 2 ? 2e9 : 1e9; };
-  feed(tuner, rate, 40 * kMiB, 3 * kMiB);  // in small portions
+  feed(tuner, rate, 20 * kMiB, 3 * kMiB);  // in small portions
   EXPECT_FALSE(tuner.finished());
   EXPECT_EQ(tuner.best(), (ReadSetting{512 * kKiB, 2}));
   uint64_t measured = 0;
   for (const ReadMeasurement& one : tuner.measurements()) measured += one.bytes;
-  EXPECT_GE(measured, 32 * kMiB);
-  EXPECT_LE(measured, 43 * kMiB);
+  EXPECT_GE(measured, 16 * kMiB);
+  EXPECT_LE(measured, 23 * kMiB);
 }
 
 TEST(ReadTuner, EndsAfterLittleMoreThanAGigabyte) {
@@ -113,7 +114,7 @@ TEST(ReadTuner, EndsAfterLittleMoreThanAGigabyte) {
   EXPECT_EQ(tuner.setting(), best);
   tuner.record(kMiB, 1e-9);  // too late to matter
   EXPECT_EQ(tuner.best(), best);
-  for (const ReadMeasurement& one : tuner.measurements()) EXPECT_GE(one.rates.size(), 1u);
+  for (const ReadMeasurement& one : tuner.measurements()) EXPECT_GE(one.rates.size(), 2u);
 }
 
 TEST(ReadTuner, ASampleTakesTimeToo) {
@@ -126,6 +127,21 @@ TEST(ReadTuner, ASampleTakesTimeToo) {
   tuner.record(0, 1);
   tuner.record(kMiB, 0);
   EXPECT_EQ(tuner.setting(), settings[1]);
+}
+
+TEST(ReadTuner, EveryoneHasTwoTurnsBeforeAnyoneIsOut) {
+  const std::vector<ReadSetting> settings = {{kMiB, 1}, {kMiB, 2}, {kMiB, 4}};
+  ReadTuner tuner(settings);
+  std::vector<int> turns;
+  while (turns.size() < 6) {
+    turns.push_back(tuner.setting().depth);
+    // The best one has a stall in its first turn.
+    const double rate = turns.size() == 2 ? 1e8 : 1e9 + (tuner.setting().depth == 2 ? 5e8 : 0);
+    tuner.record(tuner.wanted_bytes(), static_cast<double>(tuner.wanted_bytes()) / rate);
+  }
+  EXPECT_THAT(turns, testing::ElementsAre(1, 2, 4, 4, 2, 1));
+  feed(tuner, [](ReadSetting setting) { return setting.depth == 2 ? 1.5e9 : 1e9; });
+  EXPECT_EQ(tuner.best(), settings[1]);
 }
 
 class DriveProbeTest : public testing::Test {
@@ -162,7 +178,7 @@ TEST_F(DriveProbeTest, MeasuresARealFileWithinItsBudget) {
       }
     }
     EXPECT_TRUE(found);
-    EXPECT_GE(bytes, 16 * kMiB);
+    EXPECT_GE(bytes, 8 * kMiB);
     EXPECT_LE(bytes, 256 * kMiB);
     EXPECT_THAT(probe->how, HasSubstr("in flight"));
   }
