@@ -9,6 +9,7 @@
 #include <cmath>
 #include <cstring>
 #include <functional>
+#include <numeric>
 #include <random>
 #include <string>
 #include <vector>
@@ -196,6 +197,29 @@ void expect_quantized(const float* x, int n, float scale, const int8_t* values) 
   }
 }
 
+int sum_of(const int8_t* values, int n) {
+  return std::accumulate(values, values + n, 0);
+}
+
+// Every 32 values have the smallest factor that holds them, and are off by half of their own step at most.
+void expect_quantized_by_256(const float* x, const ActBlock256& block, int max_factor) {
+  float largest = 0;
+  for (int i = 0; i < 256; ++i) largest = std::max(largest, std::abs(x[i]));
+  EXPECT_FLOAT_EQ(block.scale, largest / static_cast<float>(127 * max_factor));
+  for (int part = 0; part < 8; ++part) {
+    double part_largest = 0;
+    for (int i = 0; i < 32; ++i) part_largest = std::max<double>(part_largest, std::abs(x[32 * part + i]));
+    const int factor = block.factors[2 * part];
+    EXPECT_EQ(block.factors[2 * part + 1], factor);
+    const double needed = largest == 0 ? 1 : part_largest / largest * max_factor;
+    EXPECT_EQ(factor, std::clamp(static_cast<int>(std::ceil(needed - 1e-6)), 1, max_factor)) << part;
+    const double step = static_cast<double>(block.scale) * factor;
+    for (int i = 32 * part; i < 32 * part + 32; ++i) {
+      EXPECT_LE(std::abs(x[i] - step * block.values[i]), (0.5 + 1e-4) * step) << i;
+    }
+  }
+}
+
 TEST_P(KernelTest, QuantizeBy32) {
   for (const float deviation : {1.0f, 1e-20f, 1e20f, 0.0f}) {
     const std::vector<float> x = normal_values(32 * 9, 9, deviation);
@@ -214,18 +238,46 @@ TEST_P(KernelTest, QuantizeBy32) {
 
 TEST_P(KernelTest, QuantizeBy256) {
   for (const float deviation : {1.0f, 1e-20f, 1e20f, 0.0f}) {
-    const std::vector<float> x = normal_values(256 * 3, 10, deviation);
+    std::vector<float> x = normal_values(256 * 3, 10, deviation);
+    for (size_t i = 0; i < 32; ++i) x[32 + i] *= 1e-3f;  // one factor must be 1
     Row row(x);
     GuardedBuffer out(3 * sizeof(ActBlock256));
     kernels().quantize_q8_256(row.data(), 256 * 3, out.data());
     for (int b = 0; b < 3; ++b) {
       const ActBlock256& block = out.as<ActBlock256>()[b];
-      expect_quantized(&x[static_cast<size_t>(256 * b)], 256, block.scale, block.values);
-      for (int part = 0; part < 16; ++part) {
-        int sum = 0;
-        for (int i = 0; i < 16; ++i) sum += block.values[16 * part + i];
-        EXPECT_EQ(block.sums[part], sum);
+      const float* from = &x[static_cast<size_t>(256 * b)];
+      expect_quantized_by_256(from, block, kMaxActFactor);
+      for (int i = 0; i < 32; ++i) EXPECT_EQ(block.part_sums[i], sum_of(block.values + 8 * i, 8));
+      for (int i = 0; i < 16; ++i) EXPECT_EQ(block.sums[i], block.factors[i] * sum_of(block.values + 16 * i, 16));
+      for (int i = 0; i < 8; ++i) {
+        EXPECT_EQ(block.sums_of_32[i], block.factors[2 * i] * sum_of(block.values + 32 * i, 32));
       }
+    }
+  }
+}
+
+// Sums of 32 large values of one sign fit 16 bits only with half the factors.
+TEST_P(KernelTest, QuantizeBy256HalvesTheFactorsOfOneSidedValues) {
+  std::vector<float> x = normal_values(256, 12, 0.1f);
+  for (size_t i = 64; i < 96; ++i) x[i] = -2 + x[i];
+  Row row(x);
+  ActBlock256 block;
+  kernels().quantize_q8_256(row.data(), 256, reinterpret_cast<std::byte*>(&block));
+  expect_quantized_by_256(x.data(), block, kMaxActFactor / 2);
+  EXPECT_EQ(block.sums_of_32[2], block.factors[4] * sum_of(block.values + 64, 32));
+  EXPECT_LT(block.sums_of_32[2], -20000);
+}
+
+TEST_P(KernelTest, QuantizeBy256TakesWhatIsNoNumber) {
+  for (const float odd : {NAN, INFINITY, -INFINITY}) {
+    std::vector<float> x = normal_values(256, 13, 1);
+    x[77] = odd;
+    Row row(x);
+    ActBlock256 block;
+    kernels().quantize_q8_256(row.data(), 256, reinterpret_cast<std::byte*>(&block));
+    for (const int16_t factor : block.factors) {
+      EXPECT_GE(factor, 1);
+      EXPECT_LE(factor, kMaxActFactor);
     }
   }
 }

@@ -32,6 +32,45 @@ MOXIE_INLINE float inverse_of(float largest) {
   return largest < 0x1p-120f ? 0.0f : 127.0f / largest;
 }
 
+// Fills in the sums of a block; false if one does not fit.
+bool add_up(ActBlock256& block) {
+  bool fits = true;
+  for (int i = 0; i < 32; ++i) {
+    int sum = 0;
+    for (int j = 0; j < 8; ++j) sum += block.values[8 * i + j];
+    block.part_sums[i] = static_cast<int16_t>(sum);
+  }
+  for (int i = 0; i < 16; ++i) {
+    block.sums[i] = static_cast<int16_t>(block.factors[i] * (block.part_sums[2 * i] + block.part_sums[2 * i + 1]));
+  }
+  for (int i = 0; i < 8; ++i) {
+    const int sum = block.sums[2 * i] + block.sums[2 * i + 1];
+    block.sums_of_32[i] = static_cast<int16_t>(sum);
+    fits = fits && sum == block.sums_of_32[i];
+  }
+  return fits;
+}
+
+// parts: the largest magnitude of every 32 values. False if a sum does not fit, which half of kMaxActFactor rules out.
+bool quantize_with(int max_factor, const float* x, const float parts[8], float largest, ActBlock256& block) {
+  const float scale = largest / static_cast<float>(127 * max_factor);
+  const bool zero = inverse_of(scale) == 0;
+  block.scale = zero ? 0.0f : scale;
+  for (int part = 0; part < 8; ++part) {
+    // Rounded up, so that no value leaves [-127, 127]. What is not a number goes the way of the largest.
+    const float steps = parts[part] / largest * static_cast<float>(max_factor);
+    int factor = zero ? 1 : max_factor;
+    if (steps < static_cast<float>(max_factor)) {
+      factor = static_cast<int>(steps);
+      if (factor == 0 || static_cast<float>(factor) < steps) ++factor;
+    }
+    const float inverse = zero ? 0.0f : 1 / (scale * static_cast<float>(factor));
+    round_values(x + part * 32, inverse, 32, block.values + part * 32);
+    block.factors[2 * part] = block.factors[2 * part + 1] = static_cast<int16_t>(factor);
+  }
+  return add_up(block);
+}
+
 void store_q8_0(const float* x, int64_t n, std::byte* out) {
   for (int64_t i = 0; i < n; i += 32, out += 34) {
     const float largest = largest_magnitude(x + i, 32);
@@ -61,11 +100,14 @@ void quantize_q8_32(const float* x, int64_t n, std::byte* out) {
 void quantize_q8_256(const float* x, int64_t n, std::byte* out) {
   ActBlock256* block = reinterpret_cast<ActBlock256*>(out);
   for (int64_t i = 0; i < n; i += 256, ++block) {
-    const float largest = largest_magnitude(x + i, 256);
-    const float inverse = inverse_of(largest);
-    block->scale = inverse == 0 ? 0.0f : largest / 127;
-    for (int part = 0; part < 16; ++part) {
-      block->sums[part] = static_cast<int16_t>(round_values(x + i + part * 16, inverse, 16, block->values + part * 16));
+    float parts[8], largest = 0;
+    for (int part = 0; part < 8; ++part) {
+      parts[part] = largest_magnitude(x + i + part * 32, 32);
+      largest = parts[part] > largest ? parts[part] : largest;
+    }
+    // Where most of 32 values are large and of one sign their sum does not fit: half of the factors do.
+    if (!quantize_with(kMaxActFactor, x + i, parts, largest, *block)) {
+      quantize_with(kMaxActFactor / 2, x + i, parts, largest, *block);
     }
   }
 }

@@ -210,20 +210,44 @@ MOXIE_INLINE Shorts16 times(Shorts16 a, int factor) {
 #endif
 }
 
+// The activations' factors, a number for each 16 values.
+struct Factors {
+  Shorts16 of_16;
+  MOXIE_INLINE explicit Factors(const int16_t from[16]) { std::memcpy(&of_16, from, sizeof of_16); }
+};
+MOXIE_INLINE Shorts16 times(Shorts16 a, Factors factors) {
+#if defined(__AVX2__)
+  return {_mm256_mullo_epi16(a.v, factors.of_16.v)};
+#else
+  for (int i = 0; i < 16; ++i) a.v[i] = static_cast<int16_t>(a.v[i] * factors.of_16.v[i]);
+  return a;
+#endif
+}
+// Of sixteen bytes. REQUIRES: all products are below 256.
+MOXIE_INLINE Bytes16 times(Bytes16 a, Factors factors) {
+#if defined(__AVX2__)
+  // Both bytes of a word have the same factor.
+  const __m256i of_16 = factors.of_16.v;
+  const __m128i of_32 =
+      _mm256_castsi256_si128(_mm256_permute4x64_epi64(_mm256_packus_epi32(_mm256_srli_epi32(of_16, 16), of_16), 0x08));
+  return (Bytes16)_mm_mullo_epi16((__m128i)a, of_32);
+#else
+  for (int i = 0; i < 16; ++i) a[i] = static_cast<uint8_t>(a[i] * factors.of_16.v[i]);
+  return a;
+#endif
+}
+
 // What hands each sub-block's scale to the lanes of its values: piece(p) for the values of piece p.
 
-// From unsigned bytes: eight of them for sub-blocks of 32 values, sixteen for 16.
-template <int kSubValues>
+// From sixteen unsigned bytes: sub-blocks of 16 values.
 class ByteScales {
  public:
+  ByteScales() = default;
 #if defined(__AVX512F__)
-  MOXIE_INLINE explicit ByteScales(uint64_t bytes) : v_(_mm512_set1_epi64(static_cast<int64_t>(bytes))) {}
   MOXIE_INLINE explicit ByteScales(Bytes16 bytes) : v_(_mm512_broadcast_i32x4((__m128i)bytes)) {}
   // A word of the result is a byte and a zero.
   MOXIE_INLINE Shorts piece(int piece) const {
-    auto words = [&](int quarter) {
-      return _mm_set1_epi16(static_cast<int16_t>(0x8000 | (64 * piece + 16 * quarter) / kSubValues));
-    };
+    auto words = [&](int quarter) { return _mm_set1_epi16(static_cast<int16_t>(0x8000 | (4 * piece + quarter))); };
     const __m256i low = _mm256_set_m128i(words(1), words(0)), high = _mm256_set_m128i(words(3), words(2));
     return (Shorts)_mm512_shuffle_epi8(v_, _mm512_inserti64x4(_mm512_castsi256_si512(low), high, 1));
   }
@@ -231,24 +255,18 @@ class ByteScales {
  private:
   __m512i v_;
 #elif defined(__AVX2__)
-  MOXIE_INLINE explicit ByteScales(uint64_t bytes) : v_(_mm256_set1_epi64x(static_cast<int64_t>(bytes))) {}
   MOXIE_INLINE explicit ByteScales(Bytes16 bytes) : v_(_mm256_broadcastsi128_si256((__m128i)bytes)) {}
   MOXIE_INLINE Shorts piece(int piece) const {
-    auto words = [&](int half) {
-      return _mm_set1_epi16(static_cast<int16_t>(0x8000 | (32 * piece + 16 * half) / kSubValues));
-    };
+    auto words = [&](int half) { return _mm_set1_epi16(static_cast<int16_t>(0x8000 | (2 * piece + half))); };
     return (Shorts)_mm256_shuffle_epi8(v_, _mm256_set_m128i(words(1), words(0)));
   }
 
  private:
   __m256i v_;
 #else
-  MOXIE_INLINE explicit ByteScales(uint64_t bytes) {
-    std::memcpy(&bytes_, &bytes, sizeof bytes);
-  }
   MOXIE_INLINE explicit ByteScales(Bytes16 bytes) : bytes_(bytes) {}
   MOXIE_INLINE Shorts piece(int piece) const {
-    return Shorts{} + bytes_[16 * piece / kSubValues];
+    return Shorts{} + bytes_[piece];
   }
 
  private:
@@ -259,6 +277,7 @@ class ByteScales {
 // Sixteen numbers: sub-blocks of 16 values.
 class SixteenScales {
  public:
+  SixteenScales() = default;
 #if defined(__AVX512F__)
   MOXIE_INLINE explicit SixteenScales(Shorts16 scales) : v_(_mm512_castsi256_si512(scales.v)) {}
   MOXIE_INLINE Shorts piece(int piece) const {

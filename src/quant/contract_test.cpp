@@ -110,7 +110,8 @@ Activations make_activations(ActFormat format, int64_t tokens, int64_t columns, 
       kernels.quantize_q8_256(row, columns, bytes);
       const auto* blocks = reinterpret_cast<const ActBlock256*>(bytes);
       for (int64_t i = 0; i < columns; ++i) {
-        values[i] = static_cast<double>(blocks[i / 256].scale) * blocks[i / 256].values[i % 256];
+        const ActBlock256& block = blocks[i / 256];
+        values[i] = static_cast<double>(block.scale) * block.factors[i % 256 / 16] * block.values[i % 256];
       }
     }
   }

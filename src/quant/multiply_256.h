@@ -6,20 +6,19 @@
 //   kScaleAt               where in a block the half-precision scale stands; that of the minima follows it
 //   kRawAt, kRawBytes      where the bytes of the quants stand, and how many: a multiple of 32
 //   kSubValues             how many values have a scale of their own: 16 or 32
-//   kSigned, kLargest      whether quants are signed; up to where they go (at most 255)
+//   kSigned, kLargest      whether quants are signed; up to where they go (at most 127)
+//   kOffset                what they are stored too large by; 0 if they are signed or the block has minima
 //   static quants(raw, i)  the quants as Bytes or, if kSigned, SignedBytes without -128: of piece i where raw is a
 //                          block's bytes, of dword i where raw are dwords of many rows; planes() takes either
 //   sub_scales()           the sub-blocks' scales, one per 16 values
-//   scales()               the same as ByteScales or SixteenScales, for pieces
-//   kSumScales             whether the activations' sums of 16 enter: then
-//   sum_scales()           what they are multiplied with, and
-//   kMinimum               whether the result is for the minima, times their own scale, to be subtracted; otherwise it
-//                          is added to the block's integer and makes good that quants are stored too large
+//   scales(factors)        the same times the activations' factors, as ByteScales or SixteenScales, for pieces
+//   kMinimum               whether sub-blocks have minima: then
+//   sub_minima()           gives them, one per 16 values; they are multiplied with a scale of their own and subtracted
 //
-// Per block the integers are exact, whatever the width of vectors: total = sum of quant * scale * x over the block.
-// Then sum = fma(total, scale * x.scale, sum), with minima also sum = fma(-minima, minimum * x.scale, sum): one chain
-// over the blocks for each (row, token), the same in every path and on every target but for the rounding of an unfused
-// multiply-add.
+// Per block the integers are exact, whatever the width of vectors: total = sum of quant * scale * factor * x over the
+// block, below 2^31 since factors are at most kMaxActFactor. Then, with minima, sum = fma(-minima, minimum * x.scale,
+// sum), and sum = fma(total, scale * x.scale, sum): one chain over the blocks for each (row, token), the same in every
+// path and on every target but for the rounding of an unfused multiply-add.
 #pragma once
 
 #include "quant/byte_products.h"
@@ -71,19 +70,22 @@ void multiply_256_tile(const MultiplyArgs& args, int64_t row) {
       prefetch_block(weights[r] + block, kRows * args.row_bytes);
       const Parts parts(weights[r][block]);
       const uint8_t* raw = reinterpret_cast<const uint8_t*>(weights[r] + block) + Parts::kRawAt;
+      decltype(parts.scales(Factors(x[0]->factors))) scales[kTokens];
       for (int t = 0; t < kTokens; ++t) {
         const int i = r * kTokens + t;
-        if constexpr (Parts::kSumScales) minima[i] = sum_products(parts.sum_scales(), x[t][block].sums);
-        totals[i] = Parts::kSumScales && !Parts::kMinimum ? widen(minima[i]) : IntVec{};
+        totals[i] = IntVec{};
+        if constexpr (Parts::kMinimum) minima[i] = sum_products(parts.sub_minima(), x[t][block].sums);
+        if constexpr (Parts::kOffset != 0) {
+          totals[i] = widen(sum_products(times(parts.sub_scales(), -Parts::kOffset), x[t][block].sums));
+        }
+        scales[t] = parts.scales(Factors(x[t][block].factors));
       }
-      const auto scales = parts.scales();
 #pragma GCC unroll 16
       for (int piece = 0; piece < 256 / kByteLanes; ++piece) {
         const auto quants = Parts::quants(raw, piece);
-        const Shorts lane_scales = scales.piece(piece);
         for (int t = 0; t < kTokens; ++t) {
           const SignedBytes values = (SignedBytes)load_bytes(x[t][block].values + kByteLanes * piece);
-          totals[r * kTokens + t] = add_products(totals[r * kTokens + t], quants, values, lane_scales);
+          totals[r * kTokens + t] = add_products(totals[r * kTokens + t], quants, values, scales[t].piece(piece));
         }
       }
     }
@@ -92,12 +94,12 @@ void multiply_256_tile(const MultiplyArgs& args, int64_t row) {
       auto act_scale = [&](int j) { return x[(i + j) % kTokens][block].scale; };
       const Float4 x_scales = {act_scale(0), act_scale(1), act_scale(2), act_scale(3)};
       const HalfPairs scales = load_scales<Parts, kTokens>(weights, block, i);
-      const Int4 total = sum_each(totals[i], totals[i + 1], totals[i + 2], totals[i + 3]);
-      sums[i / 4] = fma(__builtin_convertvector(total, Float4), scales.first * x_scales, sums[i / 4]);
       if constexpr (Parts::kMinimum) {
         const Int4 minus = sum_each(minima[i], minima[i + 1], minima[i + 2], minima[i + 3]);
         sums[i / 4] = fma(-__builtin_convertvector(minus, Float4), scales.second * x_scales, sums[i / 4]);
       }
+      const Int4 total = sum_each(totals[i], totals[i + 1], totals[i + 2], totals[i + 3]);
+      sums[i / 4] = fma(__builtin_convertvector(total, Float4), scales.first * x_scales, sums[i / 4]);
     }
   }
   for (int i = 0; i < kSums; ++i) {

@@ -3,8 +3,7 @@
 // the same exact integers per block, then the same chain over the blocks.
 #pragma once
 
-#include "quant/byte_products.h"
-#include "quant/multiply_32.h"
+#include "quant/steps_256.h"
 
 namespace moxie::MOXIE_TARGET {
 namespace {
@@ -14,109 +13,16 @@ constexpr int kRowGroups = kLanes == 16 ? 2 : 1;
 constexpr int kPanel256Blocks = 4 / kRowGroups;  // about half of the first-level cache
 constexpr int kPanel256Tokens = 128;             // tokens that share an unpacked panel
 
-// Signed quants are unpacked 128 too large where bytes are multiplied by VNNI.
-template <class Parts>
-constexpr bool kShifted = Parts::kSigned&& kHaveVnni;
-
 struct Panel256 {
-  IntVec values[kPanel256Blocks][64];     // [i]: lane r holds bytes 4i to 4i + 3 of row r
-  IntVec scales[kPanel256Blocks][16];     // [k]: lane r holds the scale of row r's sub-block k, as add_scaled takes it
-  IntVec sum_scales[kPanel256Blocks][8];  // [k]: lane r holds those of the sums 2k and 2k + 1, 16 bits each
+  IntVec values[kPanel256Blocks][64];  // [i]: lane r holds bytes 4i to 4i + 3 of row r
+  // [j]: lane r holds the scale of row r's sub-block j twice, 16 bits each; or those of 2j and 2j + 1
+  IntVec scales[kPanel256Blocks][16];
+  // [k]: lane r holds what the activations' sums of sub-blocks 2k and 2k + 1 are multiplied with, 16 bits each
+  IntVec sub_minima[kPanel256Blocks][8];
+  IntVec corrections[kPanel256Blocks][8];
   FloatVec scale[kPanel256Blocks];
   FloatVec minimum[kPanel256Blocks];
 };
-
-// ---- sums over some dwords of each row, and their product with the sub-block's scale ----
-
-// What `largest`, times 127, may be added up before the scale is applied: dwords, a power of two, at most a sub-block.
-template <class Parts>
-constexpr int run_dwords() {
-  constexpr int kSubDwords = Parts::kSubValues / 4;
-#if defined(__AVX512VNNI__)
-  if (4 * Parts::kLargest * 127 * 2 > 32767) return kSubDwords;  // too wide for 16 bits: multiplied in 32
-  constexpr int kTerms = 4;
-#else
-  constexpr int kTerms = 2;
-#endif
-  int run = 1;
-  while (2 * run <= kSubDwords && kTerms * Parts::kLargest * 127 * 2 * run <= 32767) run *= 2;
-  return run;
-}
-template <class Parts>
-constexpr bool kWideRuns = kHaveVnni && 4 * Parts::kLargest * 127 * run_dwords<Parts>() > 32767;
-
-// Sums within a run: lanes of 32 bits with VNNI, of 16 otherwise.
-template <class Parts>
-MOXIE_INLINE IntVec add_dword(IntVec run, IntVec w, IntVec four) {
-#if defined(__AVX512VNNI__)
-  return (IntVec)_mm512_dpbusd_epi32((__m512i)run, (__m512i)w, (__m512i)four);
-#elif defined(__AVX2__)
-  if constexpr (Parts::kSigned) {
-    const __m256i signed_x = _mm256_sign_epi8((__m256i)four, (__m256i)w);
-    return (IntVec)((Shorts)run + (Shorts)_mm256_maddubs_epi16(_mm256_abs_epi8((__m256i)w), signed_x));
-  } else {
-    return (IntVec)((Shorts)run + (Shorts)_mm256_maddubs_epi16((__m256i)w, (__m256i)four));
-  }
-#elif defined(__SSSE3__)
-  if constexpr (Parts::kSigned) {
-    const __m128i signed_x = _mm_sign_epi8((__m128i)four, (__m128i)w);
-    return (IntVec)((Shorts)run + (Shorts)_mm_maddubs_epi16(_mm_abs_epi8((__m128i)w), signed_x));
-  } else {
-    return (IntVec)((Shorts)run + (Shorts)_mm_maddubs_epi16((__m128i)w, (__m128i)four));
-  }
-#else
-  for (int i = 0; i < kByteLanes; ++i) {
-    const int weight = Parts::kSigned ? static_cast<int8_t>(((Bytes)w)[i]) : ((Bytes)w)[i];
-    run[i / 4] += weight * ((SignedBytes)four)[i];
-  }
-  return run;
-#endif
-}
-
-// total + pairs of 16-bit products, lane by lane of 32 bits.
-MOXIE_INLINE IntVec add_pairs(IntVec total, IntVec a, IntVec b) {
-#if defined(__AVX512VNNI__)
-  return (IntVec)_mm512_dpwssd_epi32((__m512i)total, (__m512i)a, (__m512i)b);
-#elif defined(__AVX2__)
-  return total + (IntVec)_mm256_madd_epi16((__m256i)a, (__m256i)b);
-#elif defined(__SSSE3__)
-  return total + (IntVec)_mm_madd_epi16((__m128i)a, (__m128i)b);
-#else
-  for (int i = 0; i < 2 * kLanes; ++i) total[i / 2] += ((Shorts)a)[i] * ((Shorts)b)[i];
-  return total;
-#endif
-}
-
-template <class Parts>
-MOXIE_INLINE IntVec add_scaled(IntVec total, IntVec run, IntVec scale) {
-#if defined(__SSSE3__)
-  if constexpr (!kWideRuns<Parts>) return add_pairs(total, run, scale);
-#endif
-  return total + run * scale;
-}
-
-// The two scales of each lane's pair of 16-bit numbers, in the form add_scaled takes: with VNNI a run is one number of
-// 16 bits, sign-extended, and meets (scale, 0); otherwise two, and meets (scale, scale).
-template <class Parts>
-MOXIE_INLINE void split_scales(IntVec pairs, IntVec& first, IntVec& second) {
-  typedef uint32_t UintVec __attribute__((vector_size(kLanes * 4), may_alias));
-  const IntVec low = (IntVec)((UintVec)pairs << 16), high = pairs & splat_int(static_cast<int32_t>(0xffff0000u));
-#if defined(__AVX512VNNI__)
-  if constexpr (!kWideRuns<Parts>) {
-    first = (IntVec)((UintVec)low >> 16);
-    second = (IntVec)((UintVec)high >> 16);
-    return;
-  }
-#elif defined(__SSSE3__)
-  first = low | (IntVec)((UintVec)low >> 16);
-  second = high | (IntVec)((UintVec)high >> 16);
-  return;
-#endif
-  first = low >> 16;
-  second = high >> 16;
-}
-
-// ---- the panel ----
 
 // Fetches the block `distance` bytes further on, which may be beyond the matrix.
 template <typename Block>
@@ -126,12 +32,17 @@ MOXIE_INLINE void prefetch_block(const Block* block, size_t distance) {
     __builtin_prefetch(reinterpret_cast<const void*>(address + line));
 }
 
+// Pairs of sub-blocks.
+template <class Parts>
+constexpr int kSumPairs = 128 / Parts::kSubValues;
+
 // Everything is transposed as it stands in files, which is less, and unpacked then.
 template <class Parts>
 void fill_panel_256(const RowGroup& rows, int64_t first, int blocks, size_t prefetch_distance, Panel256& panel) {
   constexpr int kRawChunks = Parts::kRawBytes / 64;
   constexpr bool kRawTail = Parts::kRawBytes % 64 != 0;  // 32 bytes, transposed along with the scales
   constexpr int kChunks = kRawChunks + (kRawTail ? 2 : 1);
+  constexpr int kSubDwords = Parts::kSubValues / 4;
   for (int b = 0; b < blocks; ++b) {
     Bytes64 chunks[kChunks][kLanes];
     for (int r = 0; r < kLanes; ++r) {
@@ -141,14 +52,13 @@ void fill_panel_256(const RowGroup& rows, int64_t first, int blocks, size_t pref
       for (int i = 0; i < kRawChunks; ++i) std::memcpy(&chunks[i][r], raw + 64 * i, 64);
       const Parts parts(block);
       const Shorts16 sub_scales = parts.sub_scales();
-      Shorts16 sum_scales = {};
-      if constexpr (Parts::kSumScales) sum_scales = parts.sum_scales();
-      if constexpr (kShifted<Parts>) sum_scales = times(sub_scales, -128);
+      Shorts16 sub_minima = {};
+      if constexpr (Parts::kMinimum) sub_minima = parts.sub_minima();
       if constexpr (kRawTail) {
         chunks[kRawChunks][r] = load_32_32(raw + 64 * kRawChunks, &sub_scales);
-        chunks[kRawChunks + 1][r] = load_32_32(&sum_scales, &sum_scales);
+        chunks[kRawChunks + 1][r] = load_32_32(&sub_minima, &sub_minima);
       } else {
-        chunks[kRawChunks][r] = load_32_32(&sub_scales, &sum_scales);
+        chunks[kRawChunks][r] = load_32_32(&sub_scales, &sub_minima);
       }
     }
     IntVec dwords[kChunks][16];
@@ -159,9 +69,17 @@ void fill_panel_256(const RowGroup& rows, int64_t first, int blocks, size_t pref
       panel.values[b][i] = (IntVec)(kShifted<Parts> ? bytes ^ 0x80 : bytes);
     }
     const IntVec* sub_scales = dwords[0] + Parts::kRawBytes / 4;
-    for (int i = 0; i < 8; ++i) {
-      split_scales<Parts>(sub_scales[i], panel.scales[b][2 * i], panel.scales[b][2 * i + 1]);
-      panel.sum_scales[b][i] = sub_scales[8 + i];
+#pragma GCC unroll 16
+    for (int j = 0; j < 64 / kScaleDwords<Parts>; ++j) {
+      const int first = j * kScaleDwords<Parts>, last = first + kScaleDwords<Parts> - 1;
+      panel.scales[b][j] = join_sub_blocks<Parts>(sub_scales, first / kSubDwords, last / kSubDwords);
+      if (kWideRuns<Parts>) panel.scales[b][j] = (IntVec)((UintVec)panel.scales[b][j] & kHighHalf);
+    }
+#pragma GCC unroll 8
+    for (int k = 0; k < kSumPairs<Parts>; ++k) {
+      const IntVec pair = join_sub_blocks<Parts>(sub_scales, 2 * k, 2 * k + 1);
+      panel.corrections[b][k] = (IntVec)((Shorts)pair * (Shorts{} + kCorrection<Parts>));
+      panel.sub_minima[b][k] = join_sub_blocks<Parts>(sub_scales + 8, 2 * k, 2 * k + 1);
     }
     panel.scale[b] = load_halves<Parts>(rows, first + b, Parts::kScaleAt);
     if constexpr (Parts::kMinimum) panel.minimum[b] = load_halves<Parts>(rows, first + b, Parts::kScaleAt + 2);
@@ -172,56 +90,77 @@ void fill_panel_256(const RowGroup& rows, int64_t first, int blocks, size_t pref
 template <class Parts, int kTokens>
 void multiply_panel_256(const Panel256 (&panels)[kRowGroups], int blocks, const std::byte* activations,
                         size_t activation_row_bytes, FloatVec (*sums)[kRowGroups]) {
-  constexpr int kRun = run_dwords<Parts>(), kSubDwords = Parts::kSubValues / 4;
+  constexpr int kRun = run_dwords<Parts>(), kRuns = kRunsInStep<Parts>, kStep = kStepDwords<Parts>;
   const ActBlock256* x[kTokens];
   for (int t = 0; t < kTokens; ++t) {
     x[t] = reinterpret_cast<const ActBlock256*>(activations + t * activation_row_bytes);
   }
   for (int b = 0; b < blocks; ++b) {
-    IntVec totals[kTokens][kRowGroups] = {}, minima[kTokens][kRowGroups];
-    if constexpr (Parts::kSumScales || kShifted<Parts>) {
+    IntVec totals[kTokens][kRowGroups] = {};
+    int32_t starts[kTokens][32];
+    for (int t = 0; t < kTokens; ++t) {
+      if constexpr (Parts::kMinimum || kCorrection<Parts> != 0) {
+        const int16_t* sub_sums = Parts::kSubValues == 16 ? x[t][b].sums : x[t][b].sums_of_32;
+        IntVec minima[kRowGroups] = {};
 #pragma GCC unroll 8
-      for (int i = 0; i < 8; ++i) {
-        for (int t = 0; t < kTokens; ++t) {
-          const IntVec two_sums = splat_int(static_cast<int32_t>(load_u32(x[t][b].sums + 2 * i)));
+        for (int k = 0; k < kSumPairs<Parts>; ++k) {
+          const IntVec two_sums = splat_int(static_cast<int32_t>(load_u32(sub_sums + 2 * k)));
           for (int g = 0; g < kRowGroups; ++g) {
-            totals[t][g] = add_pairs(totals[t][g], panels[g].sum_scales[b][i], two_sums);
+            if (Parts::kMinimum) minima[g] = add_pairs(minima[g], panels[g].sub_minima[b][k], two_sums);
+            if (kCorrection<Parts> != 0) {
+              totals[t][g] = add_pairs(totals[t][g], panels[g].corrections[b][k], two_sums);
+            }
+          }
+        }
+        for (int g = 0; g < kRowGroups && Parts::kMinimum; ++g) {
+          sums[t][g] = fma(-to_float(minima[g]), panels[g].minimum[b] * x[t][b].scale, sums[t][g]);
+        }
+      }
+      if constexpr (centre<Parts>() != 0) find_starts<Parts>(x[t][b], starts[t]);
+    }
+    for (int j = 0; j < 64 / kStep; ++j) {
+      IntVec runs[kTokens][kRowGroups][kRuns];
+#pragma GCC unroll 2
+      for (int k = 0; k < kRuns; ++k) {
+        const int first = j * kStep + k * kRun;
+        for (int t = 0; t < kTokens; ++t) {
+          IntVec start = {};
+          if constexpr (centre<Parts>() != 0) start = splat_int(starts[t][start_of<Parts>(first / kRun)]);
+          for (int g = 0; g < kRowGroups; ++g) runs[t][g][k] = start;
+        }
+#pragma GCC unroll 8
+        for (int i = first; i < first + kRun; ++i) {
+          for (int t = 0; t < kTokens; ++t) {
+            const IntVec four = splat_int(static_cast<int32_t>(load_u32(x[t][b].values + 4 * i)));
+            for (int g = 0; g < kRowGroups; ++g) {
+              runs[t][g][k] = add_dword<Parts>(runs[t][g][k], panels[g].values[b][i], four);
+            }
           }
         }
       }
-    }
-    if constexpr (Parts::kMinimum) {
+      // The same block of the tokens that are next, which lie far apart.
+      constexpr int kLines = (static_cast<int>(sizeof(ActBlock256)) + 63) / 64,
+                    kLinesInStep = (kLines * kStep + 63) / 64;
       for (int t = 0; t < kTokens; ++t) {
-        for (int g = 0; g < kRowGroups; ++g) {
-          minima[t][g] = totals[t][g];
-          totals[t][g] = IntVec{};
+        const uintptr_t next = reinterpret_cast<uintptr_t>(x[t] + b) + kTokens * activation_row_bytes;
+        for (int line = j * kLinesInStep; line < (j + 1) * kLinesInStep; ++line) {
+          __builtin_prefetch(reinterpret_cast<const void*>(next + 64 * static_cast<uintptr_t>(line)));
         }
       }
-    }
-    for (int start = 0; start < 64; start += kRun) {
-      const int sub = start / kSubDwords * (kSubDwords / 4);
-      IntVec runs[kTokens][kRowGroups] = {};
-#pragma GCC unroll 8
-      for (int i = start; i < start + kRun; ++i) {
-        for (int t = 0; t < kTokens; ++t) {
-          const IntVec four = splat_int(static_cast<int32_t>(load_u32(x[t][b].values + 4 * i)));
-          for (int g = 0; g < kRowGroups; ++g) {
-            runs[t][g] = add_dword<Parts>(runs[t][g], panels[g].values[b][i], four);
-          }
-        }
-      }
+      // A step lies within 32 values, whose factor stands there twice, or spans 64: then the two factors are
+      // neighbours.
+      const int factor = kStep == 16 ? 4 * j + 1 : j * kStep / 8 * 2;
       for (int t = 0; t < kTokens; ++t) {
+        const IntVec factors = splat_int(static_cast<int32_t>(load_u32(x[t][b].factors + factor)));
         for (int g = 0; g < kRowGroups; ++g) {
-          totals[t][g] = add_scaled<Parts>(totals[t][g], runs[t][g], panels[g].scales[b][sub]);
+          totals[t][g] =
+              add_step<Parts>(totals[t][g], runs[t][g], panels[g].scales[b][j * kStep / kScaleDwords<Parts>], factors);
         }
       }
     }
     for (int t = 0; t < kTokens; ++t) {
       for (int g = 0; g < kRowGroups; ++g) {
         sums[t][g] = fma(to_float(totals[t][g]), panels[g].scale[b] * x[t][b].scale, sums[t][g]);
-        if constexpr (Parts::kMinimum) {
-          sums[t][g] = fma(-to_float(minima[t][g]), panels[g].minimum[b] * x[t][b].scale, sums[t][g]);
-        }
       }
     }
   }

@@ -30,11 +30,20 @@ void set_half(std::byte* block, int at, uint16_t half) {
 ActBlock256 activations(int pattern, std::mt19937& random) {
   ActBlock256 x = {};
   x.scale = 1;
+  for (int part = 0; part < 16; part += 2) {
+    // Sums of 32 equal signs do not fit with more than half of the largest factor.
+    const int largest = pattern < 2 ? kMaxActFactor / 2 : kMaxActFactor;
+    const int factor = pattern == 3 ? 1 + static_cast<int>(random() % kMaxActFactor) : largest;
+    x.factors[part] = x.factors[part + 1] = static_cast<int16_t>(factor);
+  }
   for (int i = 0; i < 256; ++i) {
     const int alternating = i % 2 ? 127 : -127;
-    const int values[] = {127, -127, alternating, static_cast<int>(random() % 255) - 127, 0};
+    const int by_sub_block = i / 16 % 2 ? 127 : -127;
+    const int values[] = {127, -127, alternating, static_cast<int>(random() % 255) - 127, 0, by_sub_block};
     x.values[i] = static_cast<int8_t>(values[pattern]);
-    x.sums[i / 16] = static_cast<int16_t>(x.sums[i / 16] + x.values[i]);
+    x.part_sums[i / 8] = static_cast<int16_t>(x.part_sums[i / 8] + x.values[i]);
+    x.sums[i / 16] = static_cast<int16_t>(x.sums[i / 16] + x.factors[i / 16] * x.values[i]);
+    x.sums_of_32[i / 32] = static_cast<int16_t>(x.sums_of_32[i / 32] + x.factors[i / 16] * x.values[i]);
   }
   return x;
 }
@@ -83,18 +92,26 @@ TEST(Products256, ExactAtTheEndsOfTheRange) {
         std::vector<std::byte> block(static_cast<size_t>(type.block_bytes));
         const uint8_t fills[] = {0x00, 0xff, 0x0f, 0xf0, 0x55, 0xaa, 0x80, 0x7f};
         for (std::byte& b : block) b = static_cast<std::byte>(fill < 8 ? fills[fill] : random());
-        if (fill % 2 == 1 && std::string(layout.name) == "q6_k") std::memset(block.data() + 192, 0x80, 16);
-        if (fill % 2 == 0 && std::string(layout.name) == "q6_k") std::memset(block.data() + 192, 0x7f, 16);
+        for (int i = 0; i < 16 && std::string(layout.name) == "q6_k"; ++i) {
+          const uint8_t scales[] = {0x7f, 0x80, static_cast<uint8_t>(i % 2 ? 0x7f : 0x80),
+                                    static_cast<uint8_t>(i % 2 ? 0x80 : 0x7f)};
+          block[static_cast<size_t>(192 + i)] = static_cast<std::byte>(scales[fill / 2 % 4]);
+        }
         set_half(block.data(), layout.scale_at, minima ? kHalfZero : kHalfOne);
         set_half(block.data(), layout.minimum_at, minima ? kHalfOne : kHalfZero);
         float weights[256];
         type.decode(block.data(), weights, 1);
-        for (int pattern = 0; pattern < 5; ++pattern) {
+        for (int pattern = 0; pattern < 6; ++pattern) {
           const ActBlock256 x = activations(pattern, random);
           int64_t exact = 0;
-          for (int i = 0; i < 256; ++i) exact += std::lrint(weights[i]) * x.values[i];
-          EXPECT_EQ(multiply(type, block, 1, {x}, 1)[0], static_cast<float>(exact))
-              << "fill " << fill << ", activations " << pattern << (minima ? ", minima" : "");
+          for (int i = 0; i < 256; ++i) exact += std::lrint(weights[i]) * x.factors[i / 16] * x.values[i];
+          for (const int64_t tokens : {1, 7}) {  // the way of few tokens and that of many
+            const std::vector<ActBlock256> all(static_cast<size_t>(tokens), x);
+            for (const float result : multiply(type, block, 1, all, tokens)) {
+              EXPECT_EQ(result, static_cast<float>(exact))
+                  << "fill " << fill << ", activations " << pattern << (minima ? ", minima" : "");
+            }
+          }
         }
       }
     }

@@ -1,8 +1,11 @@
 // Every weight type on the demo model: the same weights once in the type, once decoded to float. What 8-bit activations cost is the
-// mean KL divergence between the two.
+// mean KL divergence between the two. Nearly all of it comes from the few positions where a close choice of experts tips: the other 99 %
+// have a bound of their own, which does not hang on luck.
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
+#include <numeric>
 
 #include "core/file.h"
 #include "format/weight_file.h"
@@ -12,10 +15,11 @@
 namespace moxie {
 namespace {
 
-// The aim is 1e-3. Types with 32-value blocks reach 0.5e-3 to 1.1e-3, those with 256-value blocks, whose activations share one scale over
-// a whole row of this model, 1.0e-3 to 2.7e-3 (docs/experiments.md). This bound keeps it from getting worse.
-constexpr double kMaxMeanDivergence = 3e-3;
-constexpr size_t kDocuments = 8;
+constexpr double kMaxMeanDivergence = 1e-3;
+constexpr double kMaxMeanWithoutTips = 5e-4;  // of the 99 % smallest
+// Whose tips weigh more on these texts, by luck as far as can be seen (docs/experiments.md, entry 2).
+constexpr double kMaxMeanOfUnlucky = 2e-3;
+bool unlucky(const std::string& type) { return type == "q4_1" || type == "q6_k" || type == "q3_k" || type == "q2_k"; }
 
 std::filesystem::path demo_model() { return std::filesystem::path(MOXIE_SOURCE_DIR) / "models" / "demo"; }
 
@@ -97,9 +101,8 @@ void write_pair(const QuantType& type, const std::filesystem::path& stored, cons
   b.write(decoded);
 }
 
-// Sum over positions of the divergence of `found` from `reference`, both (positions, vocabulary).
-double divergence_sum(const std::vector<float>& reference, const std::vector<float>& found, int64_t vocabulary) {
-  double sum = 0;
+// Appends the divergence of `found` from `reference`, both (positions, vocabulary), at each position.
+void add_divergences(const std::vector<float>& reference, const std::vector<float>& found, int64_t vocabulary, std::vector<double>& to) {
   for (size_t row = 0; row < reference.size(); row += static_cast<size_t>(vocabulary)) {
     const std::span p(reference.data() + row, static_cast<size_t>(vocabulary));
     const std::span q(found.data() + row, static_cast<size_t>(vocabulary));
@@ -110,9 +113,10 @@ double divergence_sum(const std::vector<float>& reference, const std::vector<flo
       return top + std::log(total);
     };
     const double p_total = log_total(p), q_total = log_total(q);
+    double sum = 0;
     for (size_t i = 0; i < p.size(); ++i) sum += std::exp(p[i] - p_total) * ((p[i] - p_total) - (q[i] - q_total));
+    to.push_back(sum);
   }
-  return sum;
 }
 
 class Quantized : public testing::TestWithParam<std::string> {};
@@ -124,27 +128,29 @@ TEST_P(Quantized, MeanDivergenceFromTheDecodedWeights) {
   const auto stored = folder / ("stored-" + GetParam() + ".gguf"), decoded = folder / ("decoded-" + GetParam() + ".gguf");
   write_pair(*find_quant_type(GetParam()), stored, decoded);
 
-  double sum = 0;
-  int64_t positions = 0;
-  const std::vector<std::string> texts = golden::held_out_documents();
-  ASSERT_GE(texts.size(), kDocuments);
-  for (size_t i = 0; i < kDocuments; ++i) {
-    const std::vector<int32_t> ids = (*demo)->tokenize(texts[i], true, false).value();
+  std::vector<double> divergences;
+  for (const std::string& text : golden::held_out_documents()) {
+    const std::vector<int32_t> ids = (*demo)->tokenize(text, true, false).value();
     const auto found = golden::logits_of({.model = stored.string(), .cache_type = "f32"}, ids);
     const auto reference = golden::logits_of({.model = decoded.string(), .cache_type = "f32"}, ids);
     ASSERT_TRUE(found.ok()) << found.error().message;
     ASSERT_TRUE(reference.ok()) << reference.error().message;
     ASSERT_EQ(found->size(), reference->size());
-    sum += divergence_sum(*reference, *found, static_cast<int64_t>(found->size() / ids.size()));
-    positions += static_cast<int64_t>(ids.size());
+    add_divergences(*reference, *found, static_cast<int64_t>(found->size() / ids.size()), divergences);
   }
   std::filesystem::remove(stored);
   std::filesystem::remove(decoded);
-  EXPECT_GE(positions, 1000);
-  const double mean = sum / static_cast<double>(positions);
-  EXPECT_LE(mean, kMaxMeanDivergence);
+  ASSERT_GE(divergences.size(), size_t{4000});
+  std::sort(divergences.begin(), divergences.end());
+  const auto mean_of_first = [&](size_t n) {
+    return std::accumulate(divergences.begin(), divergences.begin() + static_cast<int64_t>(n), 0.0) / static_cast<double>(n);
+  };
+  const double mean = mean_of_first(divergences.size()), without_tips = mean_of_first(divergences.size() * 99 / 100);
+  EXPECT_LE(mean, unlucky(GetParam()) ? kMaxMeanOfUnlucky : kMaxMeanDivergence);
   EXPECT_GE(mean, -1e-9);
-  std::cout << GetParam() << ": mean KL divergence " << mean << " over " << positions << " positions\n";
+  EXPECT_LE(without_tips, kMaxMeanWithoutTips);
+  std::cout << GetParam() << ": mean KL divergence " << mean << " over " << divergences.size() << " positions, " << without_tips
+            << " without the largest 1 %, median " << divergences[divergences.size() / 2] << "\n";
 }
 
 std::vector<std::string> encodable_types() {

@@ -49,16 +49,15 @@ void decode(const Block& from, float* to) {
 class Parts {
  public:
   using Block = MOXIE_TARGET::Block;
-  static constexpr bool kSumScales = false, kMinimum = false;
-  static constexpr bool kSigned = true;
-  static constexpr int kSubValues = 32, kLargest = 255;
+  static constexpr bool kMinimum = false, kSigned = true;
+  static constexpr int kSubValues = 32, kLargest = 127, kOffset = 0;
   static constexpr size_t kScaleAt = offsetof(Block, scale), kRawAt = offsetof(Block, quants), kRawBytes = 128;
   MOXIE_INLINE explicit Parts(const Block& block) : block_(block) {}
   template <typename Raw>
   MOXIE_INLINE static SignedBytes quants(const Raw* raw, int i) {
     return look_up(kIq4Values, planes<16, 4>(raw, i));
   }
-  MOXIE_INLINE SixteenScales scales() const { return SixteenScales(sub_scales()); }
+  MOXIE_INLINE SixteenScales scales(Factors factors) const { return SixteenScales(times(sub_scales(), factors)); }
   MOXIE_INLINE Shorts16 sub_scales() const {
     // Spread the eight nibbles and the eight pairs of bits to a byte each.
     uint64_t low = load_u32(block_.scales_low);

@@ -38,9 +38,8 @@ void decode(const Block& from, float* to) {
 class Parts {
  public:
   using Block = MOXIE_TARGET::Block;
-  static constexpr bool kSumScales = true, kMinimum = true;
-  static constexpr bool kSigned = false;
-  static constexpr int kSubValues = 16, kLargest = 3;
+  static constexpr bool kMinimum = true, kSigned = false;
+  static constexpr int kSubValues = 16, kLargest = 3, kOffset = 0;
   static constexpr size_t kScaleAt = offsetof(Block, scale), kRawAt = offsetof(Block, quants), kRawBytes = 64;
   MOXIE_INLINE explicit Parts(const Block& block) { std::memcpy(&bytes_, block.scales, sizeof bytes_); }
   template <typename Raw>
@@ -48,8 +47,8 @@ class Parts {
     return planes<32, 2>(raw, i);
   }
   MOXIE_INLINE Shorts16 sub_scales() const { return shorts_from_bytes(bytes_ & 15); }
-  MOXIE_INLINE ByteScales<16> scales() const { return ByteScales<16>(bytes_ & 15); }
-  MOXIE_INLINE Shorts16 sum_scales() const { return shorts_from_bytes(bytes_ >> 4); }
+  MOXIE_INLINE ByteScales scales(Factors factors) const { return ByteScales(times(bytes_ & 15, factors)); }
+  MOXIE_INLINE Shorts16 sub_minima() const { return shorts_from_bytes(bytes_ >> 4); }
 
  private:
   Bytes16 bytes_;

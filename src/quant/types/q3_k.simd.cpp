@@ -55,15 +55,15 @@ void decode(const Block& from, float* to) {
 class Parts {
  public:
   using Block = MOXIE_TARGET::Block;
-  static constexpr bool kSumScales = true, kMinimum = false;
-  static constexpr bool kSigned = false;
-  static constexpr int kSubValues = 16, kLargest = 7;
+  static constexpr bool kMinimum = false, kSigned = false;
+  static constexpr int kSubValues = 16, kLargest = 7, kOffset = 4;
   static constexpr size_t kScaleAt = offsetof(Block, scale), kRawAt = offsetof(Block, high), kRawBytes = 96;
   MOXIE_INLINE explicit Parts(const Block& block) : block_(block) {}
   template <typename Raw>
   MOXIE_INLINE static Bytes quants(const Raw* raw, int i) {
     return planes<32, 2>(after<32>(raw), i) | planes<32, 1, 2>(raw, i);
   }
+  MOXIE_INLINE SixteenScales scales(Factors factors) const { return SixteenScales(times(sub_scales(), factors)); }
   MOXIE_INLINE Shorts16 sub_scales() const {
     const uint64_t low = load_u64(block_.scales), high = load_u32(block_.scales + 8);
     constexpr uint64_t kNibbles = 0x0f0f0f0f0f0f0f0f, kPairs = 0x3030303030303030;
@@ -72,8 +72,6 @@ class Parts {
     const uint64_t second = ((low >> 4) & kNibbles) | ((high | high << 30) & kPairs);
     return shorts_from_bytes(first, second, 32);
   }
-  MOXIE_INLINE SixteenScales scales() const { return SixteenScales(sub_scales()); }
-  MOXIE_INLINE Shorts16 sum_scales() const { return times(sub_scales(), -4); }
 
  private:
   const Block& block_;

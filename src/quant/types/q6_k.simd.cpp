@@ -43,18 +43,16 @@ void decode(const Block& from, float* to) {
 class Parts {
  public:
   using Block = MOXIE_TARGET::Block;
-  static constexpr bool kSumScales = true, kMinimum = false;
-  static constexpr bool kSigned = false;
-  static constexpr int kSubValues = 16, kLargest = 63;
+  static constexpr bool kMinimum = false, kSigned = false;
+  static constexpr int kSubValues = 16, kLargest = 63, kOffset = 32;
   static constexpr size_t kScaleAt = offsetof(Block, scale), kRawAt = offsetof(Block, low), kRawBytes = 192;
   MOXIE_INLINE explicit Parts(const Block& block) : block_(block) {}
   template <typename Raw>
   MOXIE_INLINE static Bytes quants(const Raw* raw, int i) {
     return planes<64, 4>(raw, i) | planes<32, 2, 4>(after<128>(raw), i);
   }
+  MOXIE_INLINE SixteenScales scales(Factors factors) const { return SixteenScales(times(sub_scales(), factors)); }
   MOXIE_INLINE Shorts16 sub_scales() const { return shorts_from_bytes(block_.scales); }
-  MOXIE_INLINE SixteenScales scales() const { return SixteenScales(sub_scales()); }
-  MOXIE_INLINE Shorts16 sum_scales() const { return times(sub_scales(), -32); }
 
  private:
   const Block& block_;

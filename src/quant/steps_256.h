@@ -1,0 +1,161 @@
+// The inner steps of the products of a panel (panel_256.h): a run is the sum over some dwords of each row, a step the
+// runs that meet the scales of sub-blocks at once. Internal to the including *.simd.cpp file. Pure functions; exact.
+#pragma once
+
+#include "quant/byte_products.h"
+#include "quant/multiply_32.h"
+
+namespace moxie::MOXIE_TARGET {
+namespace {
+
+// Signed quants are unpacked 128 too large where bytes are multiplied by VNNI.
+template <class Parts>
+constexpr bool kShifted = Parts::kSigned&& kHaveVnni;
+
+// What is taken off the quants within runs, so that the sums of more of them fit 16 bits: with VNNI, whose sums may
+// start anywhere.
+template <class Parts>
+constexpr int centre() {
+  if (!kHaveVnni) return 0;
+  if (Parts::kSigned) return 128;
+  return Parts::kSubValues * Parts::kLargest * 127 <= 32767 ? Parts::kOffset : (Parts::kLargest + 1) / 2;
+}
+// What is to be added for each quant in the end.
+template <class Parts>
+constexpr int kCorrection = centre<Parts>() - (kShifted<Parts> ? 128 : Parts::kOffset);
+
+template <class Parts>
+constexpr int largest_in_run() {
+  if (Parts::kSigned) return Parts::kLargest;
+  const int above = Parts::kLargest - centre<Parts>();
+  return above > centre<Parts>() ? above : centre<Parts>();
+}
+// A run is one number per lane with VNNI, otherwise two of 16 bits.
+constexpr int kTermsPerDword = kHaveVnni ? 4 : 2;
+// Too large for 16 bits even after one dword: multiplied in 32.
+template <class Parts>
+constexpr bool kWideRuns = kHaveVnni&& kTermsPerDword* largest_in_run<Parts>() * 127 > 32767;
+
+// A power of two, at most a sub-block.
+template <class Parts>
+constexpr int run_dwords() {
+  constexpr int kSubDwords = Parts::kSubValues / 4;
+  if (kWideRuns<Parts>) return kSubDwords;
+  int run = 1;
+  while (2 * run <= kSubDwords && kTermsPerDword * largest_in_run<Parts>() * 127 * 2 * run <= 32767) run *= 2;
+  return run;
+}
+// With VNNI two runs of 16 bits share a lane.
+template <class Parts>
+constexpr int kRunsInStep = kHaveVnni && !kWideRuns<Parts> ? 2 : 1;
+template <class Parts>
+constexpr int kStepDwords = kRunsInStep<Parts>* run_dwords<Parts>();
+// Steps within one sub-block share its scale.
+template <class Parts>
+constexpr int kScaleDwords = kStepDwords<Parts> > Parts::kSubValues / 4 ? kStepDwords<Parts> : Parts::kSubValues / 4;
+
+// Sums within a run: lanes of 32 bits with VNNI, of 16 otherwise.
+template <class Parts>
+MOXIE_INLINE IntVec add_dword(IntVec run, IntVec w, IntVec four) {
+#if defined(__AVX512VNNI__)
+  return (IntVec)_mm512_dpbusd_epi32((__m512i)run, (__m512i)w, (__m512i)four);
+#elif defined(__AVX2__)
+  if constexpr (Parts::kSigned) {
+    const __m256i signed_x = _mm256_sign_epi8((__m256i)four, (__m256i)w);
+    return (IntVec)((Shorts)run + (Shorts)_mm256_maddubs_epi16(_mm256_abs_epi8((__m256i)w), signed_x));
+  } else {
+    return (IntVec)((Shorts)run + (Shorts)_mm256_maddubs_epi16((__m256i)w, (__m256i)four));
+  }
+#elif defined(__SSSE3__)
+  if constexpr (Parts::kSigned) {
+    const __m128i signed_x = _mm_sign_epi8((__m128i)four, (__m128i)w);
+    return (IntVec)((Shorts)run + (Shorts)_mm_maddubs_epi16(_mm_abs_epi8((__m128i)w), signed_x));
+  } else {
+    return (IntVec)((Shorts)run + (Shorts)_mm_maddubs_epi16((__m128i)w, (__m128i)four));
+  }
+#else
+  for (int i = 0; i < kByteLanes; ++i) {
+    const int weight = Parts::kSigned ? static_cast<int8_t>(((Bytes)w)[i]) : ((Bytes)w)[i];
+    run[i / 4] += weight * ((SignedBytes)four)[i];
+  }
+  return run;
+#endif
+}
+
+// total + pairs of 16-bit products, lane by lane of 32 bits.
+MOXIE_INLINE IntVec add_pairs(IntVec total, IntVec a, IntVec b) {
+#if defined(__AVX512VNNI__)
+  return (IntVec)_mm512_dpwssd_epi32((__m512i)total, (__m512i)a, (__m512i)b);
+#elif defined(__AVX2__)
+  return total + (IntVec)_mm256_madd_epi16((__m256i)a, (__m256i)b);
+#elif defined(__SSSE3__)
+  return total + (IntVec)_mm_madd_epi16((__m128i)a, (__m128i)b);
+#else
+  for (int i = 0; i < 2 * kLanes; ++i) total[i / 2] += ((Shorts)a)[i] * ((Shorts)b)[i];
+  return total;
+#endif
+}
+
+typedef uint32_t UintVec __attribute__((vector_size(kLanes * 4), may_alias));
+constexpr uint32_t kHighHalf = 0xffff0000u;
+
+// Numbers `a` and `b` of the pairs of 16 bits, in the low and the high half.
+MOXIE_INLINE IntVec join_halves(const IntVec* pairs, int a, int b) {
+  const UintVec low = (UintVec)pairs[a / 2], high = (UintVec)pairs[b / 2];
+  return (IntVec)((a % 2 == 0 ? low & ~kHighHalf : low >> 16) | (b % 2 == 0 ? high << 16 : high & kHighHalf));
+}
+// The same of sub-blocks, where pairs has a number for each 16 values.
+template <class Parts>
+MOXIE_INLINE IntVec join_sub_blocks(const IntVec* pairs, int a, int b) {
+  return join_halves(pairs, a * (Parts::kSubValues / 16), b * (Parts::kSubValues / 16));
+}
+
+// total + the step's runs, times the scales and the activations' factors. Lanes of `scales` and `factors` hold two
+// numbers of 16 bits; where a step is of one run both are the same.
+template <class Parts>
+MOXIE_INLINE IntVec add_step(IntVec total, const IntVec (&runs)[kRunsInStep<Parts>], IntVec scales, IntVec factors) {
+#if defined(__AVX512VNNI__)
+  if constexpr (kWideRuns<Parts>) {
+    // The scale stands in the high half alone, so that this is one product of 32 bits.
+    return total + runs[0] * (IntVec)_mm512_madd_epi16((__m512i)scales, (__m512i)factors);
+  } else {
+    // Moves the low half of each lane of the second to the high half of the first.
+    const __m512i low_halves = _mm512_set4_epi32(0x0d0c0000, 0x09080000, 0x05040000, 0x01000000);
+    const __m512i joined = _mm512_mask_shuffle_epi8((__m512i)runs[0], 0xcccccccccccccccc, (__m512i)runs[1], low_halves);
+    return add_pairs(total, (IntVec)joined, (IntVec)((Shorts)scales * (Shorts)factors));
+  }
+#elif defined(__SSSE3__)
+  return add_pairs(total, runs[0], (IntVec)((Shorts)scales * (Shorts)factors));
+#else
+  return total + runs[0] * (scales >> 16) * (factors >> 16);
+#endif
+}
+
+// Where the runs of one token's block start: run i at starts[start_of(i)].
+template <class Parts>
+MOXIE_INLINE int start_of(int run) {
+  if (run_dwords<Parts>() == 2) return run / 2 + 16 * (run % 2);
+  return run_dwords<Parts>() == 4 ? run : 2 * run;
+}
+template <class Parts>
+MOXIE_INLINE void find_starts(const ActBlock256& x, int32_t starts[32]) {
+#if defined(__AVX512VNNI__)
+  static_assert(run_dwords<Parts>() >= 2 && run_dwords<Parts>() <= 8);
+  constexpr uint32_t kLow = static_cast<uint16_t>(-centre<Parts>()), kHigh = kLow << 16;
+  const __m512i sums = _mm512_loadu_si512(x.part_sums);
+  auto times = [&](uint32_t pair) { return _mm512_madd_epi16(sums, _mm512_set1_epi32(static_cast<int>(pair))); };
+  if constexpr (run_dwords<Parts>() == 2) {
+    _mm512_storeu_si512(starts, times(kLow));
+    _mm512_storeu_si512(starts + 16, times(kHigh));
+  } else {
+    __m512i of_16 = times(kLow | kHigh);
+    if (run_dwords<Parts>() == 8) of_16 = _mm512_add_epi32(of_16, _mm512_shuffle_epi32(of_16, _MM_PERM_CDAB));
+    _mm512_storeu_si512(starts, of_16);
+  }
+#else
+  (void)x, (void)starts;
+#endif
+}
+
+}  // namespace
+}  // namespace moxie::MOXIE_TARGET
