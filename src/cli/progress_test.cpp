@@ -1,0 +1,107 @@
+// The loading line with a real terminal behind stderr, and with a pipe.
+#include "cli/progress.h"
+
+#include <gtest/gtest.h>
+
+#if defined(__unix__) || defined(__APPLE__)
+#include <fcntl.h>
+#include <sys/ioctl.h>
+#include <unistd.h>
+
+#include <cstdio>
+#include <cstdlib>
+#include <string>
+#include <thread>
+
+namespace moxie::cli {
+namespace {
+
+// stderr goes to `to` while this lives.
+class Redirection {
+ public:
+  explicit Redirection(int to) : saved_(dup(STDERR_FILENO)) {
+    fflush(stderr);
+    dup2(to, STDERR_FILENO);
+  }
+  ~Redirection() {
+    fflush(stderr);
+    dup2(saved_, STDERR_FILENO);
+    close(saved_);
+  }
+
+ private:
+  int saved_;
+};
+
+// What a load of a MiB that is slow enough to be worth a line writes to stderr.
+void load_slowly() {
+  Progress progress;
+  progress.update(1 << 18, 1 << 20);  // at once: not yet
+  std::this_thread::sleep_for(std::chrono::milliseconds(350));
+  progress.update(1 << 19, 1 << 20);
+  progress.update(3 << 18, 1 << 20);  // right after: not again
+}
+
+std::string read_all(int from) {
+  fcntl(from, F_SETFL, fcntl(from, F_GETFL) | O_NONBLOCK);
+  std::string text;
+  char buffer[4096];
+  for (ssize_t n; (n = read(from, buffer, sizeof buffer)) > 0;) text.append(buffer, static_cast<size_t>(n));
+  return text;
+}
+
+class Terminal {
+ public:
+  explicit Terminal(unsigned short columns) : master_(posix_openpt(O_RDWR | O_NOCTTY)) {
+    if (master_ < 0 || grantpt(master_) != 0 || unlockpt(master_) != 0) return;
+    slave_ = open(ptsname(master_), O_RDWR | O_NOCTTY);
+    const winsize size = {.ws_row = 24, .ws_col = columns, .ws_xpixel = 0, .ws_ypixel = 0};
+    ioctl(slave_, TIOCSWINSZ, &size);
+  }
+  ~Terminal() {
+    close(slave_);
+    close(master_);
+  }
+  int master() const { return master_; }
+  int slave() const { return slave_; }
+
+ private:
+  int master_, slave_ = -1;
+};
+
+std::string on_a_terminal(unsigned short columns) {
+  const Terminal terminal(columns);
+  EXPECT_GE(terminal.slave(), 0) << "no pseudo-terminal: is /dev/pts mounted?";
+  {
+    const Redirection to_terminal(terminal.slave());
+    load_slowly();
+  }
+  return read_all(terminal.master());
+}
+
+TEST(Progress, IsALineOnATerminalThatGoesAway) {
+  const std::string text = on_a_terminal(100), start = "\r\x1b[K";
+  EXPECT_TRUE(text.starts_with(start + "loading 512.0 KiB of 1.0 MiB, ")) << text;
+  EXPECT_TRUE(text.ends_with(" left" + start)) << text;
+  EXPECT_EQ(text.find("768"), std::string::npos) << text;
+}
+
+TEST(Progress, StaysWithinTheTerminalsColumns) {
+  EXPECT_EQ(on_a_terminal(12), "\r\x1b[Kloading 512\r\x1b[K");
+}
+
+TEST(Progress, IsSilentInAPipe) {
+  int ends[2];
+  ASSERT_EQ(pipe(ends), 0);
+  {
+    const Redirection to_pipe(ends[1]);
+    load_slowly();
+  }
+  EXPECT_EQ(read_all(ends[0]), "");
+  close(ends[0]);
+  close(ends[1]);
+}
+
+}  // namespace
+}  // namespace moxie::cli
+#endif
