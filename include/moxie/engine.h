@@ -41,9 +41,20 @@ struct MemoryUse {
   uint64_t total() const { return dense + kv + activations + process + reserve + experts; }
 };
 
-// How experts fared since the engine was opened. All zero while every expert is mapped.
+// What one lossy mode did.
+struct LossyUse {
+  std::string mode;                   // "skip-missing"
+  uint64_t changed = 0;               // choices dropped or exchanged
+  double weight_share = 0;            // of the choices' weight, what was on those
+};
+
+// How experts fared since the engine was opened. Counts of reads are zero while every expert is mapped.
 struct ExpertStats {
-  std::string mode = "exact";         // or the lossy modes by name
+  std::string mode = "exact";         // or the lossy modes by name: "cache-prior=0.5,skip-missing"
+  uint64_t lossy_accesses = 0;        // choices of routers that a lossy mode could have changed
+  uint64_t lossy_changed = 0;         // those whose expert was not computed
+  double lossy_weight_share = 0;      // of all those choices' weight, what was on the changed ones
+  std::vector<LossyUse> lossy_modes;  // each by itself
   bool streaming = false;             // experts come and go
   double slots_per_layer = 0;         // experts kept, mean over layers
   uint64_t hits = 0, misses = 0;      // accesses: one for each layer, step and distinct expert
@@ -124,7 +135,8 @@ class Sequence {
   std::span<const int32_t> ids() const;  // everything in the context
   Result<void> truncate(int64_t tokens); // forget all but the first `tokens`
   void cancel();                         // from any thread: the running call ends with reason cancelled
-  // For the model's router at each layer of the last computed batch: ids chosen for the last token (layers x experts_used).
+  // For the model's router at each layer of the last computed batch: ids chosen for the last token (layers x experts_used); -1
+  // for one that a lossy mode left out.
   std::span<const int32_t> last_experts() const;
 
   struct Impl;

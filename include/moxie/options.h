@@ -36,6 +36,10 @@ struct EngineOptions {
   std::string cache_folder;     // where small files are kept between runs; empty: nowhere
   std::string pin;              // experts that never give way: "layer:expert,layer:expert", or a profile's path (its use is known from the start)
   int pin_top = 1;              // of a profile: how many of each layer's most used experts are pinned
+  // Lossy: each changes the answer, to read less. They act on steps of one token; which experts are in memory decides what they do.
+  bool skip_missing = false;    // leave chosen experts out that are not in memory, but for one
+  float cache_prior = 0;        // prefer experts in memory: 0 to 1, a share of the range of the router's logits; 0: off
+  float top1_threshold = 0;     // leave experts beyond the first out whose share of the weight is below it: 0 to 1; 0: off
   std::string trace_routing;    // file for the experts chosen at every step; empty: none
   bool vocab_only = false;      // tokenizer and metadata, no weights
   // Called from open() with the bytes made ready so far; return false to give up (Error cancelled).

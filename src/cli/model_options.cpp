@@ -70,6 +70,9 @@ void ModelOptions::add_flags(FlagSet& flags) {
   flags.toggle("no-warm", engine.warm, false);
   flags.add("pin", engine.pin);
   flags.add("pin-top", engine.pin_top);
+  flags.toggle("skip-missing", engine.skip_missing);
+  flags.add("cache-prior", engine.cache_prior);
+  flags.add("top1-threshold", engine.top1_threshold);
   flags.add("trace-routing", engine.trace_routing);
 }
 

@@ -27,8 +27,19 @@ double busy_share(const RunStats& stats) {
   return share(stats.experts.disk_busy_seconds, stats.load_seconds + stats.prompt_seconds + stats.generate_seconds);
 }
 
+void add_lossy(nlohmann::ordered_json& object, const ExpertStats& experts) {
+  object["lossy_accesses"] = experts.lossy_accesses;
+  object["lossy_changed"] = experts.lossy_changed;
+  object["lossy_weight_share"] = experts.lossy_weight_share;
+  if (experts.lossy_modes.size() < 2) return;
+  for (const LossyUse& use : experts.lossy_modes) {
+    object["lossy_modes"].push_back({{"mode", use.mode}, {"changed", use.changed}, {"weight_share", use.weight_share}});
+  }
+}
+
 void add_experts(nlohmann::ordered_json& object, const RunStats& stats) {
   const ExpertStats& experts = stats.experts;
+  if (experts.mode != "exact") add_lossy(object, experts);
   object["expert_hits"] = experts.hits;
   object["expert_misses"] = experts.misses;
   object["bytes_read"] = experts.bytes_read;
@@ -56,11 +67,26 @@ std::string experts_text(const RunStats& stats) {
       human_bytes(stats.memory.budget));
 }
 
+std::string change_text(const ExpertStats& experts, uint64_t changed, double weight_share) {
+  return fmt::format("{} of {} choices ({:.1f} %) with {:.1f} % of their weight", changed, experts.lossy_accesses,
+                     100 * share(static_cast<double>(changed), static_cast<double>(experts.lossy_accesses)), 100 * weight_share);
+}
+
 double generate_rate(const RunStats& stats) {
   return per_second(stats.generated_tokens, stats.generate_seconds);
 }
 
 }  // namespace
+
+std::string lossy_text(const ExpertStats& experts) {
+  if (experts.mode == "exact") return {};
+  std::string text = fmt::format("moxie: lossy, {}: changed {}", experts.mode,
+                                 change_text(experts, experts.lossy_changed, experts.lossy_weight_share));
+  for (const LossyUse& use : experts.lossy_modes) {
+    if (experts.lossy_modes.size() > 1) text += fmt::format("; {} {}", use.mode, change_text(experts, use.changed, use.weight_share));
+  }
+  return text + "\n";
+}
 
 void RunStats::add(const GenerateResult& result) {
   if (generated_tokens == 0) first_token_seconds = result.first_token_seconds;
@@ -145,6 +171,7 @@ std::string stats_text(const RunStats& stats, StatsForm form) {
       human_seconds(stats.load_seconds), stats.prompt_tokens, per_second(stats.prompt_tokens, stats.prompt_seconds),
       human_seconds(stats.first_token_seconds), stats.generated_tokens, generate_rate(stats), human_bytes(peak));
   if (stats.experts.streaming) text += experts_text(stats);
+  text += lossy_text(stats.experts);
   return text;
 }
 

@@ -25,6 +25,8 @@ struct RunStats {
 
 void add_stats_flags(FlagSet& flags, StatsForm& form);
 std::string_view stop_name(StopReason reason);
+// One line on what lossy modes changed; empty without.
+std::string lossy_text(const ExpertStats& experts);
 // With the line's end; empty for none.
 std::string stats_text(const RunStats& stats, StatsForm form);
 

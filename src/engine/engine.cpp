@@ -75,18 +75,34 @@ void describe_streaming(const MemoryLedger& ledger, const MemoryBudget& budget, 
 // What the last token of a step chose, layer after layer.
 class LastChoice final : public RoutingObserver {
  public:
-  explicit LastChoice(std::vector<int32_t>* ids) : ids_(ids) {
+  LastChoice(std::vector<int32_t>* ids, int64_t used) : used_(used), ids_(ids) {
     if (ids_ != nullptr) ids_->clear();
   }
   void on_choice(const Choice& choice) override {
     if (ids_ == nullptr) return;
     const int32_t* last = choice.ids + (choice.tokens - 1) * choice.used;
     ids_->insert(ids_->end(), last, last + choice.used);
+    ids_->insert(ids_->end(), static_cast<size_t>(used_ - choice.used), -1);
   }
 
  private:
+  int64_t used_;
   std::vector<int32_t>* ids_;
 };
+
+void add_lossy(const LossyRouting& lossy, ExpertStats& stats) {
+  const auto share = [&](const LossyCounts& counts) { return lossy.weight() > 0 ? counts.weight / lossy.weight() : 0; };
+  stats.mode = lossy.name();
+  stats.lossy_accesses = lossy.choices();
+  stats.lossy_changed = lossy.total().changed;
+  stats.lossy_weight_share = share(lossy.total());
+  for (size_t i = 0; i < kLossyModes; ++i) {
+    const auto mode = static_cast<LossyMode>(i);
+    if (!lossy.enabled(mode)) continue;
+    const LossyCounts& counts = lossy.counts(mode);
+    stats.lossy_modes.push_back({.mode = std::string(LossyRouting::mode_name(mode)), .changed = counts.changed, .weight_share = share(counts)});
+  }
+}
 
 }  // namespace
 
@@ -153,6 +169,7 @@ void Engine::Impl::describe(const WeightFiles& files, const ModelPlan& plan) {
 }
 
 Result<void> Engine::Impl::load() {
+  MOXIE_TRY(lossy, LossyRouting::create(options));
   MOXIE_TRY(const WeightFiles files, open_weights(options.model));
   MOXIE_TRY_VOID(load_tokenizer(files));
   if (const auto found = files.tokenizer.chat_templates.find(""); found != files.tokenizer.chat_templates.end()) {
@@ -189,6 +206,10 @@ Result<void> Engine::Impl::load() {
   MOXIE_TRY_VOID(choose_context(plan.hp));
   MOXIE_TRY_VOID(load_model(files, std::move(plan), *target, kv_type));
   logits.resize(static_cast<size_t>(kLogitRows * model->hp().vocabulary));
+  if (lossy != nullptr) {
+    log.notice(fmt::format("{} is lossy: generated tokens do without experts that the router chose, and the text depends on what is in memory",
+                           lossy->name()));
+  }
   return {};
 }
 
@@ -250,11 +271,12 @@ Result<void> Engine::Impl::compute(SequenceState& state, std::span<const int32_t
   MOXIE_TRY_VOID(state.reserve(count));
   const BatchSegment segment{&state, ids};
   ForwardPass pass(*model, *backend, workspace, {&segment, 1}, stop);
-  LastChoice choice(last_choice);
+  LastChoice choice(last_choice, model->hp().router.used);
   observers[0] = &choice;
   pass.observers = observers;
   pass.skip_experts = skip_experts;
   const bool on_trial = lookahead_auto && count == 1 && !skip_experts;
+  if (count == 1 && !skip_experts) pass.lossy = lossy.get();
   if (on_trial) model->streamed()->set_look_ahead(ExpertStore::Guess::decode, lookahead_trial.wanted());
   const auto start = std::chrono::steady_clock::now();
   model->family().forward(pass);
@@ -299,6 +321,7 @@ const MemoryUse& Engine::memory() const { return impl_->memory; }
 ExpertStats Engine::expert_stats() const {
   const std::lock_guard lock(impl_->step);
   ExpertStats stats;
+  if (impl_->lossy != nullptr) add_lossy(*impl_->lossy, stats);
   const StreamedExperts* streamed = impl_->model != nullptr ? impl_->model->streamed() : nullptr;
   if (streamed == nullptr) return stats;
   const StreamCounts counts = streamed->counts();

@@ -12,6 +12,7 @@
 #include "engine/lookahead_trial.h"
 #include "engine/routing_recorder.h"
 #include "engine/warm_state.h"
+#include "model/blocks/lossy_routing.h"
 #include "model/forward.h"
 #include "model/kv_cache.h"
 #include "model/model.h"
@@ -40,6 +41,7 @@ struct Engine::Impl {
   LookaheadTrial lookahead_trial;
   std::unique_ptr<RoutingRecorder> recorder;   // with options.trace_routing
   std::unique_ptr<WarmStart> warm;             // where experts stream and something is kept between runs
+  std::unique_ptr<LossyRouting> lossy;         // null: exact
   bool lookahead_auto = false;
   bool skip_experts = false;                   // the next steps' routers choose, nothing comes of it
   std::vector<RoutingObserver*> observers;     // of every step; the first place is for the sequence's own

@@ -41,13 +41,15 @@ Result<PerplexityResult> measure_perplexity(const Engine& engine, Sequence& sequ
     part.assign(from.begin(), from.end());
     if (replace) part[0] = engine.bos();
     MOXIE_TRY_VOID(sequence.truncate(0));
-    MOXIE_TRY_VOID(sequence.append(part, [&](int64_t position, std::span<const float> logits) {
+    const auto score = [&](int64_t position, std::span<const float> logits) {
       if (position < first || position + 1 >= chunk) return;
       const double nll = negative_log_likelihood(logits, part[static_cast<size_t>(position + 1)]);
       sum += nll;
       squares += nll * nll;
       ++result.tokens;
-    }));
+    };
+    const auto step = static_cast<size_t>(options.single_tokens ? 1 : chunk);
+    for (size_t at = 0; at < part.size(); at += step) MOXIE_TRY_VOID(sequence.append(std::span(part).subspan(at, step), score));
     ++result.chunks;
     const auto tokens = static_cast<double>(result.tokens);
     result.mean_nll = sum / tokens;

@@ -16,6 +16,7 @@
 
 namespace moxie {
 
+class LossyRouting;
 class Model;
 
 // Tokens of one sequence at consecutive positions, from its state's tokens() on.
@@ -69,7 +70,7 @@ class Workspace {
   Buffer memory_;
 };
 
-// Told what each layer's router chose, on the thread that computes, before the experts are fetched.
+// Told what each layer's router chose (and a lossy mode left of it), on the thread that computes, before the experts are fetched.
 class RoutingObserver {
  public:
   struct Choice {
@@ -96,6 +97,7 @@ class ForwardPass {
   Error error;                 // why the pass stopped, if it did
   std::span<RoutingObserver* const> observers;
   bool skip_experts = false;   // routers choose, but the chosen experts add nothing
+  LossyRouting* lossy = nullptr;  // of a single-token step, where it was asked for
 
   int64_t layers() const { return hp.layers; }
   // True once the caller gave up or a block failed: forward returns, results are void.

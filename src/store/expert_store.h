@@ -72,6 +72,10 @@ class ExpertStore {
   // not in memory yet; 0 invites a look at the layer after it.
   virtual int64_t look_ahead(int64_t layer, std::span<const int32_t> ids, Guess kind) = 0;
   virtual bool wants_look_ahead(Guess kind) const = 0;
+  enum class Presence : uint8_t { absent, reading, ready };
+  // Where an expert is right now; thread-safe.
+  virtual Presence presence(int64_t layer, int32_t id) const = 0;
+  bool ready(int64_t layer, int32_t id) const { return presence(layer, id) == Presence::ready; }
 
  private:
   friend class ExpertLease;
@@ -89,6 +93,7 @@ class ResidentExperts final : public ExpertStore {
   Result<ExpertLease> lease(const ExpertRequest& request) override { return ExpertLease(*this, request); }
   int64_t look_ahead(int64_t, std::span<const int32_t>, Guess) override { return 0; }
   bool wants_look_ahead(Guess) const override { return false; }
+  Presence presence(int64_t, int32_t) const override { return Presence::ready; }
 
  private:
   Result<size_t> wait(ExpertLease& lease, size_t first) override { return lease.size() - first; }

@@ -404,11 +404,12 @@ Result<void> StreamedExperts::pin(std::span<const KnownExpert> pins, int used) {
   return {};
 }
 
-bool StreamedExperts::ready(int64_t layer, int32_t id) const {
+ExpertStore::Presence StreamedExperts::presence(int64_t layer, int32_t id) const {
   const std::lock_guard lock(mutex_);
   const Entry& asked = entry(layer, id);
-  return asked.state == State::ready ||
-         (asked.state == State::reading && reader_.arrived(slots_[static_cast<size_t>(asked.slot)].task, kAll));
+  if (asked.state == State::ready) return Presence::ready;
+  if (asked.state != State::reading) return Presence::absent;
+  return reader_.arrived(slots_[static_cast<size_t>(asked.slot)].task, kAll) ? Presence::ready : Presence::reading;
 }
 
 StreamCounts StreamedExperts::counts() const {

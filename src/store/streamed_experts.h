@@ -70,8 +70,7 @@ class StreamedExperts final : public ExpertStore {
   // Errors: invalid_argument for an expert that does not exist, or where fewer than `used` places of the layer would stay free.
   Result<void> pin(std::span<const KnownExpert> pins, int used);
 
-  // In memory right now.
-  bool ready(int64_t layer, int32_t id) const;
+  Presence presence(int64_t layer, int32_t id) const override;
   StreamCounts counts() const;
   const CacheTable& table() const { return table_; }  // REQUIRES: no lease lives
   const PoolLayout& layout() const { return layout_; }

@@ -1,12 +1,15 @@
 #include "engine/perplexity.h"
 
 #include <nlohmann/json.hpp>
+#include <optional>
+#include <utility>
 
 #include "cli/command.h"
 #include "cli/console.h"
 #include "cli/generate_options.h"
 #include "cli/interruption.h"
 #include "cli/model_options.h"
+#include "cli/stats.h"
 #include "core/fail.h"
 
 namespace moxie::cli::commands {
@@ -35,17 +38,31 @@ class Perplexity final : public Command {
     MOXIE_TRY(const auto ids, engine->tokenize(text, true, false));
     MOXIE_TRY(const auto sequence, engine->new_sequence());
     interruption.attach(sequence.get());
-    const auto result =
-        measure_perplexity(*engine, *sequence, ids, {.chunk_tokens = model_.engine.ctx_size, .chunks = chunks_},
-                           [&](const PerplexityResult& running) {
-                             show(running);
-                             return !interruption.happened();
-                           });
+    const auto measure = [&](bool single_tokens) -> Result<PerplexityResult> {
+      const PerplexityOptions options = {
+          .chunk_tokens = model_.engine.ctx_size, .chunks = chunks_, .single_tokens = single_tokens};
+      auto result = measure_perplexity(*engine, *sequence, ids, options, [&](const PerplexityResult& running) {
+        show(running);
+        return !interruption.happened();
+      });
+      if (!json_ && std::exchange(shown_, false)) diagnose("\n");
+      if (result.ok() && result->tokens == 0) {
+        return fail(ErrorCode::invalid_argument, "--chunks {} leaves nothing to measure", chunks_);
+      }
+      return result;
+    };
+    const std::string mode = engine->expert_stats().mode;
+    auto result = measure(false);
+    std::optional<PerplexityResult> exact;
+    if (result.ok() && mode != "exact") {
+      note("measured twice, exact and lossy: lossy modes act on single tokens, so the second time takes them one by one");
+      exact = *result;
+      result = measure(true);
+    }
     interruption.attach(nullptr);
-    if (!json_ && shown_) diagnose("\n");
     MOXIE_TRY_VOID(result);
-    if (result->tokens == 0) return fail(ErrorCode::invalid_argument, "--chunks {} leaves nothing to measure", chunks_);
-    MOXIE_TRY_VOID(print(final_text(*result)));
+    MOXIE_TRY_VOID(print(json_ ? as_json(*result, exact, engine->expert_stats()) : as_text(*result, exact, mode)));
+    if (!json_) diagnose(lossy_text(engine->expert_stats()));
     return 0;
   }
 
@@ -56,14 +73,30 @@ class Perplexity final : public Command {
     shown_ = true;
   }
 
-  std::string final_text(const PerplexityResult& result) const {
-    if (!json_) {
-      return fmt::format("Final estimate: PPL = {:.4f} +/- {:.5f} ({} chunks of {} tokens, {} scored)\n",
-                         result.perplexity, result.error, result.chunks, model_.engine.ctx_size, result.tokens);
+  std::string as_text(const PerplexityResult& result, const std::optional<PerplexityResult>& exact,
+                      const std::string& mode) const {
+    std::string text =
+        fmt::format("Final estimate: PPL = {:.4f} +/- {:.5f} ({} chunks of {} tokens, {} scored)\n", result.perplexity,
+                    result.error, result.chunks, model_.engine.ctx_size, result.tokens);
+    if (exact) {
+      text += fmt::format("Price of {}: {:+.2f} % (exact: PPL = {:.4f})\n", mode,
+                          100 * (result.perplexity / exact->perplexity - 1), exact->perplexity);
     }
-    const nlohmann::ordered_json object = {{"perplexity", result.perplexity}, {"error", result.error},
-                                           {"mean_nll", result.mean_nll},     {"tokens", result.tokens},
-                                           {"chunks", result.chunks},         {"chunk_tokens", model_.engine.ctx_size}};
+    return text;
+  }
+
+  std::string as_json(const PerplexityResult& result, const std::optional<PerplexityResult>& exact,
+                      const ExpertStats& experts) const {
+    nlohmann::ordered_json object = {{"perplexity", result.perplexity}, {"error", result.error},
+                                     {"mean_nll", result.mean_nll},     {"tokens", result.tokens},
+                                     {"chunks", result.chunks},         {"chunk_tokens", model_.engine.ctx_size}};
+    if (exact) {
+      object["mode"] = experts.mode;
+      object["exact_perplexity"] = exact->perplexity;
+      object["lossy_accesses"] = experts.lossy_accesses;
+      object["lossy_changed"] = experts.lossy_changed;
+      object["lossy_weight_share"] = experts.lossy_weight_share;
+    }
     return object.dump() + "\n";
   }
 
@@ -84,7 +117,7 @@ extern const CommandEntry perplexity = {
         "token where\n"
         "the tokenizer adds one; the second half of each chunk is scored. Prints the running figure and the final one "
         "with its\n"
-        "standard error.",
+        "standard error. With a lossy mode it measures twice, exact and lossy, and prints what the mode costs.",
     .create = []() -> std::unique_ptr<Command> { return std::make_unique<Perplexity>(); },
 };
 

@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "core/fail.h"
+#include "model/blocks/lossy_routing.h"
 #include "model/blocks/router.h"
 #include "model/forward.h"
 #include "model/model.h"
@@ -150,10 +151,15 @@ void mixture_of_experts(ForwardPass& pass, int64_t layer) {
   Workspace& ws = pass.ws;
   const RouterOptions& router = pass.hp.router;
   route(pass, layer, ws.normed_acts, pass.tokens, ws.chosen, ws.chosen_weights);
-  const std::span<const int32_t> last_choice(ws.chosen + (pass.tokens - 1) * router.used, static_cast<size_t>(router.used));
-  list_active(ws, pass.tokens, router.used, router.experts);
+  int64_t used = router.used;
+  if (pass.lossy != nullptr && pass.tokens == 1) {
+    const std::span<const float> probabilities(ws.scores, static_cast<size_t>(router.experts));
+    used = pass.lossy->apply(pass.model.experts(), layer, probabilities, router, ws.chosen, ws.chosen_weights);
+  }
+  const std::span<const int32_t> last_choice(ws.chosen + (pass.tokens - 1) * used, static_cast<size_t>(used));
+  list_active(ws, pass.tokens, used, router.experts);
   for (RoutingObserver* observer : pass.observers) {
-    observer->on_choice({.layer = layer, .tokens = pass.tokens, .used = router.used, .ids = ws.chosen, .weights = ws.chosen_weights,
+    observer->on_choice({.layer = layer, .tokens = pass.tokens, .used = used, .ids = ws.chosen, .weights = ws.chosen_weights,
                          .distinct = ws.active});
   }
   if (pass.skip_experts) return;
@@ -165,9 +171,11 @@ void mixture_of_experts(ForwardPass& pass, int64_t layer) {
   auto lease = pass.model.experts().lease(request);
   if (!lease.ok()) return pass.fail_with(std::move(lease).error());
   look_ahead(pass, layer);
-  group_by_expert(ws, pass.tokens, router.used, router.experts);
+  // What was left out is read meanwhile, as far as there is a free place: the next token may want it again.
+  if (pass.lossy != nullptr) pass.model.experts().look_ahead(layer, pass.lossy->skipped(), ExpertStore::Guess::decode);
+  group_by_expert(ws, pass.tokens, used, router.experts);
   if (auto computed = compute_experts(pass, lease.value()); !computed.ok()) return pass.fail_with(std::move(computed).error());
-  pass.backend.add_weighted(ws.x, ws.down, ws.slots, ws.chosen_weights, pass.tokens, static_cast<int>(router.used), pass.hp.hidden);
+  pass.backend.add_weighted(ws.x, ws.down, ws.slots, ws.chosen_weights, pass.tokens, static_cast<int>(used), pass.hp.hidden);
 }
 
 }  // namespace moxie
