@@ -30,6 +30,7 @@ foreach(target ${MOXIE_CPU_TARGETS})
 endforeach()
 
 moxie_fuzz(gguf)
+moxie_fuzz(pack)
 moxie_fuzz(safetensors)
 moxie_fuzz(json_config SEEDS ${CMAKE_SOURCE_DIR}/tests/data/golden/mixtral-shards)
 moxie_fuzz(trace)

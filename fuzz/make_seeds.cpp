@@ -37,6 +37,11 @@ bool write_gguf(const fs::path& folder) {
          write(folder, "values", values.bytes()) && ok;
 }
 
+bool write_pack(const fs::path& folder) {
+  return write(folder, "gguf", small_pack("gguf").bytes()) &&
+         write(folder, "hugging_face", small_pack("hugging_face").bytes());
+}
+
 bool write_safetensors(const fs::path& folder) {
   return write(folder, "small", small_safetensors()) && write(folder, "empty", safetensors("{}", 0)) &&
          write(folder, "scalar", safetensors(R"({"a":{"dtype":"F6_E2M3","shape":[4,0,1],"data_offsets":[0,0]}})", 0)) &&
@@ -76,7 +81,7 @@ int main(int count, char** arguments) {
     return 2;
   }
   const fs::path folder = arguments[1];
-  return write_gguf(folder / "gguf") && write_safetensors(folder / "safetensors") &&
+  return write_gguf(folder / "gguf") && write_pack(folder / "pack") && write_safetensors(folder / "safetensors") &&
                  write_json(folder / "json_config") && write_trace(folder / "trace")
              ? 0
              : 1;

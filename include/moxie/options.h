@@ -40,6 +40,7 @@ struct EngineOptions {
   bool skip_missing = false;    // leave chosen experts out that are not in memory, but for one
   float cache_prior = 0;        // prefer experts in memory: 0 to 1, a share of the range of the router's logits; 0: off
   float top1_threshold = 0;     // leave experts beyond the first out whose share of the weight is below it: 0 to 1; 0: off
+  bool verify = false;          // compare everything that is read with the checksums of a pack; then nothing is mapped
   std::string trace_routing;    // file for the experts chosen at every step; empty: none
   bool vocab_only = false;      // tokenizer and metadata, no weights
   // Called from open() with the bytes made ready so far; return false to give up (Error cancelled).

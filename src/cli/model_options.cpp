@@ -73,6 +73,7 @@ void ModelOptions::add_flags(FlagSet& flags) {
   flags.toggle("skip-missing", engine.skip_missing);
   flags.add("cache-prior", engine.cache_prior);
   flags.add("top1-threshold", engine.top1_threshold);
+  flags.toggle("verify", engine.verify);
   flags.add("trace-routing", engine.trace_routing);
 }
 

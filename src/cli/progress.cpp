@@ -13,7 +13,8 @@ constexpr auto kInterval = std::chrono::milliseconds(100);
 
 }  // namespace
 
-Progress::Progress() : terminal_(is_terminal(StandardStream::error)), start_(Clock::now()), last_(start_) {}
+Progress::Progress(std::string_view doing)
+    : doing_(doing), terminal_(is_terminal(StandardStream::error)), start_(Clock::now()), last_(start_) {}
 
 void Progress::update(uint64_t done, uint64_t total) {
   if (!terminal_ || total == 0) return;
@@ -24,7 +25,7 @@ void Progress::update(uint64_t done, uint64_t total) {
   const double seconds = std::chrono::duration<double>(now - start_).count();
   const double rate = static_cast<double>(done) / seconds;
   const double left = rate > 0 ? static_cast<double>(total - std::min(done, total)) / rate : 0;
-  std::string line = fmt::format("loading {} of {}, {}/s, {} left", human_bytes(done), human_bytes(total),
+  std::string line = fmt::format("{} {} of {}, {}/s, {} left", doing_, human_bytes(done), human_bytes(total),
                                  human_bytes(static_cast<uint64_t>(rate)), human_seconds(left));
   const auto columns = static_cast<size_t>(terminal_columns(StandardStream::error));
   if (line.size() >= columns) line.resize(columns - 1);

@@ -1,20 +1,23 @@
-// The line that shows how far loading is, on a terminal alone; in a pipe it is silent. Not thread-safe.
+// The line that shows how far loading (or what else takes long) is, on a terminal alone; in a pipe it is silent. Not
+// thread-safe.
 #pragma once
 
 #include <chrono>
 #include <cstdint>
+#include <string_view>
 
 namespace moxie::cli {
 
 class Progress {
  public:
-  Progress();
+  explicit Progress(std::string_view doing = "loading");
   ~Progress() { clear(); }
   void update(uint64_t done, uint64_t total);
   void clear();
 
  private:
   using Clock = std::chrono::steady_clock;
+  std::string_view doing_;
   bool terminal_;
   bool shown_ = false;
   Clock::time_point start_, last_;

@@ -90,6 +90,10 @@ uint64_t DiskReader::file_bytes(int file) const {
   return queue_->files()[static_cast<size_t>(file)]->bytes();
 }
 
+const std::string& DiskReader::file_path(int file) const {
+  return queue_->files()[static_cast<size_t>(file)]->path();
+}
+
 void DiskReader::submit(ReadTask& task, ReadPriority priority) {
   queue_->submit(task, priority);
   backend_->wake();
@@ -113,6 +117,10 @@ bool DiskReader::arrived(const ReadTask& task, int ranges) const {
 
 bool DiskReader::failed(const ReadTask& task) const {
   return ReadQueue::failed(task);
+}
+
+bool DiskReader::retried(const ReadTask& task) const {
+  return ReadQueue::retried(task);
 }
 
 int64_t DiskReader::demand_pieces() const {

@@ -53,9 +53,10 @@ class ReadTask {
   enum class State : uint8_t { idle, reading, failing, cancelling };
   static constexpr int kFailed = -1;
 
-  // Written under the queue's lock; read without it by arrived() and failed().
+  // Written under the queue's lock; read without it by arrived(), failed() and retried().
   std::atomic<State> state_{State::idle};
   std::atomic<int> arrived_{0};  // ranges of the beginning that are complete, or kFailed
+  std::atomic<bool> retried_{false};
 
   // Under the queue's lock.
   ReadPriority priority_ = ReadPriority::demand;
@@ -121,6 +122,7 @@ class DiskReader {
 
   uint64_t alignment() const;  // of offsets, lengths and addresses; a power of two >= 4096; the same for all files
   uint64_t file_bytes(int file) const;  // when it was opened
+  const std::string& file_path(int file) const;
 
   // REQUIRES: idle, that is never submitted, finished, failed or cancelled.
   void submit(ReadTask& task, ReadPriority priority);
@@ -135,6 +137,8 @@ class DiskReader {
   Result<void> wait(ReadTask& task, int ranges, const std::atomic<bool>* stop = nullptr);
   bool arrived(const ReadTask& task, int ranges) const;  // without waiting; false when failed
   bool failed(const ReadTask& task) const;               // and idle
+  // Was some of it read again, after an error or too few bytes? Final once all has arrived.
+  bool retried(const ReadTask& task) const;
 
   int64_t demand_pieces() const;  // queued or in flight
   DiskReaderStats stats() const;

@@ -61,6 +61,7 @@ void ReadQueue::submit(ReadTask& task, ReadPriority priority) {
   task.priority_ = priority;
   task.arrived_.store(0, std::memory_order_relaxed);
   task.error_ = {};
+  task.retried_ = false;
   task.state_ = ReadTask::State::reading;
   for (int i = 0; i < task.range_count; ++i) {
     const ReadRange& range = task.ranges[static_cast<size_t>(i)];
@@ -307,6 +308,7 @@ bool ReadQueue::finish(ReadPiece* piece, int64_t result) {
       const std::lock_guard lock(mutex_);
       if (piece->task->state_ == ReadTask::State::reading && !stopping_) {
         ++stats_.retries;
+        piece->task->retried_ = true;
       } else {
         judgement = {
             Judgement::Kind::failed, {}, {ErrorCode::cancelled, "the reader was closed"}};  // nobody wants it now

@@ -58,6 +58,7 @@ class ReadQueue {
   static bool failed(const ReadTask& task) {
     return task.arrived_.load(std::memory_order_acquire) == ReadTask::kFailed;
   }
+  static bool retried(const ReadTask& task) { return task.retried_.load(std::memory_order_relaxed); }
   int64_t demand_pieces() const;
   DiskReaderStats stats() const;
   void set(Setting setting);

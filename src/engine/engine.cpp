@@ -220,7 +220,7 @@ Result<void> Engine::Impl::load_model(const WeightFiles& files, ModelPlan plan, 
   const LedgerSettings settings = {.budget_bytes = budget.bytes,
                                    .all_resident = budget.kind == MemoryBudget::Kind::everything,
                                    .expert_slots = options.expert_slots,
-                                   .mmap = options.mmap && options.expert_slots < 0,
+                                   .mmap = options.mmap && options.expert_slots < 0 && !options.verify,
                                    .context_tokens = runtime.context_tokens,
                                    .batch_size = options.batch_size,
                                    .ubatch_size = options.ubatch_size,
@@ -239,7 +239,8 @@ Result<void> Engine::Impl::load_model(const WeightFiles& files, ModelPlan plan, 
   LoadOptions load = {.cpu_target = target.name, .on_progress = options.on_progress};
   MOXIE_TRY(load.policy, parse_policy(options.policy));
   MOXIE_TRY(load.reader, reader_options(options));
-  const bool pooled = !ledger.pool.complete || !options.mmap || options.expert_slots >= 0;
+  load.verify = options.verify;
+  const bool pooled = !ledger.pool.complete || !options.mmap || options.expert_slots >= 0 || options.verify;
   if (pooled && ledger.pool.complete) {
     MOXIE_TRY(ledger.pool, fixed_pool(layer_needs(plan, settings.alignment), static_cast<int>(plan.hp.router.used), INT32_MAX));
   }

@@ -151,7 +151,7 @@ Result<Metadata> parse_config(std::string_view text, std::string_view what) {
   return config;
 }
 
-Result<Metadata> read_config(const std::string& folder) {
+Result<std::string> read_config(const std::string& folder) {
   const std::string path = join_path(folder, "config.json");
   if (!is_file(path) && !is_broken_link(path)) {
     return fail(ErrorCode::not_found,
@@ -160,8 +160,7 @@ Result<Metadata> read_config(const std::string& folder) {
                 "same folder",
                 folder);
   }
-  MOXIE_TRY(const std::string text, read_side_file(folder, "config.json", kConfigBytesMax));
-  return parse_config(text, path);
+  return read_side_file(folder, "config.json", kConfigBytesMax);
 }
 
 Result<TokenizerSource> read_tokenizer_files(const std::string& folder, const Metadata& config) {
@@ -176,6 +175,11 @@ Result<TokenizerSource> read_tokenizer_files(const std::string& folder, const Me
     MOXIE_TRY(source.files["tokenizer.model"], read_side_file(folder, versioned, kTokenizerBytesMax));
   }
   MOXIE_TRY_VOID(read_named_templates(folder, source));
+  MOXIE_TRY_VOID(add_configured_tokens(config, folder, source));
+  return source;
+}
+
+Result<void> add_configured_tokens(const Metadata& config, const std::string& folder, TokenizerSource& source) {
   source.configured_vocab_size =
       config.integer("vocab_size").value_or(config.integer("text_config.vocab_size").value_or(0));
   add_end_ids(config, source.configured_eos_ids);
@@ -183,7 +187,7 @@ Result<TokenizerSource> read_tokenizer_files(const std::string& folder, const Me
     MOXIE_TRY(const Metadata values, parse_config(generation->second, join_path(folder, "generation_config.json")));
     add_end_ids(values, source.configured_eos_ids);
   }
-  return source;
+  return {};
 }
 
 }  // namespace moxie

@@ -180,4 +180,17 @@ inline GgufWriter small_gguf(uint32_t version = 3) {
   return file;
 }
 
+// What an aligned pack's header has, but for the checksum of the header itself, which is zero.
+inline GgufWriter small_pack(std::string_view names) {
+  GgufWriter file{.alignment = 4096};
+  file.u32("moxie.pack.layout", 0).number<uint64_t>("moxie.pack.header", 10, 0).text("moxie.pack.names", names);
+  file.numbers<int64_t>("moxie.pack.checksums", 11, {-1, 5}).u32("general.alignment", 4096);
+  file.text("general.architecture", "llama")
+      .text("moxie.pack.file.config.json", R"({"model_type":"llama","vocab_size":7})");
+  file.text("moxie.pack.file.tokenizer.json", "{}").text("moxie.pack.template.tool", "{{ x }}");
+  file.text("moxie.pack.file.generation_config.json", R"({"eos_token_id":[2,3]})");
+  file.floats("token_embd.weight", {3, 4}).floats("output_norm.weight", {3});
+  return file;
+}
+
 }  // namespace moxie::test

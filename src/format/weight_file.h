@@ -28,6 +28,7 @@ struct TensorInfo {
   int file = 0;                // index into WeightFiles::files
   uint64_t offset = 0;         // from the start of that file
   uint64_t bytes = 0;
+  std::optional<uint64_t> checksum;  // XXH64 of its bytes, where the file tells
 
   int64_t elements() const;
 };
@@ -43,12 +44,14 @@ class WeightFiles {
   std::string format;  // "GGUF v3", "safetensors"
   NameScheme scheme = NameScheme::gguf;
   Metadata metadata;
+  std::string config;  // config.json as it is; empty where the facts stand in GGUF keys
   TokenizerSource tokenizer;
   std::vector<WeightPart> files;
   std::vector<TensorInfo> tensors;   // in file order
   std::vector<std::string> notices;  // what is odd but harmless, one sentence each
   // Set where the weights can be sized but not computed, and why. REQUIRES of who sees it set: no weight is read.
   std::optional<Error> sizes_only;
+  std::optional<int64_t> pack_layout;  // set: an aligned pack, with its experts in this layout (formats/gguf_pack.h)
 
   void add(TensorInfo tensor);  // REQUIRES: the name is new
   const TensorInfo* find(std::string_view name) const;

@@ -179,7 +179,17 @@ Result<ExpertTable> find_experts(const WeightFiles& files, const FamilyEntry& fa
     if (!hp.moe_layer[static_cast<size_t>(layer)]) continue;
     MOXIE_TRY(table.experts[static_cast<size_t>(layer)], finder.layer(layer, &table.layout));
   }
+  if (files.pack_layout) table.layout = "packed";
   return table;
+}
+
+Result<std::array<std::string, 3>> expert_tensor_names(const WeightFiles& files, const FamilyEntry& family, int64_t layer, int64_t id) {
+  const auto names = files.scheme == NameScheme::gguf ? std::span<const ExpertNames>(kGgufSplit) : family.experts;
+  if (names.empty()) {
+    return fail(ErrorCode::unsupported, "{}: {} has no names for experts with a tensor each", files.path, family.name);
+  }
+  const auto named = [&](std::string_view pattern) { return at(pattern, layer, id) + ".weight"; };
+  return std::array{named(names[0].gate), named(names[0].up), named(names[0].down)};
 }
 
 }  // namespace moxie

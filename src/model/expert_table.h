@@ -33,10 +33,13 @@ std::array<FileRange, 3> file_ranges(const ExpertRecord& expert);
 
 struct ExpertTable {
   std::vector<std::vector<ExpertRecord>> experts;  // [layer][id]; empty for layers without a mixture
-  std::string layout;                              // "merged", "one tensor per expert", "stacked", "gate and up fused"
+  std::string layout;  // "merged", "one tensor per expert", "stacked", "gate and up fused", "packed"
 };
 
 // Errors: a missing tensor (with the names tried and the nearest one present), a wrong shape, a type that cannot be computed.
 Result<ExpertTable> find_experts(const WeightFiles& files, const FamilyEntry& family, const Hyperparameters& hp);
+
+// What gate, up and down of an expert are called where each is a tensor of its own. Errors: unsupported where the family has no such names.
+Result<std::array<std::string, 3>> expert_tensor_names(const WeightFiles& files, const FamilyEntry& family, int64_t layer, int64_t id);
 
 }  // namespace moxie

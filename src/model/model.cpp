@@ -10,6 +10,7 @@
 #include "core/drive_probe.h"
 #include "core/fail.h"
 #include "core/prefault.h"
+#include "core/xxh64.h"
 
 namespace moxie {
 namespace {
@@ -204,6 +205,7 @@ struct Model::Loader {
         model.reader_->submit(tasks[i], ReadPriority::demand);
       }
       MOXIE_TRY_VOID(finish_reads({tasks.get() + first, end - first}));
+      for (size_t i = first; i < end; ++i) MOXIE_TRY_VOID(check(*tensors[i], tasks[i]));
       done += sample;
       if (sampling) tuner.record(sample, std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count());
       if (!progress()) return cancelled();
@@ -243,9 +245,12 @@ struct Model::Loader {
     std::vector<std::vector<ExpertSource>> sources;
     for (const auto& layer : plan.experts.experts) {
       std::vector<ExpertSource>& list = sources.emplace_back();
-      for (const ExpertRecord& record : layer) list.push_back({.view = shapes(record), .ranges = file_ranges(record)});
+      for (const ExpertRecord& record : layer) {
+        list.push_back({.view = shapes(record), .ranges = file_ranges(record), .checksums = checksums(record)});
+      }
     }
-    MOXIE_TRY(auto streamed, StreamedExperts::create(*model.reader_, std::move(sources), *options.pool, *options.policy));
+    MOXIE_TRY(auto streamed,
+              StreamedExperts::create(*model.reader_, std::move(sources), *options.pool, *options.policy, options.verify));
     model.streamed_ = streamed.get();
     model.experts_ = std::move(streamed);
     if (!options.pool->complete) return {};
@@ -254,6 +259,28 @@ struct Model::Loader {
       done = before + experts_done;
       return progress();
     });
+  }
+
+  // A dense tensor's bytes: wrong ones are read once more.
+  Result<void> check(const TensorInfo& tensor, ReadTask& task) const {
+    const auto right = [&] { return xxh64({task.ranges[0].into, tensor.bytes}) == *tensor.checksum; };
+    if (!tensor.checksum || !(options.verify || model.reader_->retried(task)) || right()) return {};
+    model.reader_->submit(task, ReadPriority::demand);
+    MOXIE_TRY_VOID(model.reader_->wait(task, 1));
+    if (right()) return {};
+    return fail(ErrorCode::corrupt, "{}: the bytes of '{}' ({} at {}) do not have their checksum; copy the file again, or convert its source again",
+                files.files[static_cast<size_t>(tensor.file)].path, tensor.name, tensor.bytes, tensor.offset);
+  }
+
+  static std::optional<std::array<uint64_t, 3>> checksums(const ExpertRecord& record) {
+    std::array<uint64_t, 3> all{};
+    const std::array projections = {&record.gate, &record.up, &record.down};
+    for (size_t i = 0; i < all.size(); ++i) {
+      const TensorInfo& tensor = *projections[i]->tensor;
+      if (!tensor.checksum || projections[i]->bytes() != tensor.bytes) return std::nullopt;
+      all[i] = *tensor.checksum;
+    }
+    return all;
   }
 
   bool progress() const { return !options.on_progress || options.on_progress(done, total); }
@@ -307,6 +334,9 @@ struct Model::Loader {
 Result<std::unique_ptr<Model>> Model::load(const WeightFiles& files, ModelPlan plan, const LoadOptions& options) {
   auto model = std::unique_ptr<Model>(new Model);
   Loader loader{files, plan, options, *model};
+  if (options.verify && std::none_of(files.tensors.begin(), files.tensors.end(), [](const TensorInfo& t) { return t.checksum.has_value(); })) {
+    return fail(ErrorCode::unsupported, "{}: has no checksums to verify; packs do: moxie convert {} OUT --pack writes one", files.path, files.path);
+  }
   if (options.pool == nullptr) {
     MOXIE_TRY_VOID(loader.map_files());
   } else {

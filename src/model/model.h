@@ -49,6 +49,7 @@ struct LoadOptions {
   const PoolLayout* pool = nullptr;
   const PolicyEntry* policy = nullptr;  // with a pool
   DiskReaderOptions reader;             // with a pool
+  bool verify = false;                  // with a pool: compare everything that is read with the file's checksums
   // Called with the bytes ready so far; false gives up.
   std::function<bool(uint64_t done, uint64_t total)> on_progress;
 };

@@ -5,6 +5,7 @@
 
 #include "core/check.h"
 #include "core/fail.h"
+#include "core/xxh64.h"
 
 namespace moxie {
 namespace {
@@ -23,10 +24,11 @@ bool stopped(const ExpertRequest& request) { return request.stop != nullptr && r
 }  // namespace
 
 Result<std::unique_ptr<StreamedExperts>> StreamedExperts::create(DiskReader& reader, std::vector<std::vector<ExpertSource>> sources,
-                                                                 const PoolLayout& layout, const PolicyEntry& policy) {
+                                                                 const PoolLayout& layout, const PolicyEntry& policy,
+                                                                 bool verify) {
   std::vector<int> experts;
   for (const auto& layer : sources) experts.push_back(static_cast<int>(layer.size()));
-  auto store = std::unique_ptr<StreamedExperts>(new StreamedExperts(reader, layout, experts, policy));
+  auto store = std::unique_ptr<StreamedExperts>(new StreamedExperts(reader, layout, experts, policy, verify));
   MOXIE_TRY_VOID(store->build(std::move(sources)));
   return store;
 }
@@ -59,7 +61,7 @@ Result<void> StreamedExperts::build(std::vector<std::vector<ExpertSource>> sourc
         return fail(ErrorCode::internal, "layer {}: an expert of {} bytes does not fit its slot of {}", layer, shape.bytes,
                     layout_.classes[group].slot_bytes);
       }
-      entries.push_back({.view = std::move(source.view), .ranges = source.ranges, .shape = shape});
+      entries.push_back({.view = std::move(source.view), .ranges = source.ranges, .checksums = source.checksums, .shape = shape});
     }
   }
   return {};
@@ -160,6 +162,7 @@ bool StreamedExperts::start_read(int64_t layer, Entry& wanted, ReadPriority prio
   wanted.slot = index;
   wanted.state = State::reading;
   wanted.begun_by = 0;
+  wanted.reread = false;
   Matrix* const matrices[] = {&wanted.view.gate, &wanted.view.up, &wanted.view.down};
   slot.task.range_count = kAll;
   for (size_t i = 0; i < kAll; ++i) {
@@ -203,13 +206,46 @@ void StreamedExperts::drop(Entry& entry) {
   entry.state = State::absent;
 }
 
-void StreamedExperts::finish(Entry& entry) { entry.state = State::ready; }
+// Checksums cost about a tenth of a second for a gigabyte, so they are compared where that was asked for or where a read went wrong.
+bool StreamedExperts::must_check(const Entry& entry) const {
+  return entry.checksums && (verify_ || entry.reread || reader_.retried(slots_[static_cast<size_t>(entry.slot)].task));
+}
+
+// The first projection whose bytes are not what its checksum says; -1: none.
+int StreamedExperts::wrong_range(const Entry& entry) const {
+  const Matrix* const matrices[] = {&entry.view.gate, &entry.view.up, &entry.view.down};
+  for (size_t i = 0; i < kAll; ++i) {
+    if (xxh64({matrices[i]->data, entry.ranges[i].bytes}) != (*entry.checksums)[i]) return static_cast<int>(i);
+  }
+  return -1;
+}
+
+// All of it has arrived. false: its bytes are wrong.
+bool StreamedExperts::finish(Entry& entry) {
+  if (must_check(entry) && wrong_range(entry) >= 0) return false;
+  entry.state = State::ready;
+  return true;
+}
+
+Error StreamedExperts::damaged(const Entry& entry) const {
+  constexpr const char* kNames[] = {"gate", "up", "down"};
+  const auto range = static_cast<size_t>(std::max(wrong_range(entry), 0));
+  size_t layer = 0, id = 0;
+  while (entries_[layer].empty() || &entry < entries_[layer].data() || &entry > &entries_[layer].back()) ++layer;
+  while (&entries_[layer][id] != &entry) ++id;
+  return fail(ErrorCode::corrupt,
+              "{}: expert {} of layer {}: the bytes of its {} projection ({} at {}) do not have their checksum; copy the file again, or convert "
+              "its source again",
+              reader_.file_path(entry.ranges[range].file), id, layer, kNames[range], entry.ranges[range].bytes, entry.ranges[range].offset);
+}
 
 Result<size_t> StreamedExperts::wait(ExpertLease& lease, size_t first) {
   std::unique_lock lock(mutex_);
   const auto begin = Clock::now();
   const auto is_usable = [&](Entry& e) {
-    return e.state == State::ready || (e.state == State::reading && reader_.arrived(slots_[static_cast<size_t>(e.slot)].task, kGateAndUp));
+    if (e.state != State::reading) return e.state == State::ready;
+    const bool checked = must_check(e);
+    return reader_.arrived(slots_[static_cast<size_t>(e.slot)].task, checked ? kAll : kGateAndUp) && (!checked || finish(e));
   };
   for (bool waited = false;; waited = true) {
     start(lease);
@@ -225,24 +261,35 @@ Result<size_t> StreamedExperts::wait(ExpertLease& lease, size_t first) {
       freed_.wait_for(lock, kSlotPatience);
       continue;
     }
-    MOXIE_TRY_VOID(arrived(lease, entry_of(lease, first), kGateAndUp, lock));
+    Entry& next = entry_of(lease, first);
+    MOXIE_TRY_VOID(arrived(lease, next, must_check(next) ? kAll : kGateAndUp, true, lock));
   }
 }
 
-// Waits for a read, without the lock meanwhile: the slot is ours while we hold a reference.
-Result<void> StreamedExperts::arrived(ExpertLease& lease, Entry& entry, int ranges, std::unique_lock<std::mutex>& lock) {
+// Waits for a read, without the lock meanwhile: the slot is ours while we hold a reference. Once all of it is there, it is ready.
+// may_reread: nobody has computed with its bytes.
+Result<void> StreamedExperts::arrived(ExpertLease& lease, Entry& entry, int ranges, bool may_reread, std::unique_lock<std::mutex>& lock) {
   ReadTask& task = slots_[static_cast<size_t>(entry.slot)].task;
   for (;;) {
     lock.unlock();
     auto result = reader_.wait(task, ranges, lease.request_.stop);
     lock.lock();
-    if (result.ok() || result.error().code == ErrorCode::cancelled) return result;
-    if (entry.begun_by == lease.serial_) {
+    const bool here = result.ok();
+    if (here && (ranges < kAll || entry.state == State::ready)) return result;
+    if (!here && result.error().code == ErrorCode::cancelled) return result;
+    if (here && !reader_.arrived(task, kAll)) continue;  // somebody has it read again
+    if (here && finish(entry)) return result;
+    const bool ours = entry.begun_by == lease.serial_;
+    // Other leases may compute with what they think is right: then it is not read again under their hands.
+    const bool again = here ? may_reread && entry.refs == 1 && !(ours && entry.reread) : !ours;
+    if (!again) {
       entry.state = State::failed;
+      if (here) result = damaged(entry);
       return result;
     }
     // It failed for somebody before us, or for a guess: we try ourselves, unless another lease does so by now.
-    if (!reader_.failed(task)) continue;
+    if (!here && !reader_.failed(task)) continue;
+    entry.reread = entry.reread || here;
     entry.begun_by = lease.serial_;
     entry.state = State::reading;
     reader_.submit(task, ReadPriority::demand);
@@ -255,10 +302,9 @@ Result<void> StreamedExperts::wait_down(ExpertLease& lease, size_t first, size_t
     Entry& next = entry_of(lease, i);
     if (next.state == State::ready) continue;
     const auto begin = Clock::now();
-    auto complete = arrived(lease, next, kAll, lock);
+    auto complete = arrived(lease, next, kAll, false, lock);
     counts_.stall_seconds += seconds_since(begin);
     MOXIE_TRY_VOID(std::move(complete));
-    finish(next);
   }
   return {};
 }
@@ -329,9 +375,17 @@ Result<void> StreamedExperts::load_all(const std::function<bool(uint64_t done, u
     }
   }
   for (Entry* next : loading) {
-    MOXIE_TRY_VOID(reader_.wait(slots_[static_cast<size_t>(next->slot)].task, kAll));
-    const std::lock_guard lock(mutex_);
-    finish(*next);
+    ReadTask& task = slots_[static_cast<size_t>(next->slot)].task;
+    MOXIE_TRY_VOID(reader_.wait(task, kAll));
+    std::unique_lock lock(mutex_);
+    if (!finish(*next)) {
+      next->reread = true;
+      reader_.submit(task, ReadPriority::demand);
+      lock.unlock();
+      MOXIE_TRY_VOID(reader_.wait(task, kAll));
+      lock.lock();
+      if (!finish(*next)) return damaged(*next);
+    }
     for (const FileRange& range : next->ranges) done += range.bytes;
     if (on_progress && !on_progress(done, total)) return fail(ErrorCode::cancelled, "loading was cancelled");
   }

@@ -7,6 +7,7 @@
 #include <functional>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <span>
 #include <vector>
 
@@ -23,6 +24,7 @@ namespace moxie {
 struct ExpertSource {
   ExpertView view;
   std::array<FileRange, 3> ranges;
+  std::optional<std::array<uint64_t, 3>> checksums;  // XXH64 of each range, where the file tells
 
   uint64_t bytes() const { return ranges[0].bytes + ranges[1].bytes + ranges[2].bytes; }
 };
@@ -48,9 +50,12 @@ struct KnownExpert {
 class StreamedExperts final : public ExpertStore {
  public:
   // sources[layer][id]; empty for layers without a mixture. The reader has the files of their ranges and outlives the store.
+  // verify: checksums are compared after every read, not only after those that had to be repeated; an expert is then usable
+  // once all of it is there. Bytes that are wrong are read once more, then they are an Error corrupt.
   // Errors: out_of_memory when the pool cannot be reserved.
   static Result<std::unique_ptr<StreamedExperts>> create(DiskReader& reader, std::vector<std::vector<ExpertSource>> sources,
-                                                         const PoolLayout& layout, const PolicyEntry& policy);
+                                                         const PoolLayout& layout, const PolicyEntry& policy,
+                                                         bool verify = false);
   ~StreamedExperts() override;
 
   Result<ExpertLease> lease(const ExpertRequest& request) override;
@@ -80,11 +85,13 @@ class StreamedExperts final : public ExpertStore {
   struct Entry {
     ExpertView view;  // data is set while it has a slot
     std::array<FileRange, 3> ranges;
+    std::optional<std::array<uint64_t, 3>> checksums;
     SlotShape shape;
     int32_t slot = -1;
     int32_t refs = 0;  // leases that hold it
     State state = State::absent;
     bool guessed = false;  // read for a guess that no lease has confirmed
+    bool reread = false;   // its bytes were wrong once
     uint64_t begun_by = 0; // the lease that had it read; 0: none
   };
   struct Slot {
@@ -93,8 +100,8 @@ class StreamedExperts final : public ExpertStore {
     Entry* holder = nullptr;
   };
 
-  StreamedExperts(DiskReader& reader, const PoolLayout& layout, std::span<const int> experts, const PolicyEntry& policy)
-      : reader_(reader), layout_(layout), table_(experts, layout.kept, policy) {}
+  StreamedExperts(DiskReader& reader, const PoolLayout& layout, std::span<const int> experts, const PolicyEntry& policy, bool verify)
+      : reader_(reader), layout_(layout), verify_(verify), table_(experts, layout.kept, policy) {}
   Result<void> build(std::vector<std::vector<ExpertSource>> sources);
 
   Result<size_t> wait(ExpertLease& lease, size_t first) override;
@@ -112,8 +119,11 @@ class StreamedExperts final : public ExpertStore {
   int32_t take_slot(size_t group, bool may_reclaim);
   size_t class_of(int32_t slot) const;
   void drop(Entry& entry);
-  void finish(Entry& entry);
-  Result<void> arrived(ExpertLease& lease, Entry& entry, int ranges, std::unique_lock<std::mutex>& lock);
+  bool must_check(const Entry& entry) const;
+  int wrong_range(const Entry& entry) const;
+  bool finish(Entry& entry);
+  Error damaged(const Entry& entry) const;
+  Result<void> arrived(ExpertLease& lease, Entry& entry, int ranges, bool may_reread, std::unique_lock<std::mutex>& lock);
   void release_some(ExpertLease& lease, size_t end);
 
   Entry& entry(int64_t layer, int32_t id) { return entries_[static_cast<size_t>(layer)][static_cast<size_t>(id)]; }
@@ -122,6 +132,7 @@ class StreamedExperts final : public ExpertStore {
 
   DiskReader& reader_;
   PoolLayout layout_;
+  const bool verify_;
   mutable std::mutex mutex_;
   std::condition_variable freed_;  // a slot became free
   CacheTable table_;

@@ -9,6 +9,8 @@
 #include <random>
 #include <thread>
 
+#include "core/xxh64.h"
+
 namespace moxie {
 namespace {
 
@@ -62,7 +64,7 @@ class StreamedExpertsTest : public ::testing::Test {
     store_.reset();
     const std::vector<std::string> paths = {path_.string()};
     reader_ = DiskReader::open(paths, options).value();
-    store_ = StreamedExperts::create(*reader_, sources_, pool, *find_policy(policy)).value();
+    store_ = StreamedExperts::create(*reader_, sources_, pool, *find_policy(policy), verify_).value();
   }
 
   bool right(const Matrix& matrix, const FileRange& range) const {
@@ -94,7 +96,31 @@ class StreamedExpertsTest : public ::testing::Test {
 
   fs::path folder_, path_;
   std::vector<char> bytes_;
+  void give_checksums() {
+    for (auto& layer : sources_) {
+      for (ExpertSource& source : layer) {
+        source.checksums.emplace();
+        for (size_t i = 0; i < 3; ++i) {
+          (*source.checksums)[i] = xxh64(std::as_bytes(std::span(bytes_).subspan(source.ranges[i].offset, source.ranges[i].bytes)));
+        }
+      }
+    }
+  }
+  // Reads of expert 3 of layer 1 get a wrong byte in its up projection as long as `times` is above zero.
+  DiskReaderOptions spoiling(std::atomic<int>& times, int attempts_min = 0) const {
+    const uint64_t at = sources_[1][3].ranges[1].offset + 100;
+    return {.inject = [&times, at, attempts_min](ReadOutcome& read) {
+      if (read.offset > at || at - read.offset >= read.bytes || read.result <= 0) return;
+      if (read.attempts < attempts_min) {
+        read.result = -EIO;
+      } else if (times.fetch_sub(1) > 0) {
+        read.into[at - read.offset] ^= std::byte{1};
+      }
+    }};
+  }
+
   std::vector<std::vector<ExpertSource>> sources_;
+  bool verify_ = false;
   std::unique_ptr<DiskReader> reader_;
   std::unique_ptr<StreamedExperts> store_;
 };
@@ -145,6 +171,93 @@ TEST_F(StreamedExpertsTest, GuessesOfAPromptAreNeverReadTwice) {
     const StreamCounts counts = store_->counts();
     EXPECT_EQ(counts.lookahead_wasted, 0u) << kept;
     EXPECT_EQ(counts.demand_reads + counts.lookahead_reads, static_cast<uint64_t>(kLayers * (kExperts + 2 * (kExperts - kept)))) << kept;
+  }
+}
+
+TEST_F(StreamedExpertsTest, AWrongByteIsReadOnceMore) {
+  give_checksums();
+  verify_ = true;
+  for (const int kept : {0, 2, 4}) {
+    std::atomic<int> times = 1;
+    open(kept, spoiling(times));
+    EXPECT_TRUE(use(1, {3, 4}).ok());
+    EXPECT_LT(times, 1) << "it was spoiled";
+    EXPECT_TRUE(use(1, {4, 3}).ok());
+  }
+}
+
+TEST_F(StreamedExpertsTest, BytesThatStayWrongAreAnErrorThatNamesTheExpert) {
+  give_checksums();
+  verify_ = true;
+  for (const int kept : {0, 2, 4}) {
+    std::atomic<int> times = 1000;
+    open(kept, spoiling(times));
+    const auto failed = use(1, {2, 3});
+    ASSERT_FALSE(failed.ok());
+    EXPECT_EQ(failed.error().code, ErrorCode::corrupt);
+    EXPECT_NE(failed.error().message.find(path_.string() + ": expert 3 of layer 1: the bytes of its up projection"), std::string::npos)
+        << failed.error().message;
+    EXPECT_TRUE(use(1, {2, 5}).ok()) << "others are not concerned";
+    EXPECT_FALSE(use(1, {3}).ok());
+    times = 0;
+    EXPECT_TRUE(use(1, {3, 2}).ok()) << "read anew";
+  }
+}
+
+TEST_F(StreamedExpertsTest, GuessedAndLoadedExpertsAreCheckedToo) {
+  give_checksums();
+  verify_ = true;
+  std::atomic<int> times = 1;
+  open(4, spoiling(times));
+  const std::vector<int32_t> guess = {3, 6};
+  store_->look_ahead(1, guess, ExpertStore::Guess::decode);
+  while (reader_->stats().pieces < 2 || times > 0) std::this_thread::yield();
+  EXPECT_TRUE(use(1, {3, 6}).ok());
+  times = 1;
+  open(kExperts, spoiling(times));
+  EXPECT_TRUE(store_->load_all({}).ok());
+  EXPECT_TRUE(use(1, {3, 6}).ok());
+  times = 1000;
+  open(kExperts, spoiling(times));
+  const auto failed = store_->load_all({});
+  ASSERT_FALSE(failed.ok());
+  EXPECT_EQ(failed.error().code, ErrorCode::corrupt);
+}
+
+TEST_F(StreamedExpertsTest, ReadsThatHadToBeRepeatedAreCheckedUnasked) {
+  give_checksums();
+  std::atomic<int> times = 1000;
+  open(2, spoiling(times, 1));  // the first attempt fails, the second gives a wrong byte
+  const auto failed = use(1, {2, 3});
+  ASSERT_FALSE(failed.ok());
+  EXPECT_EQ(failed.error().code, ErrorCode::corrupt);
+  times = 0;
+  EXPECT_TRUE(use(1, {2, 3}).ok());
+}
+
+TEST_F(StreamedExpertsTest, LeasesOfOneDamagedExpertAllFailOrAreRight) {
+  give_checksums();
+  verify_ = true;
+  for (int round = 0; round < 20; ++round) {
+    std::atomic<int> times = round % 4;
+    open(2, spoiling(times));
+    std::atomic<int> failures = 0;
+    std::vector<std::thread> threads;
+    for (int i = 0; i < 3; ++i) {
+      threads.emplace_back([&, i] {
+        for (int step = 0; step < 10; ++step) {
+          const auto done = use(1, {3, static_cast<int32_t>((i + step) % 3)});  // compares every byte
+          if (done.ok()) continue;
+          ++failures;
+          EXPECT_EQ(done.error().code, ErrorCode::corrupt) << done.error().message;
+        }
+      });
+    }
+    for (std::thread& thread : threads) thread.join();
+    EXPECT_TRUE(use(1, {3}).ok());
+    if (round % 4 == 0) {
+      EXPECT_EQ(failures, 0);
+    }
   }
 }
 

@@ -3,8 +3,11 @@
 
 #include "cli/command.h"
 #include "cli/console.h"
+#include "cli/interruption.h"
 #include "cli/model_options.h"
+#include "cli/progress.h"
 #include "cli/table.h"
+#include "convert/pack.h"
 #include "core/fail.h"
 #include "engine/model_facts.h"
 
@@ -91,11 +94,14 @@ class Inspect final : public Command {
     flags.toggle("experts", experts_);
     flags.toggle("metadata", metadata_);
     flags.toggle("json", json_);
+    flags.group("checking");
+    flags.toggle("verify", verify_, true, "read all of a pack and compare it with its checksums");
   }
 
   Result<int> run() override {
     MOXIE_TRY_VOID(settle(model_));
     MOXIE_TRY(const WeightFiles files, open_weights(model_.engine.model, OpenFor::sizes));
+    if (verify_) MOXIE_TRY_VOID(verify(files));
     auto facts = read_model_facts(files, model_.engine.arch);
     if (facts.ok()) {
       facts_ = std::move(facts).value();
@@ -109,6 +115,19 @@ class Inspect final : public Command {
   }
 
  private:
+  Result<void> verify(const WeightFiles& files) {
+    const Interruption interruption;
+    Progress progress("checking");
+    auto verified = verify_checksums(files, [&](uint64_t done, uint64_t total) {
+      progress.update(done, total);
+      return !interruption.happened();
+    });
+    progress.clear();
+    if (!verified.ok()) return std::move(verified).error();
+    verified_ = *verified;
+    return {};
+  }
+
   std::string as_text(const WeightFiles& files) const {
     std::string out = summary(files);
     if (experts_ && facts_) out += "\n" + experts_text();
@@ -151,6 +170,9 @@ class Inspect final : public Command {
     }
     line("tokenizer", tokenizer_text(files.tokenizer));
     line("template", template_bytes(files) > 0 ? fmt::format("yes, {} bytes", template_bytes(files)) : "none");
+    if (verified_) {
+      line("checksums", fmt::format("right: {} tensors, {}", verified_->tensors, human_bytes(verified_->bytes)));
+    }
     for (const std::string& notice : facts_ ? facts_->notices : files.notices) line("note", notice);
     return out + "\n" + parts_text(files);
   }
@@ -204,6 +226,7 @@ class Inspect final : public Command {
     }
     object["tokenizer"] = tokenizer_text(files.tokenizer);
     object["chat_template_bytes"] = template_bytes(files);
+    if (verified_) object["verified"] = {{"tensors", verified_->tensors}, {"bytes", verified_->bytes}};
     object["notices"] = files.notices;
     if (experts_ && facts_) {
       for (const LayerFacts& layer : facts_->layers) {
@@ -250,7 +273,8 @@ class Inspect final : public Command {
   }
 
   ModelOptions model_;
-  bool tensors_ = false, experts_ = false, metadata_ = false, json_ = false;
+  bool tensors_ = false, experts_ = false, metadata_ = false, json_ = false, verify_ = false;
+  std::optional<VerifySummary> verified_;
   std::optional<ModelFacts> facts_;
   std::string problem_;
 };
@@ -260,8 +284,8 @@ class Inspect final : public Command {
 extern const CommandEntry inspect = {
     .name = "inspect",
     .summary = "show what a model file holds: family, shape, types, experts, tokenizer",
-    .usage = "[MODEL] [--tensors] [--experts] [--metadata] [--json]",
-    .detail = "Reads headers only, so that a large file answers at once.",
+    .usage = "[MODEL] [--tensors] [--experts] [--metadata] [--json] [--verify]",
+    .detail = "Reads headers only, so that a large file answers at once; --verify alone reads everything.",
     .create = []() -> std::unique_ptr<Command> { return std::make_unique<Inspect>(); },
 };
 

@@ -5,6 +5,7 @@
 #include "core/fail.h"
 #include "core/folder.h"
 #include "format/formats/gguf_header.h"
+#include "format/formats/gguf_pack.h"
 #include "format/formats/gguf_split.h"
 #include "format/messages.h"
 #include "format/weight_file.h"
@@ -81,14 +82,21 @@ Result<WeightFiles> open(const std::string& path) {
         parts.front().path, what, printable(parts.front().header.metadata.text("general.type").value_or("")),
         printable(parts.front().header.metadata.text("general.architecture").value_or("")));
   }
-  return join_parts(path, std::move(parts));
+  const bool packed = is_pack(parts.front().header);
+  if (packed) {
+    MOXIE_TRY(const FileSource source, FileSource::open(parts.front().path));
+    MOXIE_TRY_VOID(check_pack(source, parts.front().header));
+  }
+  MOXIE_TRY(WeightFiles files, join_parts(path, std::move(parts)));
+  if (packed) MOXIE_TRY_VOID(restore_source(files));
+  return files;
 }
 
 }  // namespace
 
 extern constinit const WeightFormat gguf = {
     .name = "gguf",
-    .summary = "GGUF versions 1 to 3, whole or in parts, experts merged or one tensor each",
+    .summary = "GGUF versions 1 to 3, whole or in parts, experts merged or one tensor each; aligned packs",
     .recognises_file = recognises_file,
     .recognises_folder = recognises_folder,
     .open = open,

@@ -18,7 +18,7 @@ constexpr uint64_t kTensorBytesMin = 24;
 constexpr uint64_t kKeyBytesMax = 65535;
 // Real files have some thousands. Bounds the memory that a huge damaged file can ask for.
 constexpr uint64_t kTensorsMax = uint64_t{1} << 21;
-constexpr uint64_t kKeyMemoryBytes = 256;  // about what a kept key takes besides its text
+constexpr uint64_t kKeyMemoryBytes = 320;  // about what a kept key takes besides its text, which is kept twice
 constexpr uint32_t kDimensionsMax = 4;
 constexpr uint64_t kAlignmentDefault = 32;
 
@@ -96,6 +96,7 @@ Result<void> HeaderReader::read_key_values() {
   GgufValueReader values(in_, header_.version);
   std::unordered_set<std::string> keys;
   for (uint64_t i = 0; i < key_value_count_; ++i) {
+    GgufKeyPlace place{.begin = in_.position()};
     MOXIE_TRY(const uint64_t length, read_gguf_size(in_, header_.version));
     if (length == 0 || length > kKeyBytesMax) {
       return fail(
@@ -109,8 +110,12 @@ Result<void> HeaderReader::read_key_values() {
                   "{}: the metadata key \"{}\" appears twice: the file is damaged, download it again", path(),
                   printable(key));
     }
-    MOXIE_TRY_VOID(values.take_memory(key, key.size() + kKeyMemoryBytes));
+    MOXIE_TRY_VOID(values.take_memory(key, 2 * key.size() + kKeyMemoryBytes));
+    place.value = in_.position();
     MOXIE_TRY(MetadataValue value, values.read(key));
+    place.key = key;
+    place.end = in_.position();
+    header_.keys.push_back(std::move(place));
     MOXIE_TRY(const bool taken, take_vocabulary_key(path(), key, value, header_.vocabulary));
     if (!taken) header_.metadata.set(std::move(key), std::move(value));
   }
@@ -232,6 +237,7 @@ Result<void> HeaderReader::place_tensors() {
   const uint64_t header_end = in_.position();
   const uint64_t padding = (alignment_ - header_end % alignment_) % alignment_;
   const uint64_t data_start = header_end + padding;
+  header_.data_start = data_start;
   uint64_t needed = 0;
   for (TensorInfo& tensor : header_.tensors) {
     if (tensor.offset % alignment_ != 0) {

@@ -11,8 +11,18 @@
 
 namespace moxie {
 
+// Where a key and its value stand in the file.
+struct GgufKeyPlace {
+  std::string key;
+  uint64_t begin = 0;  // the key's length
+  uint64_t value = 0;  // the value's type
+  uint64_t end = 0;
+};
+
 struct GgufHeader {
   uint32_t version = 0;
+  std::vector<GgufKeyPlace> keys;   // in file order
+  uint64_t data_start = 0;          // where the tensors' bytes begin; 0 without tensors
   Metadata metadata;                // all keys but the arrays of the vocabulary
   GgufVocabulary vocabulary;        // empty tokens: none
   std::vector<TensorInfo> tensors;  // in file order; offsets from the start of the file

@@ -85,13 +85,15 @@ Result<WeightFiles> open(const std::string& path) {
   }
   MOXIE_TRY_VOID(check_map(chosen, files));
   if (unmapped > 0) files.notices.push_back(fmt::format("{} tensors are in no entry of the index: ignored", unmapped));
-  MOXIE_TRY(files.metadata, read_config(chosen.folder));
+  MOXIE_TRY(std::string config, read_config(chosen.folder));
+  MOXIE_TRY(files.metadata, parse_config(config, join_path(chosen.folder, "config.json")));
   if (auto computable = refuse_quantized(files); !computable.ok()) {
     std::optional<WeightFiles> sized = size_mlx(files);
     if (!sized) return std::move(computable).error();
     files = std::move(*sized);
     files.sizes_only = std::move(computable).error();
   }
+  files.config = std::move(config);
   MOXIE_TRY(files.tokenizer, read_tokenizer_files(chosen.folder, files.metadata));
   return files;
 }
