@@ -66,6 +66,17 @@ struct ExpertStats {
   std::string reads;                  // how files are read, one line
 };
 
+enum class ExpertState : uint8_t { absent, reading, resident };
+
+// A snapshot of every expert, (layers, experts), layer after layer.
+struct ExpertHeat {
+  int64_t layers = 0, experts = 0;
+  std::vector<ExpertState> states;    // absent where a layer has no mixture
+  std::vector<uint64_t> uses;         // tokens it was computed for
+  std::vector<uint8_t> last;          // 1: the last token used it
+  uint64_t hits = 0, misses = 0, bytes_read = 0;  // as in ExpertStats
+};
+
 class Sequence;
 
 class Engine {
@@ -77,6 +88,7 @@ class Engine {
   const RuntimeInfo& runtime() const;
   const MemoryUse& memory() const;
   ExpertStats expert_stats() const;          // waits for a running step
+  ExpertHeat expert_heat() const;            // at any time, also while a step runs
   std::vector<std::string> notices() const;  // every fallback, clamp and ignored setting so far
 
   bool has_tokenizer() const;

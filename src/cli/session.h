@@ -27,6 +27,7 @@ class Session {
     RunStats stats = stats_;
     stats.memory = engine_->memory();
     stats.experts = engine_->expert_stats();
+    stats.heat = engine_->expert_heat();
     return stats;
   }
 

@@ -54,6 +54,11 @@ void add_experts(nlohmann::ordered_json& object, const RunStats& stats) {
   object["layer_hits"] = experts.layer_hits;
   object["layer_misses"] = experts.layer_misses;
   object["reads"] = experts.reads;
+  auto& uses = object["expert_uses"] = nlohmann::ordered_json::array();
+  for (int64_t layer = 0; layer < stats.heat.layers; ++layer) {
+    const auto row = stats.heat.uses.begin() + layer * stats.heat.experts;
+    uses.push_back(std::vector<uint64_t>(row, row + stats.heat.experts));
+  }
 }
 
 std::string experts_text(const RunStats& stats) {

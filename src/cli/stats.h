@@ -19,6 +19,7 @@ struct RunStats {
   int64_t context_shifts = 0;
   MemoryUse memory;
   ExpertStats experts;
+  ExpertHeat heat;
 
   void add(const GenerateResult& result);
 };

@@ -256,6 +256,8 @@ Result<void> Engine::Impl::load_model(const WeightFiles& files, ModelPlan plan, 
     streamed->set_look_ahead(ExpertStore::Guess::prompt, lookahead != LookaheadMode::off);
   }
   MOXIE_TRY_VOID(start_experts(*load.policy));
+  uses = std::make_unique<UseCounter>(model->hp().layers, model->hp().router.experts);
+  observers.push_back(uses.get());
   if (!options.trace_routing.empty()) {
     MOXIE_TRY(recorder, RoutingRecorder::create(options.trace_routing, model->hp()));
     observers.push_back(recorder.get());
@@ -345,6 +347,33 @@ ExpertStats Engine::expert_stats() const {
     stats.layer_misses.push_back(sum.misses);
   }
   return stats;
+}
+
+ExpertHeat Engine::expert_heat() const {
+  ExpertHeat heat;
+  if (impl_->model == nullptr) return heat;
+  heat.layers = impl_->model->hp().layers;
+  heat.experts = impl_->model->hp().router.experts;
+  heat.uses = impl_->uses->uses();
+  heat.last = impl_->uses->last();
+  heat.states.resize(heat.uses.size(), ExpertState::absent);
+  const ExpertStore& experts = impl_->model->experts();
+  for (int64_t layer = 0; layer < heat.layers; ++layer) {
+    if (!impl_->model->matrix(Role::router, layer)) continue;
+    for (int32_t id = 0; id < heat.experts; ++id) {
+      const auto presence = experts.presence(layer, id);
+      heat.states[static_cast<size_t>(layer * heat.experts + id)] = presence == ExpertStore::Presence::ready     ? ExpertState::resident
+                                                                    : presence == ExpertStore::Presence::reading ? ExpertState::reading
+                                                                                                                 : ExpertState::absent;
+    }
+  }
+  if (const StreamedExperts* streamed = impl_->model->streamed(); streamed != nullptr) {
+    const StreamCounts counts = streamed->counts();
+    heat.hits = counts.hits;
+    heat.misses = counts.misses;
+    heat.bytes_read = impl_->model->reader()->stats().bytes();
+  }
+  return heat;
 }
 
 std::vector<std::string> Engine::notices() const { return impl_->log.notices(); }

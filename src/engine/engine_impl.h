@@ -11,6 +11,7 @@
 #include "core/log.h"
 #include "engine/lookahead_trial.h"
 #include "engine/routing_recorder.h"
+#include "engine/use_counter.h"
 #include "engine/warm_state.h"
 #include "model/blocks/lossy_routing.h"
 #include "model/forward.h"
@@ -39,6 +40,7 @@ struct Engine::Impl {
   std::vector<float> logits;                   // (kLogitRows, vocabulary)
   MemoryUse memory;
   LookaheadTrial lookahead_trial;
+  std::unique_ptr<UseCounter> uses;
   std::unique_ptr<RoutingRecorder> recorder;   // with options.trace_routing
   std::unique_ptr<WarmStart> warm;             // where experts stream and something is kept between runs
   std::unique_ptr<LossyRouting> lossy;         // null: exact

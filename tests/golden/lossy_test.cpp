@@ -84,6 +84,41 @@ TEST(LossyModes, LeaveOutTheExpertsThatAreMissingOnEveryFamily) {
   }
 }
 
+TEST(ExpertHeat, CountsEveryTokensExperts) {
+  for (const int64_t slots : {int64_t{-1}, int64_t{3}}) {
+    EngineOptions options = small_model();
+    options.expert_slots = slots;
+    const auto engine = test::open_engine(options).value();
+    const auto sequence = engine->new_sequence().value();
+    ASSERT_TRUE(sequence->append(kPrompt).ok());
+    const int32_t id = 4;
+    ASSERT_TRUE(sequence->append({&id, 1}).ok());
+    const ExpertHeat heat = engine->expert_heat();
+    const auto used = static_cast<size_t>(engine->model().experts_used);
+    ASSERT_EQ(heat.uses.size(), static_cast<size_t>(heat.layers * heat.experts));
+    ASSERT_EQ(heat.states.size(), heat.uses.size());
+    for (int64_t layer = 0; layer < heat.layers; ++layer) {
+      const auto at = [&](const auto& all, int64_t expert) { return all[static_cast<size_t>(layer * heat.experts + expert)]; };
+      uint64_t uses = 0;
+      int64_t resident = 0;
+      for (int64_t expert = 0; expert < heat.experts; ++expert) {
+        uses += at(heat.uses, expert);
+        resident += at(heat.states, expert) == ExpertState::resident ? 1 : 0;
+      }
+      EXPECT_EQ(uses, (std::size(kPrompt) + 1) * used) << layer;
+      const auto last = sequence->last_experts().subspan(static_cast<size_t>(layer) * used, used);
+      for (const int32_t chosen : last) EXPECT_EQ(at(heat.last, chosen), 1) << layer;
+      if (slots < 0) {
+        EXPECT_EQ(resident, heat.experts);
+      } else {
+        EXPECT_GE(resident, static_cast<int64_t>(used));
+        EXPECT_LT(resident, heat.experts);
+      }
+    }
+    EXPECT_EQ(heat.hits + heat.misses > 0, slots >= 0);
+  }
+}
+
 TEST(LossyModes, BadValuesAreRefusedBeforeAFileIsOpened) {
   for (const float bad : {-1.0f, 2.0f, std::nanf("")}) {
     EngineOptions options = {.model = "nowhere.gguf"};
