@@ -146,7 +146,7 @@ class Sequence {
 
   std::span<const int32_t> ids() const;  // everything in the context
   Result<void> truncate(int64_t tokens); // forget all but the first `tokens`
-  void cancel();                         // from any thread: the running call ends with reason cancelled
+  void cancel();                         // from any thread: the running call, or the next append, ends as cancelled; later ones work
   // For the model's router at each layer of the last computed batch: ids chosen for the last token (layers x experts_used); -1
   // for one that a lossy mode left out.
   std::span<const int32_t> last_experts() const;

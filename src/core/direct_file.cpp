@@ -176,20 +176,26 @@ bool DirectFile::identify(const std::string& path, Identity* identity) {
   return true;
 }
 
-Result<void> DirectFile::check_unchanged() const {
+Error DirectFile::changed(std::string_view what) const {
+  return fail(ErrorCode::corrupt, "{} was {} while in use: start again, and leave the file alone meanwhile", path_,
+              what);
+}
+
+Result<void> DirectFile::check_content() const {
   Identity now;
-  const auto changed = [this](std::string_view what) {
-    return fail(ErrorCode::corrupt, "{} was {} while in use: start again, and leave the file alone meanwhile", path_,
-                what);
-  };
-  if (identify(descriptor_, &now)) {
-    if (now.bytes < identity_.bytes) {
-      return changed(fmt::format("truncated from {} to {} bytes", identity_.bytes, now.bytes));
-    }
-    if (now.bytes != identity_.bytes)
-      return changed(fmt::format("extended from {} to {} bytes", identity_.bytes, now.bytes));
-    if (now.seconds != identity_.seconds || now.nanoseconds != identity_.nanoseconds) return changed("written to");
+  if (!identify(descriptor_, &now)) return {};
+  if (now.bytes < identity_.bytes) {
+    return changed(fmt::format("truncated from {} to {} bytes", identity_.bytes, now.bytes));
   }
+  if (now.bytes != identity_.bytes)
+    return changed(fmt::format("extended from {} to {} bytes", identity_.bytes, now.bytes));
+  if (now.seconds != identity_.seconds || now.nanoseconds != identity_.nanoseconds) return changed("written to");
+  return {};
+}
+
+Result<void> DirectFile::check_unchanged() const {
+  MOXIE_TRY_VOID(check_content());
+  Identity now;
   if (identify(absolute_path_, &now)) {
     if (now.device != path_identity_.device || now.inode != path_identity_.inode) return changed("replaced");
   } else if (errno == ENOENT || errno == ENOTDIR) {

@@ -39,8 +39,11 @@ class DirectFile {
   void forget(uint64_t offset, uint64_t bytes) const;
   // Errors: corrupt when the file was replaced, cut or written to since open().
   Result<void> check_unchanged() const;
+  // The same for what is open: a file that was replaced or removed is still there as it was.
+  Result<void> check_content() const;
 
  private:
+  Error changed(std::string_view what) const;
   struct Identity {
     uint64_t device = 0;
     uint64_t inode = 0;

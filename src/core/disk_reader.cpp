@@ -39,7 +39,7 @@ std::string size_text(uint64_t bytes) {
 Result<std::unique_ptr<DiskReader>> DiskReader::open(std::span<const std::string> paths,
                                                      const DiskReaderOptions& options) {
   std::vector<std::unique_ptr<DirectFile>> files;
-  uint64_t alignment = DirectFile::kMinAlignment;
+  uint64_t alignment = std::max(DirectFile::kMinAlignment, options.min_alignment);
   for (const std::string& path : paths) {
     MOXIE_TRY(auto file, DirectFile::open(path, options.direct));
     alignment = std::max(alignment, file->alignment());
@@ -75,6 +75,15 @@ Result<std::unique_ptr<DiskReader>> DiskReader::open(std::span<const std::string
   return reader;
 }
 
+Result<uint64_t> DiskReader::alignment_of(std::span<const std::string> paths, const DiskReaderOptions& options) {
+  uint64_t alignment = std::max(DirectFile::kMinAlignment, options.min_alignment);
+  for (const std::string& path : paths) {
+    MOXIE_TRY(const auto file, DirectFile::open(path, options.direct));
+    alignment = std::max(alignment, file->alignment());
+  }
+  return alignment;
+}
+
 DiskReader::~DiskReader() {
   if (backend_ == nullptr) return;
   queue_->stop();
@@ -105,6 +114,18 @@ void DiskReader::promote(ReadTask& task) {
 
 void DiskReader::cancel(ReadTask& task) {
   queue_->cancel(task);
+}
+
+void DiskReader::give_up(ReadTask& task) {
+  queue_->give_up(task);
+}
+
+bool DiskReader::idle(const ReadTask& task) const {
+  return ReadQueue::idle(task);
+}
+
+bool DiskReader::wait_idle(const ReadTask& task, std::chrono::milliseconds patience) const {
+  return queue_->wait_idle(task, patience);
 }
 
 Result<void> DiskReader::wait(ReadTask& task, int ranges, const std::atomic<bool>* stop) {
@@ -146,6 +167,11 @@ int DiskReader::depth() const {
 
 Result<void> DiskReader::check_files() const {
   for (const auto& file : queue_->files()) MOXIE_TRY_VOID(file->check_unchanged());
+  return {};
+}
+
+Result<void> DiskReader::check_contents() const {
+  for (const auto& file : queue_->files()) MOXIE_TRY_VOID(file->check_content());
   return {};
 }
 

@@ -4,6 +4,7 @@
 
 #include <array>
 #include <atomic>
+#include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <functional>
@@ -88,6 +89,7 @@ struct DiskReaderOptions {
   bool direct = true;                    // O_DIRECT where the file system takes it
   int depth = 0;                         // pieces in flight (io_uring) or threads; 0: chosen
   uint64_t piece_bytes = 0;              // a multiple of the alignment; 0: chosen
+  uint64_t min_alignment = 0;            // tests: blocks at least this large; a power of two
   // Tests: called for each finished piece before it is looked at; may change the result (negative errno, short count),
   // spoil the bytes, sleep. Called from the threads that read, perhaps from several at once. Null in production.
   std::function<void(ReadOutcome&)> inject;
@@ -116,6 +118,8 @@ class DiskReader {
   // Errors: not_found, io, invalid_argument (a folder; depth or piece_bytes out of range). What falls back (no
   // io_uring, no O_DIRECT for a file) is in notices().
   static Result<std::unique_ptr<DiskReader>> open(std::span<const std::string> paths, const DiskReaderOptions& options);
+  // The alignment() of a reader of these files. Errors: as open().
+  static Result<uint64_t> alignment_of(std::span<const std::string> paths, const DiskReaderOptions& options);
   ~DiskReader();  // gives up what is queued and waits for what is in flight
   DiskReader(const DiskReader&) = delete;
   DiskReader& operator=(const DiskReader&) = delete;
@@ -131,6 +135,11 @@ class DiskReader {
   // Gives up a task: no further piece is issued; returns once none is in flight (at most a few pieces' time). Idle
   // afterwards. Nothing of it counts as arrived, unless it had finished before.
   void cancel(ReadTask& task);
+  // The same without waiting: pieces in flight still write to the task's memory until it is idle.
+  void give_up(ReadTask& task);
+  bool idle(const ReadTask& task) const;
+  // Until it is idle or the time is over; whether it is.
+  bool wait_idle(const ReadTask& task, std::chrono::milliseconds patience) const;
   // Until the first `ranges` ranges have arrived. Errors: io (message with path, range, errno), corrupt (the file
   // shrank or was replaced), cancelled (*stop became true: the task goes on in the background; or somebody cancelled
   // the task). After io and corrupt the task is idle again.
@@ -151,6 +160,8 @@ class DiskReader {
   // Errors: corrupt when a file was replaced, cut or written to since it was opened. Asks the file system, reads
   // nothing.
   Result<void> check_files() const;
+  // The same for what the open files hold: one that was replaced or removed is still there as it was.
+  Result<void> check_contents() const;
   std::vector<std::string> notices() const;
   std::string describe() const;  // "io_uring, O_DIRECT, 4 pieces of 1 MiB in flight"
 

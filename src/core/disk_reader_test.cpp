@@ -451,6 +451,63 @@ TEST_P(DiskReaderTest, DescribesItself) {
   EXPECT_EQ(reader->alignment() % kBlock, 0u);
 }
 
+TEST_P(DiskReaderTest, GivingUpDoesNotWaitForWhatIsInFlight) {
+  Gate gate;
+  std::atomic<bool> held{true};
+  DiskReaderOptions wanted = options();
+  wanted.inject = [&](ReadOutcome&) {
+    if (held) gate.pass();
+  };
+  const auto reader = open({put(0, 200000)}, wanted);
+  const Room room(1000, 150000, reader->alignment());
+  ReadTask task;
+  set(task, {room.range()});
+  EXPECT_TRUE(reader->idle(task));
+  reader->submit(task, ReadPriority::lookahead);
+  gate.await_somebody();
+  reader->give_up(task);
+  reader->give_up(task);
+  EXPECT_FALSE(reader->idle(task));
+  EXPECT_FALSE(reader->wait_idle(task, std::chrono::milliseconds(5)));
+  EXPECT_EQ(reader->wait(task, 1, &held).error().code, ErrorCode::cancelled);
+  held = false;
+  gate.open();
+  while (!reader->wait_idle(task, std::chrono::milliseconds(1000))) {
+  }
+  EXPECT_FALSE(reader->arrived(task, 1) || reader->failed(task));
+  read(*reader, task);
+  EXPECT_TRUE(room.holds());
+}
+
+TEST_P(DiskReaderTest, ContentsAreWhatTheyWereHoweverTheNameChanges) {
+  const std::string path = put(0, 50000);
+  const auto reader = open({path}, options());
+  EXPECT_TRUE(reader->check_contents().ok());
+  std::filesystem::rename(put(1, 50000), path);
+  EXPECT_EQ(reader->check_files().error().code, ErrorCode::corrupt);
+  EXPECT_TRUE(reader->check_contents().ok());
+
+  const std::string other = put(2, 50000);
+  const auto second = open({other}, options());
+  std::this_thread::sleep_for(std::chrono::milliseconds(20));  // a file system's clock ticks
+  std::fstream(other, std::ios::in | std::ios::out | std::ios::binary) << "changed";
+  const auto changed = second->check_contents();
+  ASSERT_FALSE(changed.ok());
+  EXPECT_EQ(changed.error().code, ErrorCode::corrupt);
+  EXPECT_THAT(changed.error().message, HasSubstr(other + " was written to while in use"));
+}
+
+TEST_P(DiskReaderTest, AlignmentIsKnownBeforeOpening) {
+  const std::vector<std::string> paths = {put(0, 5000), put(1, 100)};
+  DiskReaderOptions wanted = options();
+  EXPECT_EQ(DiskReader::alignment_of(paths, wanted).value(), open(paths, wanted)->alignment());
+  wanted.min_alignment = 32768;
+  EXPECT_EQ(DiskReader::alignment_of(paths, wanted).value(), 32768u);
+  EXPECT_EQ(open(paths, wanted)->alignment(), 32768u);
+  EXPECT_EQ(DiskReader::alignment_of(std::vector<std::string>{folder_ + "/absent"}, wanted).error().code,
+            ErrorCode::not_found);
+}
+
 TEST_P(DiskReaderTest, FilesInMemoryWorkToo) {
   if (!std::filesystem::is_directory("/dev/shm")) GTEST_SKIP() << "no /dev/shm";
   const std::string path = "/dev/shm/moxie_disk_reader_" + std::to_string(std::random_device()());

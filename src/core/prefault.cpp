@@ -3,11 +3,17 @@
 #include <sys/mman.h>
 
 #include <algorithm>
+#include <system_error>
 
 namespace moxie {
 
-Prefault::Prefault(std::span<std::byte> range, int threads) : range_(range), ready_((range.size() + kPieceBytes - 1) / kPieceBytes) {
-  for (int i = 0; i < threads && !ready_.empty(); ++i) threads_.emplace_back([this] { work(); });
+Prefault::Prefault(std::span<std::byte> range, int threads)
+    : range_(range), ready_((range.size() + kPieceBytes - 1) / kPieceBytes) {
+  try {
+    for (int i = 0; i < threads && !ready_.empty(); ++i) threads_.emplace_back([this] { work(); });
+  } catch (const std::system_error&) {
+    // No more threads are to be had: pages are taken by those there are, or by their first touch.
+  }
 }
 
 Prefault::~Prefault() {

@@ -96,12 +96,25 @@ void ReadQueue::promote(ReadTask& task) {
 
 void ReadQueue::cancel(ReadTask& task) {
   std::unique_lock lock(mutex_);
-  if (task.state_ == ReadTask::State::reading) {
-    if (task.queued_) unlink(task);
-    task.state_ = ReadTask::State::cancelling;
-    if (task.in_flight_ == 0) end(task);
-  }
+  drop(task);
   progress_.wait(lock, [&] { return task.state_ == ReadTask::State::idle; });
+}
+
+void ReadQueue::give_up(ReadTask& task) {
+  const std::lock_guard lock(mutex_);
+  drop(task);
+}
+
+void ReadQueue::drop(ReadTask& task) {
+  if (task.state_ != ReadTask::State::reading) return;
+  if (task.queued_) unlink(task);
+  task.state_ = ReadTask::State::cancelling;
+  if (task.in_flight_ == 0) end(task);
+}
+
+bool ReadQueue::wait_idle(const ReadTask& task, std::chrono::milliseconds patience) {
+  std::unique_lock lock(mutex_);
+  return progress_.wait_for(lock, patience, [&] { return task.state_ == ReadTask::State::idle; });
 }
 
 Result<void> ReadQueue::wait(ReadTask& task, int ranges, const std::atomic<bool>* stop) {

@@ -51,6 +51,11 @@ class ReadQueue {
   void submit(ReadTask& task, ReadPriority priority);
   void promote(ReadTask& task);
   void cancel(ReadTask& task);
+  void give_up(ReadTask& task);
+  bool wait_idle(const ReadTask& task, std::chrono::milliseconds patience);
+  static bool idle(const ReadTask& task) {
+    return task.state_.load(std::memory_order_acquire) == ReadTask::State::idle;
+  }
   Result<void> wait(ReadTask& task, int ranges, const std::atomic<bool>* stop);
   static bool arrived(const ReadTask& task, int ranges) {
     return task.arrived_.load(std::memory_order_acquire) >= ranges;
@@ -103,6 +108,7 @@ class ReadQueue {
   Judgement judge_error(ReadPiece* piece, int error);
   void settle(ReadPiece& piece, Judgement& judgement);
   void count_arrival(const ReadPiece& piece);
+  void drop(ReadTask& task);
   void end(ReadTask& task);
   uint64_t down(uint64_t value) const { return value & ~(alignment_ - 1); }
   uint64_t up(uint64_t value) const { return (value + alignment_ - 1) & ~(alignment_ - 1); }

@@ -215,6 +215,15 @@ Result<void> Engine::Impl::load() {
 
 // Decides where every byte goes, then loads: mapped where all fits, else dense weights read and experts streamed.
 Result<void> Engine::Impl::load_model(const WeightFiles& files, ModelPlan plan, const CpuTarget& target, KvType kv_type) {
+  if (options.expert_slots < -1) {
+    return fail(ErrorCode::invalid_argument, "{} experts per layer are none; give 0 or more", options.expert_slots);
+  }
+  MOXIE_TRY(DiskReaderOptions reader, reader_options(options));
+  if (adjust_reader) adjust_reader(reader);
+  std::vector<std::string> paths;
+  for (const WeightPart& part : files.files) paths.push_back(part.path);
+  MOXIE_TRY(const uint64_t alignment, DiskReader::alignment_of(paths, reader));
+
   const MemoryInfo machine = read_memory_info();
   MOXIE_TRY(const MemoryBudget budget, parse_memory(options.memory, machine));
   const LedgerSettings settings = {.budget_bytes = budget.bytes,
@@ -225,7 +234,8 @@ Result<void> Engine::Impl::load_model(const WeightFiles& files, ModelPlan plan, 
                                    .batch_size = options.batch_size,
                                    .ubatch_size = options.ubatch_size,
                                    .cache_type = kv_type,
-                                   .process_bytes = machine.resident_bytes.value_or(0) + thread_bytes(runtime.threads, machine)};
+                                   .process_bytes = machine.resident_bytes.value_or(0) + thread_bytes(runtime.threads, machine),
+                                   .alignment = alignment};
   MOXIE_TRY(MemoryLedger ledger, make_ledger(plan, settings));
   memory = {.budget = budget.bytes,
             .dense = ledger.dense_bytes,
@@ -236,9 +246,8 @@ Result<void> Engine::Impl::load_model(const WeightFiles& files, ModelPlan plan, 
             .experts = ledger.expert_bytes};
 
   MOXIE_TRY(const LookaheadMode lookahead, parse_lookahead(options.lookahead));
-  LoadOptions load = {.cpu_target = target.name, .on_progress = options.on_progress};
+  LoadOptions load = {.cpu_target = target.name, .reader = std::move(reader), .on_progress = options.on_progress};
   MOXIE_TRY(load.policy, parse_policy(options.policy));
-  MOXIE_TRY(load.reader, reader_options(options));
   load.verify = options.verify;
   const bool pooled = !ledger.pool.complete || !options.mmap || options.expert_slots >= 0 || options.verify;
   if (pooled && ledger.pool.complete) {
@@ -266,6 +275,18 @@ Result<void> Engine::Impl::load_model(const WeightFiles& files, ModelPlan plan, 
   return {};
 }
 
+// A weight that was overwritten in its file comes without any error: nothing that was read since counts until the files are seen to be
+// what they were.
+Result<void> Engine::Impl::check_files() {
+  const DiskReader* reader = model->reader();
+  if (reader == nullptr) return {};
+  const uint64_t bytes = reader->stats().bytes();
+  if (bytes == checked_bytes) return {};
+  MOXIE_TRY_VOID(reader->check_contents());
+  checked_bytes = bytes;
+  return {};
+}
+
 Result<void> Engine::Impl::compute(SequenceState& state, std::span<const int32_t> ids, std::vector<float>* last,
                                    const std::function<void(int64_t, std::span<const float>)>* each, const std::atomic<bool>* stop,
                                    std::vector<int32_t>* last_choice) {
@@ -284,6 +305,7 @@ Result<void> Engine::Impl::compute(SequenceState& state, std::span<const int32_t
   const auto start = std::chrono::steady_clock::now();
   model->family().forward(pass);
   if (pass.stopped()) return pass.error;
+  MOXIE_TRY_VOID(check_files());
   if (recorder != nullptr && !skip_experts) say_if_failed(recorder->end_step());
   if (warm != nullptr && !skip_experts && warm->is_due()) save_warm_state();
   if (on_trial) lookahead_trial.add(std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count());
@@ -311,8 +333,11 @@ Result<void> Engine::Impl::compute(SequenceState& state, std::span<const int32_t
 Engine::Engine(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
 Engine::~Engine() = default;
 
-Result<std::unique_ptr<Engine>> Engine::open(const EngineOptions& options) {
+Result<std::unique_ptr<Engine>> Engine::open(const EngineOptions& options) { return Impl::open(options, {}); }
+
+Result<std::unique_ptr<Engine>> Engine::Impl::open(const EngineOptions& options, std::function<void(DiskReaderOptions&)> adjust_reader) {
   auto impl = std::make_unique<Impl>(options);
+  impl->adjust_reader = std::move(adjust_reader);
   MOXIE_TRY_VOID(impl->load());
   return std::unique_ptr<Engine>(new Engine(std::move(impl)));
 }

@@ -1,6 +1,7 @@
 // What an engine and its sequences share inside the library.
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <mutex>
 #include <random>
@@ -48,12 +49,15 @@ struct Engine::Impl {
   bool skip_experts = false;                   // the next steps' routers choose, nothing comes of it
   std::vector<RoutingObserver*> observers;     // of every step; the first place is for the sequence's own
   std::mutex step;                             // one step at a time
+  uint64_t checked_bytes = 0;                  // read from files that had not changed by then
+  std::function<void(DiskReaderOptions&)> adjust_reader;  // tests: a drive that fails, blocks of another size
 
   // Positions whose logits are computed at once.
   static constexpr int64_t kLogitRows = 32;
 
   explicit Impl(EngineOptions opts);
   ~Impl();
+  static Result<std::unique_ptr<Engine>> open(const EngineOptions& options, std::function<void(DiskReaderOptions&)> adjust_reader);
   Result<void> load();
 
   // Computes one batch (at most ubatch_size tokens) of a sequence and commits it to its state. `each`, where given, gets the logits of
@@ -63,6 +67,7 @@ struct Engine::Impl {
                        std::vector<int32_t>* last_choice);
 
  private:
+  Result<void> check_files();
   void say_if_failed(const Result<void>& result);
   Result<void> load_tokenizer(const WeightFiles& files);
   Result<void> choose_context(const Hyperparameters& hp);

@@ -184,8 +184,10 @@ struct Model::Loader {
     for (const auto& layer : plan.experts.experts) {
       for (const ExpertRecord& record : layer) total += options.pool->complete ? record.bytes() : 0;
     }
-    MOXIE_TRY(model.dense_, Buffer::allocate(bytes));
-    Prefault pages({model.dense_.data(), model.dense_.bytes()}, kPrefaultThreads);
+    constexpr uint64_t kPageBytes = 4096;  // a buffer begins at one
+    MOXIE_TRY(model.dense_, Buffer::allocate(bytes + alignment - kPageBytes));
+    std::byte* const begin = model.dense_.data() + (alignment - reinterpret_cast<uintptr_t>(model.dense_.data()) % alignment) % alignment;
+    Prefault pages({begin, bytes}, kPrefaultThreads);
     // Reads that are needed anyway tell how the drive wants to be read, unless that was asked for.
     ReadTuner tuner;
     const bool tunes = options.reader.depth == 0 && options.reader.piece_bytes == 0;
@@ -198,7 +200,7 @@ struct Model::Loader {
       pages.wait(at[end - 1] + tensors[end - 1]->bytes);
       const auto start = std::chrono::steady_clock::now();
       for (size_t i = first; i < end; ++i) {
-        std::byte* into = model.dense_.data() + at[i];
+        std::byte* into = begin + at[i];
         read[tensors[i]] = into;
         tasks[i].ranges[0] = {.file = tensors[i]->file, .offset = tensors[i]->offset, .bytes = tensors[i]->bytes, .into = into};
         tasks[i].range_count = 1;

@@ -37,7 +37,8 @@ class ExpertLease {
  public:
   ExpertLease(ExpertStore& store, const ExpertRequest& request) : store_(&store), request_(request) {}
   ExpertLease(ExpertLease&& other) noexcept
-      : store_(std::exchange(other.store_, nullptr)), request_(other.request_), serial_(other.serial_), started_(other.started_), released_(other.released_) {}
+      : store_(std::exchange(other.store_, nullptr)), request_(other.request_), serial_(other.serial_), started_(other.started_), released_(other.released_),
+        computing_begin_(other.computing_begin_), computing_end_(other.computing_end_) {}
   ExpertLease& operator=(ExpertLease&&) = delete;
   ~ExpertLease();
 
@@ -60,6 +61,7 @@ class ExpertLease {
   uint64_t serial_ = 0;
   size_t started_ = 0;   // experts before it have a place in memory
   size_t released_ = 0;
+  size_t computing_begin_ = 0, computing_end_ = 0;  // experts handed out whose down projections were not asked for yet
 };
 
 class ExpertStore {

@@ -46,12 +46,14 @@ Result<void> StreamedExperts::build(std::vector<std::vector<ExpertSource>> sourc
   pages_ = std::make_unique<Prefault>(std::span(at, bytes), kPrefaultThreads);
   int32_t slot = 0;
   for (const PoolLayout::Class& group : layout_.classes) {
+    class_begin_.push_back(slot);
     std::vector<int32_t>& free = free_.emplace_back();
     for (int i = 0; i < group.slots; ++i) slots_[static_cast<size_t>(slot + i)].data = at + static_cast<uint64_t>(i) * group.slot_bytes;
     for (int i = group.slots; i > 0; --i) free.push_back(slot + i - 1);  // taken from the back: lowest addresses first
     slot += group.slots;
     at += (group.slot_bytes * static_cast<uint64_t>(group.slots) + kHugePageBytes - 1) / kHugePageBytes * kHugePageBytes;
   }
+  class_begin_.push_back(slot);
   for (size_t layer = 0; layer < sources.size(); ++layer) {
     std::vector<Entry>& entries = entries_.emplace_back();
     for (ExpertSource& source : sources[layer]) {
@@ -69,10 +71,7 @@ Result<void> StreamedExperts::build(std::vector<std::vector<ExpertSource>> sourc
 
 StreamedExperts::~StreamedExperts() {
   const std::lock_guard lock(mutex_);
-  for (int32_t i = 0; i < slot_count_; ++i) {
-    Slot& slot = slots_[static_cast<size_t>(i)];
-    if (slot.holder != nullptr) reader_.cancel(slot.task);
-  }
+  for (int32_t i = 0; i < slot_count_; ++i) reader_.cancel(slots_[static_cast<size_t>(i)].task);
 }
 
 // ---- leases ----
@@ -177,12 +176,8 @@ bool StreamedExperts::start_read(int64_t layer, Entry& wanted, ReadPriority prio
 }
 
 int32_t StreamedExperts::take_slot(size_t group, bool may_reclaim) {
-  if (free_[group].empty() && may_reclaim) {
-    for (int32_t i = 0; i < slot_count_ && free_[group].empty(); ++i) {
-      Entry* holder = slots_[static_cast<size_t>(i)].holder;
-      if (holder != nullptr && holder->guessed && holder->refs == 0 && class_of(i) == group) drop(*holder);
-    }
-  }
+  if (free_[group].empty()) collect(group);
+  if (free_[group].empty() && may_reclaim) reclaim_guess(group);
   if (free_[group].empty()) return -1;
   const int32_t index = free_[group].back();
   free_[group].pop_back();
@@ -191,17 +186,48 @@ int32_t StreamedExperts::take_slot(size_t group, bool may_reclaim) {
 
 size_t StreamedExperts::class_of(int32_t slot) const {
   size_t group = 0;
-  for (int32_t end = layout_.classes[0].slots; end <= slot; end += layout_.classes[group].slots) ++group;
+  while (class_begin_[group + 1] <= slot) ++group;
   return group;
+}
+
+// Slots whose last pieces have landed since their reads were given up.
+void StreamedExperts::collect(size_t group) {
+  for (int32_t i = class_begin_[group]; i < class_begin_[group + 1]; ++i) {
+    Slot& slot = slots_[static_cast<size_t>(i)];
+    if (!slot.leaving || !reader_.idle(slot.task)) continue;
+    slot.leaving = false;
+    free_[group].push_back(i);
+  }
+}
+
+// Guesses give way to what is wanted now: one whose slot is free at once, else one that is being read, unless such a slot is on its way.
+void StreamedExperts::reclaim_guess(size_t group) {
+  Entry* reading = nullptr;
+  for (int32_t i = class_begin_[group]; i < class_begin_[group + 1]; ++i) {
+    const Slot& slot = slots_[static_cast<size_t>(i)];
+    if (slot.holder == nullptr || !slot.holder->guessed || slot.holder->refs > 0) continue;
+    if (reader_.idle(slot.task)) return drop(*slot.holder);
+    if (reading == nullptr) reading = slot.holder;
+  }
+  if (reading != nullptr && leaving_slot(group) == nullptr) drop(*reading);
+}
+
+StreamedExperts::Slot* StreamedExperts::leaving_slot(size_t group) {
+  for (int32_t i = class_begin_[group]; i < class_begin_[group + 1]; ++i) {
+    if (slots_[static_cast<size_t>(i)].leaving) return &slots_[static_cast<size_t>(i)];
+  }
+  return nullptr;
 }
 
 void StreamedExperts::drop(Entry& entry) {
   MOXIE_DCHECK(entry.refs == 0 && entry.slot >= 0);
   Slot& slot = slots_[static_cast<size_t>(entry.slot)];
-  if (entry.state == State::reading) reader_.cancel(slot.task);
   if (std::exchange(entry.guessed, false)) ++counts_.lookahead_wasted;
   slot.holder = nullptr;
-  free_[class_of(entry.slot)].push_back(entry.slot);
+  // Whoever drops does not wait: a drive that hangs must not hold up a cancelled request, nor a wrong guess the reads that are wanted.
+  if (entry.state == State::reading) reader_.give_up(slot.task);
+  slot.leaving = !reader_.idle(slot.task);
+  if (!slot.leaving) free_[class_of(entry.slot)].push_back(entry.slot);
   entry.slot = -1;
   entry.state = State::absent;
 }
@@ -253,17 +279,30 @@ Result<size_t> StreamedExperts::wait(ExpertLease& lease, size_t first) {
     while (first + count < lease.started_ && is_usable(entry_of(lease, first + count))) ++count;
     if (count > 0) {
       if (waited) counts_.stall_seconds += seconds_since(begin);
+      hand_out(lease, first, first + count);
       return count;
     }
     if (stopped(lease.request_)) return fail(ErrorCode::cancelled, "cancelled");
     if (first == lease.started_) {
-      // Other leases hold every slot; they give them back once they have computed what they hold.
-      freed_.wait_for(lock, kSlotPatience);
+      wait_for_slot(lease, lock);
       continue;
     }
     Entry& next = entry_of(lease, first);
     MOXIE_TRY_VOID(arrived(lease, next, must_check(next) ? kAll : kGateAndUp, true, lock));
   }
+}
+
+// Every slot of the class is either leaving, or held by other leases, which give it back once they have computed what they hold. Returns
+// after a while at the latest.
+void StreamedExperts::wait_for_slot(const ExpertLease& lease, std::unique_lock<std::mutex>& lock) {
+  const Slot* leaving = leaving_slot(static_cast<size_t>(layout_.class_of[static_cast<size_t>(lease.request_.layer)]));
+  if (leaving == nullptr) {
+    freed_.wait_for(lock, kSlotPatience);
+    return;
+  }
+  lock.unlock();
+  reader_.wait_idle(leaving->task, kSlotPatience);
+  lock.lock();
 }
 
 // Waits for a read, without the lock meanwhile: the slot is ours while we hold a reference. Once all of it is there, it is ready.
@@ -289,6 +328,11 @@ Result<void> StreamedExperts::arrived(ExpertLease& lease, Entry& entry, int rang
     }
     // It failed for somebody before us, or for a guess: we try ourselves, unless another lease does so by now.
     if (!here && !reader_.failed(task)) continue;
+    if (entry.computing > 0) {  // with what had arrived: not now
+      if (stopped(lease.request_)) return fail(ErrorCode::cancelled, "cancelled");
+      freed_.wait_for(lock, kSlotPatience);
+      continue;
+    }
     entry.reread = entry.reread || here;
     entry.begun_by = lease.serial_;
     entry.state = State::reading;
@@ -296,7 +340,19 @@ Result<void> StreamedExperts::arrived(ExpertLease& lease, Entry& entry, int rang
   }
 }
 
+// The lease computes with these from now on, with those before no more.
+void StreamedExperts::hand_out(ExpertLease& lease, size_t first, size_t end) {
+  for (size_t i = lease.computing_begin_; i < lease.computing_end_; ++i) --entry_of(lease, i).computing;
+  for (size_t i = first; i < end; ++i) ++entry_of(lease, i).computing;
+  lease.computing_begin_ = first;
+  lease.computing_end_ = end;
+}
+
 Result<void> StreamedExperts::wait_down(ExpertLease& lease, size_t first, size_t count) {
+  {
+    const std::lock_guard lock(mutex_);
+    hand_out(lease, first, first);
+  }
   for (size_t i = first; i < first + count; ++i) {
     std::unique_lock lock(mutex_);
     Entry& next = entry_of(lease, i);
@@ -311,6 +367,7 @@ Result<void> StreamedExperts::wait_down(ExpertLease& lease, size_t first, size_t
 
 void StreamedExperts::release(ExpertLease& lease, size_t end) {
   const std::lock_guard lock(mutex_);
+  hand_out(lease, end, end);
   release_some(lease, end);
   if (end < lease.size()) start(lease);
   freed_.notify_all();

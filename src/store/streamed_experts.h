@@ -89,6 +89,7 @@ class StreamedExperts final : public ExpertStore {
     SlotShape shape;
     int32_t slot = -1;
     int32_t refs = 0;  // leases that hold it
+    int32_t computing = 0;  // of these, those that compute with its gate and up while its down is on its way
     State state = State::absent;
     bool guessed = false;  // read for a guess that no lease has confirmed
     bool reread = false;   // its bytes were wrong once
@@ -98,6 +99,7 @@ class StreamedExperts final : public ExpertStore {
     std::byte* data = nullptr;
     ReadTask task;
     Entry* holder = nullptr;
+    bool leaving = false;  // its read was given up, and pieces in flight still write to it
   };
 
   StreamedExperts(DiskReader& reader, const PoolLayout& layout, std::span<const int> experts, const PolicyEntry& policy, bool verify)
@@ -118,6 +120,10 @@ class StreamedExperts final : public ExpertStore {
   bool start_read(int64_t layer, Entry& entry, ReadPriority priority, bool may_reclaim);
   int32_t take_slot(size_t group, bool may_reclaim);
   size_t class_of(int32_t slot) const;
+  void collect(size_t group);
+  void reclaim_guess(size_t group);
+  Slot* leaving_slot(size_t group);
+  void wait_for_slot(const ExpertLease& lease, std::unique_lock<std::mutex>& lock);
   void drop(Entry& entry);
   bool must_check(const Entry& entry) const;
   int wrong_range(const Entry& entry) const;
@@ -125,6 +131,7 @@ class StreamedExperts final : public ExpertStore {
   Error damaged(const Entry& entry) const;
   Result<void> arrived(ExpertLease& lease, Entry& entry, int ranges, bool may_reread, std::unique_lock<std::mutex>& lock);
   void release_some(ExpertLease& lease, size_t end);
+  void hand_out(ExpertLease& lease, size_t first, size_t end);
 
   Entry& entry(int64_t layer, int32_t id) { return entries_[static_cast<size_t>(layer)][static_cast<size_t>(id)]; }
   const Entry& entry(int64_t layer, int32_t id) const { return entries_[static_cast<size_t>(layer)][static_cast<size_t>(id)]; }
@@ -141,6 +148,7 @@ class StreamedExperts final : public ExpertStore {
   std::vector<std::vector<Entry>> entries_;
   std::unique_ptr<Slot[]> slots_;
   int32_t slot_count_ = 0;
+  std::vector<int32_t> class_begin_;        // first slot of each class, and the end of the last one
   std::vector<std::vector<int32_t>> free_;  // by class
   uint64_t leases_ = 0;
   StreamCounts counts_;

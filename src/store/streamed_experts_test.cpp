@@ -326,6 +326,48 @@ TEST_F(StreamedExpertsTest, StopEndsWaiting) {
   EXPECT_TRUE(use(0, {1, 2}).ok());
 }
 
+// A drive that hangs on reads nobody wants any more holds up neither a cancelled lease nor one that finds other slots.
+TEST_F(StreamedExpertsTest, DroppedReadsAreNotWaitedFor) {
+  std::mutex gate;
+  std::atomic<int> waiting{0};
+  open(2, {.backend = DiskReaderOptions::Backend::threads, .depth = 8, .inject = [&](ReadOutcome& outcome) {
+         if (outcome.priority != ReadPriority::lookahead) return;
+         ++waiting;
+         const std::lock_guard lock(gate);
+       }});
+  std::unique_lock held(gate);
+  store_->look_ahead(0, std::vector<int32_t>{1}, ExpertStore::Guess::decode);
+  while (waiting == 0) std::this_thread::yield();
+  ASSERT_TRUE(use(0, {4, 5}).ok());  // the guess was wrong: its slot is leaving, and three others are there
+  EXPECT_EQ(store_->counts().lookahead_wasted, 1u);
+  // The guess comes true while its old read still hangs: another slot.
+  ASSERT_TRUE(use(0, {1}).ok());
+  held.unlock();
+  for (int32_t step = 0; step < 20; ++step) ASSERT_TRUE(use(step % kLayers, {step % 8, (step + 3) % 8}).ok());
+}
+
+TEST_F(StreamedExpertsTest, AWrongGuessThatHangsInTheOnlyPlaceIsWaitedForUntilStopped) {
+  std::mutex gate;
+  std::atomic<int> waiting{0};
+  open(0, {.backend = DiskReaderOptions::Backend::threads, .depth = 8, .inject = [&](ReadOutcome& outcome) {
+         if (outcome.priority != ReadPriority::lookahead) return;
+         ++waiting;
+         const std::lock_guard lock(gate);
+       }});
+  std::unique_lock held(gate);
+  store_->look_ahead(0, std::vector<int32_t>{1, 2}, ExpertStore::Guess::decode);  // all transit slots
+  while (waiting == 0) std::this_thread::yield();
+  std::atomic<bool> stop{false};
+  std::thread stopper([&] {
+    std::this_thread::sleep_for(std::chrono::milliseconds(60));
+    stop = true;
+  });
+  EXPECT_EQ(use(0, {4, 5}, {}, &stop).error().code, ErrorCode::cancelled);
+  stopper.join();
+  held.unlock();
+  EXPECT_TRUE(use(0, {4, 5}).ok());
+}
+
 TEST_F(StreamedExpertsTest, ManyLeasesOnFewSlotsAllEnd) {
   for (const int kept : {0, 2, 4}) {
     open(kept);
@@ -346,6 +388,44 @@ TEST_F(StreamedExpertsTest, ManyLeasesOnFewSlotsAllEnd) {
       });
     }
     for (std::thread& thread : threads) thread.join();
+  }
+}
+
+// Several leases share experts whose reads fail, half-way or at once, and spoil memory: nobody computes with what another's retry writes.
+TEST_F(StreamedExpertsTest, ManyLeasesAndReadsThatFailGiveBytesOrErrors) {
+  for (const int kept : {0, 3}) {
+    std::atomic<uint64_t> calls{0};
+    std::atomic<bool> armed{true};
+    open(kept, {.depth = 4, .piece_bytes = 4096, .inject = [&](ReadOutcome& outcome) {
+           if (!armed) return;
+           const uint64_t mixed = (calls.fetch_add(1) + 1) * 0xBF58476D1CE4E5B9u;
+           const uint64_t random = (mixed ^ (mixed >> 31)) * 0x94D049BB133111EBu >> 33;
+           if (random % 5 == 0) std::this_thread::sleep_for(std::chrono::microseconds(random % 400));
+           if (random % 3 != 0) return;
+           outcome.result = -EIO;
+           std::memset(outcome.into, 0x77, outcome.bytes);
+         }});
+    std::atomic<int> failed{0}, worked{0};
+    std::vector<std::thread> threads;
+    for (unsigned seed = 0; seed < 5; ++seed) {
+      threads.emplace_back([&, seed] {
+        std::mt19937 random(seed);
+        for (int step = 0; step < 25; ++step) {
+          const auto a = static_cast<int32_t>(random() % 3), b = static_cast<int32_t>(3 + random() % 2);
+          if (random() % 4 == 0) store_->look_ahead(0, std::vector<int32_t>{b, a}, ExpertStore::Guess::decode);
+          const auto done = use(0, {a, b});
+          EXPECT_TRUE(done.ok() || done.error().code == ErrorCode::io) << done.error().message;
+          ++(done.ok() ? worked : failed);
+        }
+      });
+    }
+    for (std::thread& thread : threads) thread.join();
+    EXPECT_GT(failed, 0);
+    EXPECT_GT(worked, 0);
+    armed = false;
+    for (int64_t layer = 0; layer < kLayers; ++layer) {
+      for (int32_t id = 0; id + 1 < kExperts; ++id) ASSERT_TRUE(use(layer, {id, id + 1}).ok());
+    }
   }
 }
 

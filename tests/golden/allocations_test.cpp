@@ -78,5 +78,38 @@ TEST(Allocations, NoneInTheCacheTableAndItsTrace) {
   EXPECT_TRUE(writer.finish().ok());
 }
 
+// Of any thread: those that read count as well.
+TEST(Allocations, NoneWhileDecodingWithStreamedExperts) {
+  for (const char* name : {"mixtral/merged.gguf", "mixtral/split.gguf", "mixtral-stacked", "qwen2_moe/merged.gguf"}) {
+    for (const int64_t slots : {0, 3, 4}) {
+      for (const char* lookahead : {"off", "on", "auto"}) {
+        for (const char* backend : {"threads", "auto"}) {
+          auto engine = Engine::open({.model = (golden::data_folder() / "golden" / name).string(),
+                                      .threads = 2,
+                                      .expert_slots = slots,
+                                      .lookahead = lookahead,
+                                      .io_backend = backend,
+                                      .io_depth = 3,
+                                      .io_piece = 4096})
+                            .value();
+          auto sequence = engine->new_sequence().value();
+          ASSERT_TRUE(sequence->append(std::vector<int32_t>{1, 2, 3, 4, 5}).ok());
+          ASSERT_TRUE(sequence->append(std::vector<int32_t>{6}).ok());
+          const uint64_t misses = engine->expert_stats().misses;
+          allocations = 0;
+          for (int32_t id = 7; id < 60; ++id) {
+            counting = true;
+            const bool ok = sequence->append({&id, 1}).ok();
+            counting = false;
+            ASSERT_TRUE(ok);
+          }
+          EXPECT_EQ(allocations.load(), 0) << name << ", " << slots << " slots, lookahead " << lookahead << ", " << backend;
+          EXPECT_GT(engine->expert_stats().misses, misses + 20) << name << " " << slots;
+        }
+      }
+    }
+  }
+}
+
 }  // namespace
 }  // namespace moxie
