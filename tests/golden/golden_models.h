@@ -50,7 +50,7 @@ inline Logits read_npy(const fs::path& path) {
 struct Variant {
   std::string name;  // "mixtral/merged.gguf", for messages
   fs::path path, logits;
-  std::string type;
+  std::string type, experts;
 };
 
 struct Model {
@@ -84,7 +84,8 @@ inline std::vector<Model> all_models() {
       model.variants.push_back({.name = model.name + "/" + path,
                                 .path = variant_path(entry.path(), path),
                                 .logits = entry.path() / std::string(v.at("logits")),
-                                .type = v.at("type")});
+                                .type = v.at("type"),
+                                .experts = v.at("experts")});
     }
     models.push_back(std::move(model));
   }

@@ -1,12 +1,11 @@
-// One layer of real shape, so that rows span many blocks: hidden 4096, FFN 3584, heads of 128, eight experts, each of another weight type.
-// Whatever the threads and the batch, the bits are the same.
+// One layer of real shape, so that rows span many blocks. Whatever the threads and the batch, the bits are the same.
 #include <gtest/gtest.h>
 
 #include <cmath>
 #include <cstdio>
 
-#include "golden/gguf_writer.h"
 #include "golden/golden_models.h"
+#include "golden/real_shape_model.h"
 #include "kernels/select.h"
 
 namespace moxie {
@@ -16,40 +15,8 @@ class RealShape : public testing::Test {
  protected:
   static void SetUpTestSuite() {
     path_ = std::filesystem::path(testing::TempDir()) / "moxie-real-shape.gguf";
-    for (const QuantType* type : quant_types()) {
-      if (type->encode != nullptr && type->native && type->name != "f32") types_.push_back(type);
-    }
-    const auto type = [](size_t i) -> const QuantType& { return *types_[i % types_.size()]; };
-    golden::GgufWriter writer;
-    writer.set("general.architecture", std::string("llama"));
-    writer.set("llama.block_count", 1u);
-    writer.set("llama.context_length", 512u);
-    writer.set("llama.embedding_length", 4096u);
-    writer.set("llama.feed_forward_length", 3584u);
-    writer.set("llama.attention.head_count", 32u);
-    writer.set("llama.attention.head_count_kv", 8u);
-    writer.set("llama.attention.layer_norm_rms_epsilon", 1e-5f);
-    writer.set("llama.rope.freq_base", 1e6f);
-    writer.set("llama.expert_count", 8u);
-    writer.set("llama.expert_used_count", 2u);
-    const QuantType& f32 = *find_quant_type("f32");
-    writer.add_random("token_embd.weight", *find_quant_type("q8_0"), {128, 4096}, 64, 1);
-    writer.add_random("output.weight", type(0), {128, 4096}, 1, 2);
-    writer.add_ones("output_norm.weight", 4096);
-    writer.add_ones("blk.0.attn_norm.weight", 4096);
-    writer.add_ones("blk.0.ffn_norm.weight", 4096);
-    writer.add_random("blk.0.attn_q.weight", type(1), {4096, 4096}, 1, 3);
-    writer.add_random("blk.0.attn_k.weight", type(2), {1024, 4096}, 1, 4);
-    writer.add_random("blk.0.attn_v.weight", type(3), {1024, 4096}, 1, 5);
-    writer.add_random("blk.0.attn_output.weight", type(4), {4096, 4096}, 1, 6);
-    writer.add_random("blk.0.ffn_gate_inp.weight", f32, {8, 4096}, 1, 7);
-    for (size_t e = 0; e < 8; ++e) {
-      const std::string suffix = "." + std::to_string(e) + ".weight";
-      writer.add_random("blk.0.ffn_gate" + suffix, type(e), {3584, 4096}, 1, static_cast<uint32_t>(10 + e));
-      writer.add_random("blk.0.ffn_up" + suffix, type(e + 4), {3584, 4096}, 1, static_cast<uint32_t>(20 + e));
-      writer.add_random("blk.0.ffn_down" + suffix, type(e + 8), {4096, 3584}, 1, static_cast<uint32_t>(30 + e));
-    }
-    writer.write(path_);
+    types_ = golden::expert_types();
+    golden::write_real_shape(path_, types_);
     for (int32_t i = 0; i < 24; ++i) ids_.push_back(i * 37 % 128);
   }
   static void TearDownTestSuite() { std::filesystem::remove(path_); }
