@@ -315,7 +315,9 @@ TEST_P(Faults, CancelEndsARequestThatADriveHoldsUp) {
                   if (hanging) gate.pass();
                 }).value();
       sequence_ = engine_->new_sequence().value();
-      if (good > 0) ASSERT_TRUE(sequence_->append(std::span(kIds).first(kPrompt)).ok());
+      if (good > 0) {
+        ASSERT_TRUE(sequence_->append(std::span(kIds).first(kPrompt)).ok());
+      }
       for (size_t i = kPrompt; i < good; ++i) ASSERT_TRUE(sequence_->append(std::span(kIds).subspan(i, 1)).ok());
       hanging = true;
       Result<void> result;
