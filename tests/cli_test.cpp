@@ -113,8 +113,8 @@ class CliFile : public testing::TestWithParam<std::string> {
     const fs::path script = folder_ / "script", out = folder_ / "out", error = folder_ / "error";
     std::ofstream(script) << "cd '" << (folder_ / "work").string() << "'\nexport PATH='" << (folder_ / "bin").string()
                           << "':\"$PATH\"\n"
-                          << "export DATA='" << MOXIE_SOURCE_DIR
-                          << "/tests/data'\nexport XDG_CACHE_HOME='" << (folder_ / "cache").string() << "'\nexport MODEL=\"$DATA/models/stories260k-moe8\"\n"
+                          << "export DATA='" << MOXIE_SOURCE_DIR << "/tests/data'\nexport XDG_CACHE_HOME='"
+                          << (folder_ / "cache").string() << "'\nexport MODEL=\"$DATA/models/stories260k-moe8\"\n"
                           << test.command << "\n";
     const std::string line =
         "bash '" + script.string() + "' </dev/null >'" + out.string() + "' 2>'" + error.string() + "'";

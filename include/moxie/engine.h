@@ -1,5 +1,5 @@
-// The public API: open a model, start sequences, generate. Engine is thread-safe but computes one step at a time; a Sequence belongs
-// to one thread at a time, except cancel().
+// The public API: open a model, start sequences, generate. Engine is thread-safe but computes one step at a time; a
+// Sequence belongs to one thread at a time, except cancel().
 #pragma once
 
 #include <atomic>
@@ -21,31 +21,31 @@ struct ModelInfo {
   int64_t layers = 0, hidden = 0, vocabulary = 0, experts = 0, experts_used = 0;
   int64_t trained_context = 0;
   uint64_t parameters = 0;
-  uint64_t weight_bytes = 0;          // all tensors
+  uint64_t weight_bytes = 0;            // all tensors
   uint64_t active_bytes_per_token = 0;  // weights one decoded token reads
-  std::string chat_template;          // Jinja source; empty: none
+  std::string chat_template;            // Jinja source; empty: none
 };
 
 struct RuntimeInfo {
   std::string cpu_target;
   int threads = 0;
-  std::string threads_why;            // one line
+  std::string threads_why;  // one line
   int64_t context_tokens = 0;
   uint64_t kv_bytes_per_token = 0;
 };
 
 // Where memory goes, in bytes; together at most `budget`.
 struct MemoryUse {
-  uint64_t budget = 0;               // 0: none was set and everything fits
+  uint64_t budget = 0;  // 0: none was set and everything fits
   uint64_t dense = 0, kv = 0, activations = 0, process = 0, reserve = 0, experts = 0;
   uint64_t total() const { return dense + kv + activations + process + reserve + experts; }
 };
 
 // What one lossy mode did.
 struct LossyUse {
-  std::string mode;                   // "skip-missing"
-  uint64_t changed = 0;               // choices dropped or exchanged
-  double weight_share = 0;            // of the choices' weight, what was on those
+  std::string mode;         // "skip-missing"
+  uint64_t changed = 0;     // choices dropped or exchanged
+  double weight_share = 0;  // of the choices' weight, what was on those
 };
 
 // How experts fared since the engine was opened. Counts of reads are zero while every expert is mapped.
@@ -63,7 +63,7 @@ struct ExpertStats {
   double disk_busy_seconds = 0;       // at least one read was in flight
   uint64_t lookahead_useful = 0, lookahead_late = 0, lookahead_wasted = 0;
   std::vector<uint64_t> layer_hits, layer_misses;  // by layer
-  std::string reads;                  // how files are read, one line
+  std::string reads;                               // how files are read, one line
 };
 
 enum class ExpertState : uint8_t { absent, reading, resident };
@@ -71,9 +71,9 @@ enum class ExpertState : uint8_t { absent, reading, resident };
 // A snapshot of every expert, (layers, experts), layer after layer.
 struct ExpertHeat {
   int64_t layers = 0, experts = 0;
-  std::vector<ExpertState> states;    // absent where a layer has no mixture
-  std::vector<uint64_t> uses;         // tokens it was computed for
-  std::vector<uint8_t> last;          // 1: the last token used it
+  std::vector<ExpertState> states;                // absent where a layer has no mixture
+  std::vector<uint64_t> uses;                     // tokens it was computed for
+  std::vector<uint8_t> last;                      // 1: the last token used it
   uint64_t hits = 0, misses = 0, bytes_read = 0;  // as in ExpertStats
 };
 
@@ -97,7 +97,7 @@ class Engine {
   std::string detokenize(std::span<const int32_t> ids, bool special = false) const;
   std::string token_text(int32_t id) const;  // as the vocabulary writes it
   std::span<const int32_t> end_ids() const;
-  int32_t bos() const;                        // -1: none
+  int32_t bos() const;  // -1: none
   bool adds_bos() const;
 
   Result<std::unique_ptr<Sequence>> new_sequence();
@@ -121,10 +121,10 @@ struct TokenEvent {
 
 struct GenerateResult {
   StopReason reason = StopReason::none;
-  std::vector<int32_t> ids;      // generated, without the end token
+  std::vector<int32_t> ids;  // generated, without the end token
   std::string text;
-  uint64_t seed = 0;             // the seed in use
-  int64_t prompt_tokens = 0;     // computed by this call
+  uint64_t seed = 0;          // the seed in use
+  int64_t prompt_tokens = 0;  // computed by this call
   double prompt_seconds = 0, first_token_seconds = 0, generate_seconds = 0;
   int64_t context_shifts = 0;
 };
@@ -133,22 +133,24 @@ class Sequence {
  public:
   ~Sequence();
 
-  // Adds ids and computes them; afterwards logits() are those after the last one. Errors: context full (names both numbers),
-  // an id outside the vocabulary, cancelled.
+  // Adds ids and computes them; afterwards logits() are those after the last one. Errors: context full (names both
+  // numbers), an id outside the vocabulary, cancelled.
   Result<void> append(std::span<const int32_t> ids);
   // As append, and hands out the logits of every added position in order.
-  Result<void> append(std::span<const int32_t> ids, const std::function<void(int64_t position, std::span<const float>)>& each);
+  Result<void> append(std::span<const int32_t> ids,
+                      const std::function<void(int64_t position, std::span<const float>)>& each);
   std::span<const float> logits() const;  // (vocabulary); empty before the first append
 
-  // append(prompt), then samples until an end. on_token may return false to stop. REQUIRES: prompt or earlier tokens exist.
+  // append(prompt), then samples until an end. on_token may return false to stop. REQUIRES: prompt or earlier tokens
+  // exist.
   Result<GenerateResult> generate(std::span<const int32_t> prompt, const GenerateOptions& options,
                                   const std::function<bool(const TokenEvent&)>& on_token = {});
 
-  std::span<const int32_t> ids() const;  // everything in the context
-  Result<void> truncate(int64_t tokens); // forget all but the first `tokens`
-  void cancel();                         // from any thread: the running call, or the next append, ends as cancelled; later ones work
-  // For the model's router at each layer of the last computed batch: ids chosen for the last token (layers x experts_used); -1
-  // for one that a lossy mode left out.
+  std::span<const int32_t> ids() const;   // everything in the context
+  Result<void> truncate(int64_t tokens);  // forget all but the first `tokens`
+  void cancel();  // from any thread: the running call, or the next append, ends as cancelled; later ones work
+  // For the model's router at each layer of the last computed batch: ids chosen for the last token (layers x
+  // experts_used); -1 for one that a lossy mode left out.
   std::span<const int32_t> last_experts() const;
 
   struct Impl;

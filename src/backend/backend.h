@@ -1,6 +1,6 @@
 // The tensor operations a forward pass is made of. Matrices are weights in stored form, everything else is float rows.
-// A backend belongs to one engine; one call at a time. Results never depend on the number of threads, nor a row's result on
-// the other rows of the call.
+// A backend belongs to one engine; one call at a time. Results never depend on the number of threads, nor a row's
+// result on the other rows of the call.
 #pragma once
 
 #include <cstddef>
@@ -15,11 +15,11 @@ namespace moxie {
 
 // A linear layer as stored: (rows = outputs, columns = inputs), row after row.
 struct Matrix {
-  const QuantType* type = nullptr;   // of the backend's CPU target
-  const std::byte* data = nullptr;   // stays valid as long as the model, or as the lease it came from
+  const QuantType* type = nullptr;  // of the backend's CPU target
+  const std::byte* data = nullptr;  // stays valid as long as the model, or as the lease it came from
   int64_t rows = 0;
   int64_t columns = 0;
-  const float* bias = nullptr;       // (rows), or null
+  const float* bias = nullptr;  // (rows), or null
 
   explicit operator bool() const { return data != nullptr; }
   size_t row_bytes() const { return static_cast<size_t>(type->row_bytes(columns)); }
@@ -44,8 +44,8 @@ class Activations {
   std::vector<std::byte> copies_[3];  // by ActFormat
 };
 
-// out[row * out_stride + r] = weights row r . x row `row` + bias[r], for x rows [first_row, first_row + rows), or, where `gather`
-// is not null, for x rows gather[0..rows).
+// out[row * out_stride + r] = weights row r . x row `row` + bias[r], for x rows [first_row, first_row + rows), or,
+// where `gather` is not null, for x rows gather[0..rows).
 struct MatmulJob {
   const Matrix* weights;
   Activations* x;
@@ -58,11 +58,11 @@ struct MatmulJob {
 
 // Queries of one sequence at consecutive positions against its cached keys and values, for one layer.
 struct AttentionJob {
-  const float* q;              // (tokens, heads, head_dim)
-  float* out;                  // (tokens, heads, value_dim)
+  const float* q;  // (tokens, heads, head_dim)
+  float* out;      // (tokens, heads, value_dim)
   int64_t tokens;
-  int64_t first_position;      // position of the first token; each sees positions up to its own
-  int64_t window;              // 0: all earlier positions; else the last `window` ones, itself included
+  int64_t first_position;  // position of the first token; each sees positions up to its own
+  int64_t window;          // 0: all earlier positions; else the last `window` ones, itself included
   int heads, kv_heads, head_dim, value_dim;
   // blocks[b] + k_offset + kv_head * head_bytes_k: keys of block b for one kv head, see kernels.h; likewise values.
   std::span<std::byte* const> blocks;
@@ -103,8 +103,8 @@ class Backend {
   virtual void swiglu(const float* gate, const float* up, int64_t rows, int64_t n, float* out) = 0;
   virtual void add(float* x, const float* y, int64_t n) = 0;
   // x row t += sum over k of weights[t * top_k + k] * y row slots[t * top_k + k], in order of k. x: (tokens, n).
-  virtual void add_weighted(float* x, const float* y, const int32_t* slots, const float* weights, int64_t tokens, int top_k,
-                            int64_t n) = 0;
+  virtual void add_weighted(float* x, const float* y, const int32_t* slots, const float* weights, int64_t tokens,
+                            int top_k, int64_t n) = 0;
   // x row t += sigmoid(gate[t]) * y row t.
   virtual void add_gated(float* x, const float* y, const float* gate, int64_t tokens, int64_t n) = 0;
   virtual void softmax(float* x, int64_t n) = 0;

@@ -144,7 +144,8 @@ Result<std::unique_ptr<Engine>> open_engine(ModelOptions& options, const std::at
   options.engine.cache_folder = cache_folder();
   auto engine = Engine::open(options.engine);
   progress->clear();
-  if (engine.ok() && options.engine.warm && options.engine.cache_folder.empty() && (*engine)->expert_stats().streaming) {
+  if (engine.ok() && options.engine.warm && options.engine.cache_folder.empty() &&
+      (*engine)->expert_stats().streaming) {
     note("neither XDG_CACHE_HOME nor HOME names a folder: the next run starts without the experts of this one");
   }
   return engine;

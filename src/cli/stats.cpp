@@ -65,16 +65,18 @@ std::string experts_text(const RunStats& stats) {
   const ExpertStats& e = stats.experts;
   const auto accesses = static_cast<double>(e.hits + e.misses);
   return fmt::format(
-      "moxie: experts {}, {:.1f} kept per layer: {:.1f} % hits of {}; read {}, disk busy {:.0f} %, waited {}; lookahead {} useful, {} late, "
+      "moxie: experts {}, {:.1f} kept per layer: {:.1f} % hits of {}; read {}, disk busy {:.0f} %, waited {}; "
+      "lookahead {} useful, {} late, "
       "{} wasted; budget {}\n",
-      e.mode, e.slots_per_layer, 100 * share(static_cast<double>(e.hits), accesses), e.hits + e.misses, human_bytes(e.bytes_read),
-      100 * busy_share(stats), human_seconds(e.stall_seconds), e.lookahead_useful, e.lookahead_late, e.lookahead_wasted,
-      human_bytes(stats.memory.budget));
+      e.mode, e.slots_per_layer, 100 * share(static_cast<double>(e.hits), accesses), e.hits + e.misses,
+      human_bytes(e.bytes_read), 100 * busy_share(stats), human_seconds(e.stall_seconds), e.lookahead_useful,
+      e.lookahead_late, e.lookahead_wasted, human_bytes(stats.memory.budget));
 }
 
 std::string change_text(const ExpertStats& experts, uint64_t changed, double weight_share) {
   return fmt::format("{} of {} choices ({:.1f} %) with {:.1f} % of their weight", changed, experts.lossy_accesses,
-                     100 * share(static_cast<double>(changed), static_cast<double>(experts.lossy_accesses)), 100 * weight_share);
+                     100 * share(static_cast<double>(changed), static_cast<double>(experts.lossy_accesses)),
+                     100 * weight_share);
 }
 
 double generate_rate(const RunStats& stats) {
@@ -88,7 +90,8 @@ std::string lossy_text(const ExpertStats& experts) {
   std::string text = fmt::format("moxie: lossy, {}: changed {}", experts.mode,
                                  change_text(experts, experts.lossy_changed, experts.lossy_weight_share));
   for (const LossyUse& use : experts.lossy_modes) {
-    if (experts.lossy_modes.size() > 1) text += fmt::format("; {} {}", use.mode, change_text(experts, use.changed, use.weight_share));
+    if (experts.lossy_modes.size() > 1)
+      text += fmt::format("; {} {}", use.mode, change_text(experts, use.changed, use.weight_share));
   }
   return text + "\n";
 }

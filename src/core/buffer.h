@@ -1,4 +1,5 @@
-// Large memory: page-aligned, zeroed, from the system, given back when it dies. Huge pages are asked for where the system has them.
+// Large memory: page-aligned, zeroed, from the system, given back when it dies. Huge pages are asked for where the
+// system has them.
 #pragma once
 
 #include <cstddef>
@@ -15,7 +16,8 @@ class Buffer {
   Buffer() = default;
   // Errors: out_of_memory (with the size). Pages cost memory only once touched.
   static Result<Buffer> allocate(uint64_t bytes);
-  Buffer(Buffer&& other) noexcept : data_(std::exchange(other.data_, nullptr)), bytes_(std::exchange(other.bytes_, 0)) {}
+  Buffer(Buffer&& other) noexcept
+      : data_(std::exchange(other.data_, nullptr)), bytes_(std::exchange(other.bytes_, 0)) {}
   Buffer& operator=(Buffer&& other) noexcept {
     std::swap(data_, other.data_);
     std::swap(bytes_, other.bytes_);

@@ -19,13 +19,13 @@ Error fail(ErrorCode code, fmt::format_string<Args...> format, Args&&... args) {
 
 // MOXIE_TRY(const auto x, expression): x is the value, or the enclosing function returns the error.
 #define MOXIE_TRY(declaration, ...) MOXIE_TRY_(MOXIE_CONCAT(result_, __LINE__), declaration, __VA_ARGS__)
-#define MOXIE_TRY_(result, declaration, ...)         \
-  auto result = (__VA_ARGS__);                       \
+#define MOXIE_TRY_(result, declaration, ...)          \
+  auto result = (__VA_ARGS__);                        \
   if (!result.ok()) return std::move(result).error(); \
   declaration = std::move(result).value()
 
 // For Result<void>.
-#define MOXIE_TRY_VOID(...)                                                       \
-  do {                                                                            \
+#define MOXIE_TRY_VOID(...)                                                                               \
+  do {                                                                                                    \
     if (auto moxie_result_ = (__VA_ARGS__); !moxie_result_.ok()) return std::move(moxie_result_).error(); \
   } while (false)

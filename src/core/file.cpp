@@ -69,7 +69,8 @@ Result<void> File::read_at(uint64_t offset, std::span<std::byte> into) const {
       return fail(ErrorCode::io, "{}: reading {} bytes at {}: {}", path_, piece, offset + done, std::strerror(errno));
     }
     if (got == 0) {
-      return fail(ErrorCode::corrupt, "{}: ends at {} bytes, but {} are needed: the file is truncated; download it again", path_,
+      return fail(ErrorCode::corrupt,
+                  "{}: ends at {} bytes, but {} are needed: the file is truncated; download it again", path_,
                   offset + done, offset + into.size());
     }
     done += static_cast<size_t>(got);

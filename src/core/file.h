@@ -1,5 +1,5 @@
-// Files: reading at an offset and mapping. The only place of the library, with the rest of core, that makes system calls.
-// A File may be read from several threads at once.
+// Files: reading at an offset and mapping. The only place of the library, with the rest of core, that makes system
+// calls. A File may be read from several threads at once.
 #pragma once
 
 #include <cstddef>
@@ -16,7 +16,8 @@ namespace moxie {
 class Mapping {
  public:
   Mapping() = default;
-  Mapping(Mapping&& other) noexcept : data_(std::exchange(other.data_, nullptr)), bytes_(std::exchange(other.bytes_, 0)) {}
+  Mapping(Mapping&& other) noexcept
+      : data_(std::exchange(other.data_, nullptr)), bytes_(std::exchange(other.bytes_, 0)) {}
   Mapping& operator=(Mapping&& other) noexcept;
   ~Mapping();
 
@@ -46,7 +47,8 @@ class File {
   Result<Mapping> map() const;
 
  private:
-  File(std::string path, int descriptor, uint64_t bytes) : path_(std::move(path)), descriptor_(descriptor), bytes_(bytes) {}
+  File(std::string path, int descriptor, uint64_t bytes)
+      : path_(std::move(path)), descriptor_(descriptor), bytes_(bytes) {}
   std::string path_;
   int descriptor_ = -1;
   uint64_t bytes_ = 0;

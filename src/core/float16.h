@@ -1,5 +1,6 @@
 // Half and bfloat16 to float and back, one number at a time, correct for every input (subnormals, infinities, NaN).
-// Free of instruction sets: usable in any file, *.simd.cpp included (everything here is internal to the including file).
+// Free of instruction sets: usable in any file, *.simd.cpp included (everything here is internal to the including
+// file).
 #pragma once
 
 #include <cstdint>
@@ -19,7 +20,9 @@ inline uint32_t bits_from_float(float value) {
   return bits;
 }
 
-[[maybe_unused]] inline float float_from_bf16(uint16_t bits) { return float_from_bits(static_cast<uint32_t>(bits) << 16); }
+[[maybe_unused]] inline float float_from_bf16(uint16_t bits) {
+  return float_from_bits(static_cast<uint32_t>(bits) << 16);
+}
 
 // Rounds to nearest even; NaN stays NaN.
 [[maybe_unused]] inline uint16_t bf16_from_float(float value) {

@@ -1,5 +1,5 @@
-// What the library has to say. It never prints: messages go to a sink that the caller gives, and notices (a fallback, a clamp,
-// an ignored setting) are said once and kept, so that they can be shown later. Thread-safe.
+// What the library has to say. It never prints: messages go to a sink that the caller gives, and notices (a fallback, a
+// clamp, an ignored setting) are said once and kept, so that they can be shown later. Thread-safe.
 #pragma once
 
 #include <functional>

@@ -1,6 +1,6 @@
-// Takes pages for a range of fresh memory before they are needed, in the background. The first touch of a page costs: the system
-// clears it, and inside a virtual machine the host may have to find it first (seen: 0.4 GB/s on one thread, a third of what the drive
-// delivers). Contents are never changed, so reads may land in the range meanwhile.
+// Takes pages for a range of fresh memory before they are needed, in the background. The first touch of a page costs:
+// the system clears it, and inside a virtual machine the host may have to find it first (seen: 0.4 GB/s on one thread,
+// a third of what the drive delivers). Contents are never changed, so reads may land in the range meanwhile.
 #pragma once
 
 #include <atomic>
@@ -30,12 +30,12 @@ class Prefault {
   void work();
 
   std::span<std::byte> range_;
-  std::atomic<uint64_t> next_{0};     // piece
+  std::atomic<uint64_t> next_{0};  // piece
   std::atomic<bool> stop_{false};
   std::mutex mutex_;
   std::condition_variable changed_;
-  std::vector<bool> ready_;           // by piece
-  uint64_t front_ = 0;                // pieces before it are all ready
+  std::vector<bool> ready_;  // by piece
+  uint64_t front_ = 0;       // pieces before it are all ready
   std::vector<std::thread> threads_;
 };
 

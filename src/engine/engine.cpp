@@ -18,9 +18,12 @@ constexpr int64_t kMaxContext = int64_t{1} << 24;  // positions beyond lose prec
 
 Severity severity(LogLevel level) {
   switch (level) {
-    case LogLevel::debug: return Severity::debug;
-    case LogLevel::info: return Severity::info;
-    case LogLevel::warning: return Severity::warning;
+    case LogLevel::debug:
+      return Severity::debug;
+    case LogLevel::info:
+      return Severity::info;
+    case LogLevel::warning:
+      return Severity::warning;
   }
   return Severity::info;
 }
@@ -51,10 +54,12 @@ Result<DiskReaderOptions> reader_options(const EngineOptions& options) {
   } else if (options.io_backend == "threads") {
     reader.backend = DiskReaderOptions::Backend::threads;
   } else if (options.io_backend != "auto") {
-    return fail(ErrorCode::invalid_argument, "io backend '{}' is not known; take io_uring, threads or auto", options.io_backend);
+    return fail(ErrorCode::invalid_argument, "io backend '{}' is not known; take io_uring, threads or auto",
+                options.io_backend);
   }
   if (options.io_piece < 0 || options.io_depth < 0) {
-    return fail(ErrorCode::invalid_argument, "reads of {} bytes, {} at once: neither can be negative", options.io_piece, options.io_depth);
+    return fail(ErrorCode::invalid_argument, "reads of {} bytes, {} at once: neither can be negative", options.io_piece,
+                options.io_depth);
   }
   reader.piece_bytes = static_cast<uint64_t>(options.io_piece);
   return reader;
@@ -62,13 +67,16 @@ Result<DiskReaderOptions> reader_options(const EngineOptions& options) {
 
 // One line at the start: what is kept, and why not all.
 void describe_streaming(const MemoryLedger& ledger, const MemoryBudget& budget, const ModelPlan& plan, Log& log) {
-  log.notice(fmt::format("{} of {} experts per layer are kept in memory ({} of {}, budget {}); the others are read when they are wanted",
-                         fmt::format("{:.1f}", ledger.pool.kept_per_layer()), plan.hp.router.experts, human_bytes(ledger.expert_bytes),
-                         human_bytes(plan.expert_bytes), budget.explanation));
+  log.notice(fmt::format(
+      "{} of {} experts per layer are kept in memory ({} of {}, budget {}); the others are read when they are wanted",
+      fmt::format("{:.1f}", ledger.pool.kept_per_layer()), plan.hp.router.experts, human_bytes(ledger.expert_bytes),
+      human_bytes(plan.expert_bytes), budget.explanation));
   if (ledger.pool.streaming_layers > 0) {
-    log.notice(fmt::format("{} layers keep none of their experts: the budget holds {} in all, and a layer needs {}; more memory makes them faster",
-                           ledger.pool.streaming_layers, static_cast<int64_t>(ledger.pool.kept_per_layer() * static_cast<double>(plan.hp.layers)),
-                           plan.hp.router.used));
+    log.notice(fmt::format(
+        "{} layers keep none of their experts: the budget holds {} in all, and a layer needs {}; more memory makes "
+        "them faster",
+        ledger.pool.streaming_layers,
+        static_cast<int64_t>(ledger.pool.kept_per_layer() * static_cast<double>(plan.hp.layers)), plan.hp.router.used));
   }
 }
 
@@ -100,7 +108,8 @@ void add_lossy(const LossyRouting& lossy, ExpertStats& stats) {
     const auto mode = static_cast<LossyMode>(i);
     if (!lossy.enabled(mode)) continue;
     const LossyCounts& counts = lossy.counts(mode);
-    stats.lossy_modes.push_back({.mode = std::string(LossyRouting::mode_name(mode)), .changed = counts.changed, .weight_share = share(counts)});
+    stats.lossy_modes.push_back(
+        {.mode = std::string(LossyRouting::mode_name(mode)), .changed = counts.changed, .weight_share = share(counts)});
   }
 }
 
@@ -120,7 +129,8 @@ void Engine::Impl::say_if_failed(const Result<void>& result) {
 
 Result<void> Engine::Impl::load_tokenizer(const WeightFiles& files) {
   if (files.tokenizer.empty()) {
-    tokenizer_error = fail(ErrorCode::unsupported, "{}: carries no tokenizer; give token ids instead of text", files.path);
+    tokenizer_error =
+        fail(ErrorCode::unsupported, "{}: carries no tokenizer; give token ids instead of text", files.path);
     return {};
   }
   auto created = Tokenizer::create(files.tokenizer);
@@ -140,13 +150,15 @@ Result<void> Engine::Impl::choose_context(const Hyperparameters& hp) {
   const int64_t trained = hp.trained_context;
   int64_t context = options.ctx_size;
   if (context > kMaxContext) {
-    return fail(ErrorCode::invalid_argument, "a context of {} tokens is too large; the limit is {}", context, kMaxContext);
+    return fail(ErrorCode::invalid_argument, "a context of {} tokens is too large; the limit is {}", context,
+                kMaxContext);
   }
   if (context < 0) context = trained > 0 ? std::min(trained, kDefaultContext) : kDefaultContext;
   if (context == 0) context = trained > 0 ? trained : kDefaultContext;
   if (trained > 0 && context > trained) {
-    log.notice(fmt::format("the context of {} tokens is longer than the {} the model was trained for; quality falls beyond them", context,
-                           trained));
+    log.notice(fmt::format(
+        "the context of {} tokens is longer than the {} the model was trained for; quality falls beyond them", context,
+        trained));
   }
   runtime.context_tokens = context;
   return {};
@@ -181,7 +193,8 @@ Result<void> Engine::Impl::load() {
     return {};
   }
   if (options.batch_size < 1 || options.ubatch_size < 1) {
-    return fail(ErrorCode::invalid_argument, "batch sizes must be positive; found {} and {}", options.batch_size, options.ubatch_size);
+    return fail(ErrorCode::invalid_argument, "batch sizes must be positive; found {} and {}", options.batch_size,
+                options.ubatch_size);
   }
   MOXIE_TRY(ModelPlan plan, plan_model(files, options.arch, log));
   std::string chat_template = std::move(model_info.chat_template);
@@ -194,12 +207,14 @@ Result<void> Engine::Impl::load() {
   runtime.threads = options.threads > 0 ? options.threads : cpu.threads;
   runtime.threads_why = options.threads > 0 ? fmt::format("{} threads as asked", options.threads) : cpu.explanation;
   if (options.threads > cpu.threads) {
-    log.notice(fmt::format("{} threads were asked for, but {}; more threads than that make it slower", options.threads, cpu.explanation));
+    log.notice(fmt::format("{} threads were asked for, but {}; more threads than that make it slower", options.threads,
+                           cpu.explanation));
   }
   backend = std::make_unique<CpuBackend>(*target, runtime.threads);
 
   MOXIE_TRY(const KvType kv_type, parse_cache_type(options.cache_type, plan.hp));
-  const KvLayout layout = {.type = kv_type, .layers = plan.hp.layers, .kv_heads = plan.hp.kv_heads, .head_dim = plan.hp.head_dim};
+  const KvLayout layout = {
+      .type = kv_type, .layers = plan.hp.layers, .kv_heads = plan.hp.kv_heads, .head_dim = plan.hp.head_dim};
   kv_pool = std::make_unique<KvPool>(layout);
   runtime.kv_bytes_per_token = layout.block_bytes() / KvLayout::kBlockTokens;
 
@@ -207,14 +222,17 @@ Result<void> Engine::Impl::load() {
   MOXIE_TRY_VOID(load_model(files, std::move(plan), *target, kv_type));
   logits.resize(static_cast<size_t>(kLogitRows * model->hp().vocabulary));
   if (lossy != nullptr) {
-    log.notice(fmt::format("{} is lossy: generated tokens do without experts that the router chose, and the text depends on what is in memory",
-                           lossy->name()));
+    log.notice(
+        fmt::format("{} is lossy: generated tokens do without experts that the router chose, and the text depends on "
+                    "what is in memory",
+                    lossy->name()));
   }
   return {};
 }
 
 // Decides where every byte goes, then loads: mapped where all fits, else dense weights read and experts streamed.
-Result<void> Engine::Impl::load_model(const WeightFiles& files, ModelPlan plan, const CpuTarget& target, KvType kv_type) {
+Result<void> Engine::Impl::load_model(const WeightFiles& files, ModelPlan plan, const CpuTarget& target,
+                                      KvType kv_type) {
   if (options.expert_slots < -1) {
     return fail(ErrorCode::invalid_argument, "{} experts per layer are none; give 0 or more", options.expert_slots);
   }
@@ -226,16 +244,17 @@ Result<void> Engine::Impl::load_model(const WeightFiles& files, ModelPlan plan, 
 
   const MemoryInfo machine = read_memory_info();
   MOXIE_TRY(const MemoryBudget budget, parse_memory(options.memory, machine));
-  const LedgerSettings settings = {.budget_bytes = budget.bytes,
-                                   .all_resident = budget.kind == MemoryBudget::Kind::everything,
-                                   .expert_slots = options.expert_slots,
-                                   .mmap = options.mmap && options.expert_slots < 0 && !options.verify,
-                                   .context_tokens = runtime.context_tokens,
-                                   .batch_size = options.batch_size,
-                                   .ubatch_size = options.ubatch_size,
-                                   .cache_type = kv_type,
-                                   .process_bytes = machine.resident_bytes.value_or(0) + thread_bytes(runtime.threads, machine),
-                                   .alignment = alignment};
+  const LedgerSettings settings = {
+      .budget_bytes = budget.bytes,
+      .all_resident = budget.kind == MemoryBudget::Kind::everything,
+      .expert_slots = options.expert_slots,
+      .mmap = options.mmap && options.expert_slots < 0 && !options.verify,
+      .context_tokens = runtime.context_tokens,
+      .batch_size = options.batch_size,
+      .ubatch_size = options.ubatch_size,
+      .cache_type = kv_type,
+      .process_bytes = machine.resident_bytes.value_or(0) + thread_bytes(runtime.threads, machine),
+      .alignment = alignment};
   MOXIE_TRY(MemoryLedger ledger, make_ledger(plan, settings));
   memory = {.budget = budget.bytes,
             .dense = ledger.dense_bytes,
@@ -251,7 +270,8 @@ Result<void> Engine::Impl::load_model(const WeightFiles& files, ModelPlan plan, 
   load.verify = options.verify;
   const bool pooled = !ledger.pool.complete || !options.mmap || options.expert_slots >= 0 || options.verify;
   if (pooled && ledger.pool.complete) {
-    MOXIE_TRY(ledger.pool, fixed_pool(layer_needs(plan, settings.alignment), static_cast<int>(plan.hp.router.used), INT32_MAX));
+    MOXIE_TRY(ledger.pool,
+              fixed_pool(layer_needs(plan, settings.alignment), static_cast<int>(plan.hp.router.used), INT32_MAX));
   }
   if (pooled) load.pool = &ledger.pool;
   if (!ledger.pool.complete) describe_streaming(ledger, budget, plan, log);
@@ -275,8 +295,8 @@ Result<void> Engine::Impl::load_model(const WeightFiles& files, ModelPlan plan, 
   return {};
 }
 
-// A weight that was overwritten in its file comes without any error: nothing that was read since counts until the files are seen to be
-// what they were.
+// A weight that was overwritten in its file comes without any error: nothing that was read since counts until the files
+// are seen to be what they were.
 Result<void> Engine::Impl::check_files() {
   const DiskReader* reader = model->reader();
   if (reader == nullptr) return {};
@@ -288,8 +308,8 @@ Result<void> Engine::Impl::check_files() {
 }
 
 Result<void> Engine::Impl::compute(SequenceState& state, std::span<const int32_t> ids, std::vector<float>* last,
-                                   const std::function<void(int64_t, std::span<const float>)>* each, const std::atomic<bool>* stop,
-                                   std::vector<int32_t>* last_choice) {
+                                   const std::function<void(int64_t, std::span<const float>)>* each,
+                                   const std::atomic<bool>* stop, std::vector<int32_t>* last_choice) {
   const int64_t count = static_cast<int64_t>(ids.size());
   const int64_t vocabulary = model->hp().vocabulary;
   MOXIE_TRY_VOID(state.reserve(count));
@@ -317,7 +337,8 @@ Result<void> Engine::Impl::compute(SequenceState& state, std::span<const int32_t
   for (int64_t row = each != nullptr ? 0 : count - 1; row < count; row += kLogitRows) {
     const int64_t rows = std::min(kLogitRows, count - row);
     logits_acts.set(workspace.normed + row * model->hp().hidden, rows, model->hp().hidden);
-    const MatmulJob job = {.weights = &output, .x = &logits_acts, .rows = rows, .out = logits.data(), .out_stride = vocabulary};
+    const MatmulJob job = {
+        .weights = &output, .x = &logits_acts, .rows = rows, .out = logits.data(), .out_stride = vocabulary};
     backend->matmul({&job, 1});
     for (int64_t i = 0; each != nullptr && i < rows; ++i) {
       (*each)(first_position + row + i, {logits.data() + i * vocabulary, static_cast<size_t>(vocabulary)});
@@ -333,18 +354,27 @@ Result<void> Engine::Impl::compute(SequenceState& state, std::span<const int32_t
 Engine::Engine(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
 Engine::~Engine() = default;
 
-Result<std::unique_ptr<Engine>> Engine::open(const EngineOptions& options) { return Impl::open(options, {}); }
+Result<std::unique_ptr<Engine>> Engine::open(const EngineOptions& options) {
+  return Impl::open(options, {});
+}
 
-Result<std::unique_ptr<Engine>> Engine::Impl::open(const EngineOptions& options, std::function<void(DiskReaderOptions&)> adjust_reader) {
+Result<std::unique_ptr<Engine>> Engine::Impl::open(const EngineOptions& options,
+                                                   std::function<void(DiskReaderOptions&)> adjust_reader) {
   auto impl = std::make_unique<Impl>(options);
   impl->adjust_reader = std::move(adjust_reader);
   MOXIE_TRY_VOID(impl->load());
   return std::unique_ptr<Engine>(new Engine(std::move(impl)));
 }
 
-const ModelInfo& Engine::model() const { return impl_->model_info; }
-const RuntimeInfo& Engine::runtime() const { return impl_->runtime; }
-const MemoryUse& Engine::memory() const { return impl_->memory; }
+const ModelInfo& Engine::model() const {
+  return impl_->model_info;
+}
+const RuntimeInfo& Engine::runtime() const {
+  return impl_->runtime;
+}
+const MemoryUse& Engine::memory() const {
+  return impl_->memory;
+}
 
 ExpertStats Engine::expert_stats() const {
   const std::lock_guard lock(impl_->step);
@@ -387,9 +417,10 @@ ExpertHeat Engine::expert_heat() const {
     if (!impl_->model->matrix(Role::router, layer)) continue;
     for (int32_t id = 0; id < heat.experts; ++id) {
       const auto presence = experts.presence(layer, id);
-      heat.states[static_cast<size_t>(layer * heat.experts + id)] = presence == ExpertStore::Presence::ready     ? ExpertState::resident
-                                                                    : presence == ExpertStore::Presence::reading ? ExpertState::reading
-                                                                                                                 : ExpertState::absent;
+      heat.states[static_cast<size_t>(layer * heat.experts + id)] =
+          presence == ExpertStore::Presence::ready     ? ExpertState::resident
+          : presence == ExpertStore::Presence::reading ? ExpertState::reading
+                                                       : ExpertState::absent;
     }
   }
   if (const StreamedExperts* streamed = impl_->model->streamed(); streamed != nullptr) {
@@ -401,11 +432,21 @@ ExpertHeat Engine::expert_heat() const {
   return heat;
 }
 
-std::vector<std::string> Engine::notices() const { return impl_->log.notices(); }
-bool Engine::has_tokenizer() const { return impl_->tokenizer != nullptr; }
-std::span<const int32_t> Engine::end_ids() const { return impl_->end_ids; }
-int32_t Engine::bos() const { return impl_->tokenizer ? impl_->tokenizer->bos() : -1; }
-bool Engine::adds_bos() const { return impl_->tokenizer && impl_->tokenizer->adds_bos(); }
+std::vector<std::string> Engine::notices() const {
+  return impl_->log.notices();
+}
+bool Engine::has_tokenizer() const {
+  return impl_->tokenizer != nullptr;
+}
+std::span<const int32_t> Engine::end_ids() const {
+  return impl_->end_ids;
+}
+int32_t Engine::bos() const {
+  return impl_->tokenizer ? impl_->tokenizer->bos() : -1;
+}
+bool Engine::adds_bos() const {
+  return impl_->tokenizer && impl_->tokenizer->adds_bos();
+}
 
 Result<std::vector<int32_t>> Engine::tokenize(std::string_view text, bool add_special, bool parse_special) const {
   if (!impl_->tokenizer) return impl_->tokenizer_error;

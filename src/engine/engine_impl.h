@@ -28,8 +28,8 @@ struct Engine::Impl {
   Log log;
   ModelInfo model_info;
   RuntimeInfo runtime;
-  std::unique_ptr<Tokenizer> tokenizer;        // null: the model carries none
-  Error tokenizer_error;                       // why not
+  std::unique_ptr<Tokenizer> tokenizer;  // null: the model carries none
+  Error tokenizer_error;                 // why not
   std::vector<int32_t> end_ids;
 
   // Null with options.vocab_only.
@@ -38,18 +38,18 @@ struct Engine::Impl {
   std::unique_ptr<KvPool> kv_pool;
   Workspace workspace;
   Activations logits_acts;
-  std::vector<float> logits;                   // (kLogitRows, vocabulary)
+  std::vector<float> logits;  // (kLogitRows, vocabulary)
   MemoryUse memory;
   LookaheadTrial lookahead_trial;
   std::unique_ptr<UseCounter> uses;
-  std::unique_ptr<RoutingRecorder> recorder;   // with options.trace_routing
-  std::unique_ptr<WarmStart> warm;             // where experts stream and something is kept between runs
-  std::unique_ptr<LossyRouting> lossy;         // null: exact
+  std::unique_ptr<RoutingRecorder> recorder;  // with options.trace_routing
+  std::unique_ptr<WarmStart> warm;            // where experts stream and something is kept between runs
+  std::unique_ptr<LossyRouting> lossy;        // null: exact
   bool lookahead_auto = false;
-  bool skip_experts = false;                   // the next steps' routers choose, nothing comes of it
-  std::vector<RoutingObserver*> observers;     // of every step; the first place is for the sequence's own
-  std::mutex step;                             // one step at a time
-  uint64_t checked_bytes = 0;                  // read from files that had not changed by then
+  bool skip_experts = false;                              // the next steps' routers choose, nothing comes of it
+  std::vector<RoutingObserver*> observers;                // of every step; the first place is for the sequence's own
+  std::mutex step;                                        // one step at a time
+  uint64_t checked_bytes = 0;                             // read from files that had not changed by then
   std::function<void(DiskReaderOptions&)> adjust_reader;  // tests: a drive that fails, blocks of another size
 
   // Positions whose logits are computed at once.
@@ -57,11 +57,12 @@ struct Engine::Impl {
 
   explicit Impl(EngineOptions opts);
   ~Impl();
-  static Result<std::unique_ptr<Engine>> open(const EngineOptions& options, std::function<void(DiskReaderOptions&)> adjust_reader);
+  static Result<std::unique_ptr<Engine>> open(const EngineOptions& options,
+                                              std::function<void(DiskReaderOptions&)> adjust_reader);
   Result<void> load();
 
-  // Computes one batch (at most ubatch_size tokens) of a sequence and commits it to its state. `each`, where given, gets the logits of
-  // every token in order; else `last` gets those of the last token. REQUIRES: step is held.
+  // Computes one batch (at most ubatch_size tokens) of a sequence and commits it to its state. `each`, where given,
+  // gets the logits of every token in order; else `last` gets those of the last token. REQUIRES: step is held.
   Result<void> compute(SequenceState& state, std::span<const int32_t> ids, std::vector<float>* last,
                        const std::function<void(int64_t, std::span<const float>)>* each, const std::atomic<bool>* stop,
                        std::vector<int32_t>* last_choice);

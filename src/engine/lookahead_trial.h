@@ -1,5 +1,5 @@
-// Decides, while decoding, whether guessing what later layers want pays: short windows with and without it take turns, the faster way is
-// kept for a while, then both are tried again. Not thread-safe.
+// Decides, while decoding, whether guessing what later layers want pays: short windows with and without it take turns,
+// the faster way is kept for a while, then both are tried again. Not thread-safe.
 #pragma once
 
 #include <cstdint>
@@ -8,9 +8,9 @@ namespace moxie {
 
 class LookaheadTrial {
  public:
-  static constexpr int64_t kWindow = 8;    // steps
-  static constexpr int64_t kWindows = 4;   // off, on, off, on
-  static constexpr int64_t kHold = 256;    // steps between trials
+  static constexpr int64_t kWindow = 8;   // steps
+  static constexpr int64_t kWindows = 4;  // off, on, off, on
+  static constexpr int64_t kHold = 256;   // steps between trials
 
   // For the next step.
   bool wanted() const { return step_ < kWindow * kWindows ? step_ / kWindow % 2 == 1 : chosen_; }

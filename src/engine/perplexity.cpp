@@ -49,7 +49,8 @@ Result<PerplexityResult> measure_perplexity(const Engine& engine, Sequence& sequ
       ++result.tokens;
     };
     const auto step = static_cast<size_t>(options.single_tokens ? 1 : chunk);
-    for (size_t at = 0; at < part.size(); at += step) MOXIE_TRY_VOID(sequence.append(std::span(part).subspan(at, step), score));
+    for (size_t at = 0; at < part.size(); at += step)
+      MOXIE_TRY_VOID(sequence.append(std::span(part).subspan(at, step), score));
     ++result.chunks;
     const auto tokens = static_cast<double>(result.tokens);
     result.mean_nll = sum / tokens;

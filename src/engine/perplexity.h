@@ -17,7 +17,7 @@ namespace moxie {
 
 struct PerplexityOptions {
   int64_t chunk_tokens = 512;
-  int64_t chunks = -1;  // at most; -1: all
+  int64_t chunks = -1;         // at most; -1: all
   bool single_tokens = false;  // computed one by one, as when generating
 };
 

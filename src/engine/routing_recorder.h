@@ -20,12 +20,14 @@ class RoutingRecorder final : public RoutingObserver {
     MOXIE_TRY(TraceWriter writer, TraceWriter::create(path, shape));
     return std::unique_ptr<RoutingRecorder>(new RoutingRecorder(std::move(writer)));
   }
-  // A prompt's layer is one event of all it wants, then one of what its last token chose: the same two that the expert store sees.
+  // A prompt's layer is one event of all it wants, then one of what its last token chose: the same two that the expert
+  // store sees.
   void on_choice(const Choice& choice) override {
     if (choice.tokens == 1) return writer_.record(step_, EventKind::decode, choice.layer, choice.distinct);
     writer_.record(step_, EventKind::prefill, choice.layer, choice.distinct);
     const auto used = static_cast<size_t>(choice.used);
-    writer_.record(step_, EventKind::decode, choice.layer, {choice.ids + static_cast<size_t>(choice.tokens - 1) * used, used});
+    writer_.record(step_, EventKind::decode, choice.layer,
+                   {choice.ids + static_cast<size_t>(choice.tokens - 1) * used, used});
   }
   // After every step. Errors (disk full): once, now and then; recording has stopped by then.
   Result<void> end_step() {

@@ -36,12 +36,14 @@ struct Sequence::Impl {
 
 Result<void> Sequence::Impl::check(std::span<const int32_t> more) const {
   if (static_cast<int64_t>(more.size()) > room()) {
-    return fail(ErrorCode::invalid_argument, "{} tokens do not fit: the context holds {} and {} are in it; give a larger -c", more.size(),
+    return fail(ErrorCode::invalid_argument,
+                "{} tokens do not fit: the context holds {} and {} are in it; give a larger -c", more.size(),
                 engine.runtime.context_tokens, state->tokens());
   }
   for (const int32_t id : more) {
     if (id < 0 || id >= engine.model->hp().vocabulary) {
-      return fail(ErrorCode::invalid_argument, "token id {} is outside the vocabulary of {}", id, engine.model->hp().vocabulary);
+      return fail(ErrorCode::invalid_argument, "token id {} is outside the vocabulary of {}", id,
+                  engine.model->hp().vocabulary);
     }
   }
   return {};
@@ -64,8 +66,8 @@ Result<void> Sequence::Impl::append(std::span<const int32_t> more,
   return {};
 }
 
-// Drops the older half of what follows the first `keep` tokens. What stays moves to earlier positions, so it is computed again: exact, at
-// the price of a prompt.
+// Drops the older half of what follows the first `keep` tokens. What stays moves to earlier positions, so it is
+// computed again: exact, at the price of a prompt.
 Result<void> Sequence::Impl::shift(int64_t keep) {
   const int64_t tokens = state->tokens();
   keep = std::clamp<int64_t>(keep < 0 ? tokens : keep, 0, tokens - 1);
@@ -87,16 +89,27 @@ Result<std::unique_ptr<Sequence>> Engine::new_sequence() {
   return std::make_unique<Sequence>(std::make_unique<Sequence::Impl>(*impl_));
 }
 
-Result<void> Sequence::append(std::span<const int32_t> ids) { return impl_->append(ids, nullptr); }
+Result<void> Sequence::append(std::span<const int32_t> ids) {
+  return impl_->append(ids, nullptr);
+}
 
-Result<void> Sequence::append(std::span<const int32_t> ids, const std::function<void(int64_t, std::span<const float>)>& each) {
+Result<void> Sequence::append(std::span<const int32_t> ids,
+                              const std::function<void(int64_t, std::span<const float>)>& each) {
   return impl_->append(ids, &each);
 }
 
-std::span<const float> Sequence::logits() const { return impl_->logits; }
-std::span<const int32_t> Sequence::ids() const { return impl_->ids; }
-std::span<const int32_t> Sequence::last_experts() const { return impl_->experts; }
-void Sequence::cancel() { impl_->stop.store(true, std::memory_order_relaxed); }
+std::span<const float> Sequence::logits() const {
+  return impl_->logits;
+}
+std::span<const int32_t> Sequence::ids() const {
+  return impl_->ids;
+}
+std::span<const int32_t> Sequence::last_experts() const {
+  return impl_->experts;
+}
+void Sequence::cancel() {
+  impl_->stop.store(true, std::memory_order_relaxed);
+}
 
 Result<void> Sequence::truncate(int64_t tokens) {
   const std::lock_guard lock(impl_->engine.step);
@@ -116,7 +129,9 @@ Result<SamplerChain> make_chain(const Engine::Impl& engine, const SamplingOption
   const Tokenizer* tokenizer = engine.tokenizer.get();
   SamplerVocabulary vocabulary{.size = static_cast<int32_t>(engine.model->hp().vocabulary)};
   if (tokenizer != nullptr) {
-    vocabulary.bytes = [tokenizer](int32_t id) { return id < tokenizer->vocabulary_size() ? tokenizer->bytes(id) : std::string(); };
+    vocabulary.bytes = [tokenizer](int32_t id) {
+      return id < tokenizer->vocabulary_size() ? tokenizer->bytes(id) : std::string();
+    };
     vocabulary.encode = [tokenizer](std::string_view text) { return tokenizer->encode(text, {}); };
   }
   return SamplerChain::create(options, vocabulary, engine.runtime.context_tokens, engine.end_ids);
@@ -145,7 +160,8 @@ Result<GenerateResult> Sequence::generate(std::span<const int32_t> prompt, const
     if (appended.error().code == ErrorCode::cancelled) return end_with(StopReason::cancelled);
     return std::move(appended).error();
   }
-  if (impl_->logits.empty()) return fail(ErrorCode::invalid_argument, "there is nothing to continue: the prompt is empty");
+  if (impl_->logits.empty())
+    return fail(ErrorCode::invalid_argument, "there is nothing to continue: the prompt is empty");
   result.prompt_seconds = seconds_since(start);
   for (const int32_t id : prompt) chain.accept(id);
 
@@ -153,7 +169,9 @@ Result<GenerateResult> Sequence::generate(std::span<const int32_t> prompt, const
   std::optional<Detokenizer> detokenizer;
   // A prompt that ends in running text continues it; after BOS alone the text begins here.
   const bool at_start = impl_->ids.size() == 1 && impl_->ids[0] == (tokenizer ? tokenizer->bos() : -1);
-  if (tokenizer) detokenizer.emplace(*tokenizer, Detokenizer::Options{.with_special = options.special, .at_start_of_text = at_start});
+  if (tokenizer)
+    detokenizer.emplace(*tokenizer,
+                        Detokenizer::Options{.with_special = options.special, .at_start_of_text = at_start});
   StopTexts stops(options.stop);
 
   const auto give = [&](int32_t id, const std::string& text) {
@@ -168,7 +186,8 @@ Result<GenerateResult> Sequence::generate(std::span<const int32_t> prompt, const
     }
     const int32_t id = chain.sample(impl_->logits);
     if (result.ids.empty()) result.first_token_seconds = seconds_since(start);
-    const bool ends = !options.sampling.ignore_eos && std::binary_search(engine.end_ids.begin(), engine.end_ids.end(), id);
+    const bool ends =
+        !options.sampling.ignore_eos && std::binary_search(engine.end_ids.begin(), engine.end_ids.end(), id);
     if (ends) {
       std::string rest = stops.finish(detokenizer ? detokenizer->finish() : std::string());
       if (options.special && tokenizer) rest += tokenizer->bytes(id, true);

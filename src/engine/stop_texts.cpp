@@ -4,7 +4,9 @@
 
 namespace moxie {
 
-StopTexts::StopTexts(std::vector<std::string> stops) : stops_(std::move(stops)) { std::erase(stops_, std::string()); }
+StopTexts::StopTexts(std::vector<std::string> stops) : stops_(std::move(stops)) {
+  std::erase(stops_, std::string());
+}
 
 std::string StopTexts::push(std::string_view text) {
   if (stopped_) return {};

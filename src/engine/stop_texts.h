@@ -1,4 +1,5 @@
-// Texts that end an answer. Holds back what may be the beginning of one until it is decided. One per answer; not thread-safe.
+// Texts that end an answer. Holds back what may be the beginning of one until it is decided. One per answer; not
+// thread-safe.
 #pragma once
 
 #include <string>

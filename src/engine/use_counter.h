@@ -1,5 +1,5 @@
-// Counts how many tokens each expert of each layer was computed for, and remembers the last token's. Written by the thread that computes,
-// read by any.
+// Counts how many tokens each expert of each layer was computed for, and remembers the last token's. Written by the
+// thread that computes, read by any.
 #pragma once
 
 #include <algorithm>

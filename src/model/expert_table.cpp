@@ -24,12 +24,14 @@ constexpr StackedNames kGgufStacked[] = {
     {"blk.{0}.ffn_gate_exp.weight", "blk.{0}.ffn_up_exp.weight", "blk.{0}.ffn_down_exp.weight", "merged"},
 };
 constexpr StackedNames kHfStacked[] = {
-    {"model.layers.{0}.mlp.experts.gate_proj", "model.layers.{0}.mlp.experts.up_proj", "model.layers.{0}.mlp.experts.down_proj", "stacked"},
+    {"model.layers.{0}.mlp.experts.gate_proj", "model.layers.{0}.mlp.experts.up_proj",
+     "model.layers.{0}.mlp.experts.down_proj", "stacked"},
     {"model.layers.{0}.mlp.experts.gate_proj.weight", "model.layers.{0}.mlp.experts.up_proj.weight",
      "model.layers.{0}.mlp.experts.down_proj.weight", "stacked"},
     {"model.layers.{0}.mlp.switch_mlp.gate_proj.weight", "model.layers.{0}.mlp.switch_mlp.up_proj.weight",
      "model.layers.{0}.mlp.switch_mlp.down_proj.weight", "stacked"},
-    {"model.layers.{0}.block_sparse_moe.switch_mlp.gate_proj.weight", "model.layers.{0}.block_sparse_moe.switch_mlp.up_proj.weight",
+    {"model.layers.{0}.block_sparse_moe.switch_mlp.gate_proj.weight",
+     "model.layers.{0}.block_sparse_moe.switch_mlp.up_proj.weight",
      "model.layers.{0}.block_sparse_moe.switch_mlp.down_proj.weight", "stacked"},
 };
 // Gate rows first, then up rows, (E, 2 * out, in); and the down tensor beside it.
@@ -92,7 +94,8 @@ class Finder {
       std::vector<int64_t> swapped = shape;
       if (swapped.size() == 3) std::swap(swapped[1], swapped[2]);
       if (tensor->shape == swapped) {
-        return fail(ErrorCode::unsupported, "{}: {} is stored transposed, [{}] instead of [{}]; save the model in the original layout",
+        return fail(ErrorCode::unsupported,
+                    "{}: {} is stored transposed, [{}] instead of [{}]; save the model in the original layout",
                     files_.path, name, fmt::join(tensor->shape, ", "), fmt::join(shape, ", "));
       }
       return wrong_shape(files_, *tensor, shape);
@@ -149,10 +152,11 @@ class Finder {
     for (const FusedNames& names : fused_) tried.push_back(at(names.gate_up, layer));
     for (const ExpertNames& names : split_) tried.push_back(at(names.down, layer) + ".weight");
     const std::string nearest = files_.nearest(tried.front());
-    return fail(ErrorCode::corrupt,
-                "{}: layer {} has no experts: none of {} is in the file{}; the file is incomplete, or its conversion failed: "
-                "download it again or take another conversion",
-                files_.path, layer, fmt::join(tried, ", "), nearest.empty() ? "" : fmt::format(" (nearest: {})", nearest));
+    return fail(
+        ErrorCode::corrupt,
+        "{}: layer {} has no experts: none of {} is in the file{}; the file is incomplete, or its conversion failed: "
+        "download it again or take another conversion",
+        files_.path, layer, fmt::join(tried, ", "), nearest.empty() ? "" : fmt::format(" (nearest: {})", nearest));
   }
 
   const WeightFiles& files_;
@@ -183,7 +187,8 @@ Result<ExpertTable> find_experts(const WeightFiles& files, const FamilyEntry& fa
   return table;
 }
 
-Result<std::array<std::string, 3>> expert_tensor_names(const WeightFiles& files, const FamilyEntry& family, int64_t layer, int64_t id) {
+Result<std::array<std::string, 3>> expert_tensor_names(const WeightFiles& files, const FamilyEntry& family,
+                                                       int64_t layer, int64_t id) {
   const auto names = files.scheme == NameScheme::gguf ? std::span<const ExpertNames>(kGgufSplit) : family.experts;
   if (names.empty()) {
     return fail(ErrorCode::unsupported, "{}: {} has no names for experts with a tensor each", files.path, family.name);

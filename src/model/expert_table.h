@@ -1,5 +1,5 @@
-// Where every expert's projections lie: one record per layer, expert and projection, whatever the layout of the file (merged, one
-// tensor per expert, stacked, gate and up fused). Plain data.
+// Where every expert's projections lie: one record per layer, expert and projection, whatever the layout of the file
+// (merged, one tensor per expert, stacked, gate and up fused). Plain data.
 #pragma once
 
 #include <array>
@@ -19,8 +19,12 @@ struct ProjectionRecord {
   const TensorInfo* tensor = nullptr;
   int64_t first_row = 0, rows = 0, columns = 0;
 
-  uint64_t offset() const { return tensor->offset + static_cast<uint64_t>(first_row) * static_cast<uint64_t>(tensor->type->row_bytes(columns)); }
-  uint64_t bytes() const { return static_cast<uint64_t>(rows) * static_cast<uint64_t>(tensor->type->row_bytes(columns)); }
+  uint64_t offset() const {
+    return tensor->offset + static_cast<uint64_t>(first_row) * static_cast<uint64_t>(tensor->type->row_bytes(columns));
+  }
+  uint64_t bytes() const {
+    return static_cast<uint64_t>(rows) * static_cast<uint64_t>(tensor->type->row_bytes(columns));
+  }
 };
 
 struct ExpertRecord {
@@ -36,10 +40,13 @@ struct ExpertTable {
   std::string layout;  // "merged", "one tensor per expert", "stacked", "gate and up fused", "packed"
 };
 
-// Errors: a missing tensor (with the names tried and the nearest one present), a wrong shape, a type that cannot be computed.
+// Errors: a missing tensor (with the names tried and the nearest one present), a wrong shape, a type that cannot be
+// computed.
 Result<ExpertTable> find_experts(const WeightFiles& files, const FamilyEntry& family, const Hyperparameters& hp);
 
-// What gate, up and down of an expert are called where each is a tensor of its own. Errors: unsupported where the family has no such names.
-Result<std::array<std::string, 3>> expert_tensor_names(const WeightFiles& files, const FamilyEntry& family, int64_t layer, int64_t id);
+// What gate, up and down of an expert are called where each is a tensor of its own. Errors: unsupported where the
+// family has no such names.
+Result<std::array<std::string, 3>> expert_tensor_names(const WeightFiles& files, const FamilyEntry& family,
+                                                       int64_t layer, int64_t id);
 
 }  // namespace moxie

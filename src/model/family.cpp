@@ -53,7 +53,9 @@ int64_t split_expert_number(const std::string& name) {
 
 }  // namespace
 
-std::span<const FamilyEntry* const> family_entries() { return kFamilies; }
+std::span<const FamilyEntry* const> family_entries() {
+  return kFamilies;
+}
 
 std::string architecture(const WeightFiles& files) {
   return files.metadata.text(files.scheme == NameScheme::gguf ? "general.architecture" : "model_type").value_or("");
@@ -71,7 +73,8 @@ int64_t count_experts(const WeightFiles& files) {
   int64_t experts = 0;
   for (const TensorInfo& tensor : files.tensors) {
     experts = std::max(experts, split_expert_number(tensor.name) + 1);
-    if (tensor.shape.size() == 3 && tensor.name.ends_with("ffn_down_exps.weight")) experts = std::max(experts, tensor.shape[0]);
+    if (tensor.shape.size() == 3 && tensor.name.ends_with("ffn_down_exps.weight"))
+      experts = std::max(experts, tensor.shape[0]);
   }
   return experts;
 }
@@ -98,16 +101,19 @@ Result<const FamilyEntry*> find_family(const WeightFiles& files, std::string_vie
                                   [&](const FamilyEntry* family) { return family->name == forced; });
   if (named == std::end(kFamilies)) {
     return fail(ErrorCode::invalid_argument, "'{}' is no model family; moxie knows {}", forced,
-                fmt::join([] {
-                  std::vector<std::string_view> names;
-                  for (const FamilyEntry* family : kFamilies) names.push_back(family->name);
-                  return names;
-                }(), ", "));
+                fmt::join(
+                    [] {
+                      std::vector<std::string_view> names;
+                      for (const FamilyEntry* family : kFamilies) names.push_back(family->name);
+                      return names;
+                    }(),
+                    ", "));
   }
   if (own != nullptr && own != *named) {
-    return fail(ErrorCode::invalid_argument,
-                "{}: is a {} model (architecture '{}'), not {}; leave the architecture out and moxie chooses {} by itself",
-                files.path, own->name, arch, forced, own->name);
+    return fail(
+        ErrorCode::invalid_argument,
+        "{}: is a {} model (architecture '{}'), not {}; leave the architecture out and moxie chooses {} by itself",
+        files.path, own->name, arch, forced, own->name);
   }
   return *named;
 }

@@ -56,10 +56,11 @@ uint64_t Workspace::bytes_for(const Hyperparameters& hp, int64_t max_tokens, int
   Workspace ws;
   Divider sizes;
   divide(sizes, ws, hp, max_tokens, chunk_tokens);
-  // Each row is quantized once more for the products (a byte and a share of a scale per value; two forms where a layer mixes types), and
-  // an expert's rows are gathered.
-  const int64_t quantized = 2 * (max_tokens * hp.hidden + chunk_tokens * hp.heads * hp.head_dim + gate_values(hp, chunk_tokens)) +
-                            chunk_tokens * std::max<int64_t>(1, hp.router.used) * hp.hidden;
+  // Each row is quantized once more for the products (a byte and a share of a scale per value; two forms where a layer
+  // mixes types), and an expert's rows are gathered.
+  const int64_t quantized =
+      2 * (max_tokens * hp.hidden + chunk_tokens * hp.heads * hp.head_dim + gate_values(hp, chunk_tokens)) +
+      chunk_tokens * std::max<int64_t>(1, hp.router.used) * hp.hidden;
   return sizes.used + static_cast<uint64_t>(quantized) * 9 / 8;
 }
 
@@ -85,8 +86,8 @@ Result<Workspace> Workspace::create(const Hyperparameters& hp, int64_t max_token
   return ws;
 }
 
-ForwardPass::ForwardPass(const Model& model_, Backend& backend_, Workspace& workspace, std::span<const BatchSegment> segments_,
-                         const std::atomic<bool>* stop)
+ForwardPass::ForwardPass(const Model& model_, Backend& backend_, Workspace& workspace,
+                         std::span<const BatchSegment> segments_, const std::atomic<bool>* stop)
     : model(model_), hp(model_.hp()), backend(backend_), ws(workspace), segments(segments_), stop_(stop) {
   model.rope().reset(ws.rope);
   for (const BatchSegment& segment : segments) {

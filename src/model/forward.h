@@ -25,9 +25,10 @@ struct BatchSegment {
   std::span<const int32_t> ids;
 };
 
-// Memory of a pass, sized once for the largest batch; nothing allocates between passes of that size. What lives from block to block has
-// a row for each token of the batch; what lives inside a block has rows for a chunk of it: blocks work chunk by chunk, so that a batch can
-// be a whole prompt (each layer's experts are then wanted once for all of it) without memory for the widest rows of all its tokens.
+// Memory of a pass, sized once for the largest batch; nothing allocates between passes of that size. What lives from
+// block to block has a row for each token of the batch; what lives inside a block has rows for a chunk of it: blocks
+// work chunk by chunk, so that a batch can be a whole prompt (each layer's experts are then wanted once for all of it)
+// without memory for the widest rows of all its tokens.
 class Workspace {
  public:
   static Result<Workspace> create(const Hyperparameters& hp, int64_t max_tokens, int64_t chunk_tokens);
@@ -36,31 +37,31 @@ class Workspace {
 
   static constexpr int64_t kGuessTokens = 4;  // batches for which later layers' experts are guessed
 
-  int64_t max_tokens = 0;    // of a batch
+  int64_t max_tokens = 0;  // of a batch
   int64_t chunk_tokens = 0;
-  float* x = nullptr;        // (tokens, hidden): the residual stream
-  float* normed = nullptr;   // (tokens, hidden)
-  float* q = nullptr;        // (chunk, heads, head_dim)
-  float* k = nullptr;        // (chunk, kv_heads, head_dim)
-  float* v = nullptr;        // likewise
-  float* mixed = nullptr;    // (chunk, heads, head_dim): attention's output
-  float* gate = nullptr;     // (rows, ffn): rows = chunk, or chunk * K for experts
-  float* up = nullptr;       // likewise
-  float* down = nullptr;     // (chunk, hidden), or (tokens * K, hidden) for experts
-  float* scores = nullptr;   // (tokens, E)
-  float* chosen_weights = nullptr;   // (tokens, K)
-  int32_t* chosen = nullptr;         // (tokens, K): expert ids, heaviest first
-  int32_t* slots = nullptr;          // (tokens, K): row of each choice in `down`
-  int32_t* grouped = nullptr;        // (tokens * K): token of each row, grouped by expert
-  float* guess_normed = nullptr;     // (a few tokens, hidden): state for a look at a later layer's router
-  float* guess_weights = nullptr;    // (a few tokens, K)
-  int32_t* guess = nullptr;          // (a few tokens, K)
+  float* x = nullptr;               // (tokens, hidden): the residual stream
+  float* normed = nullptr;          // (tokens, hidden)
+  float* q = nullptr;               // (chunk, heads, head_dim)
+  float* k = nullptr;               // (chunk, kv_heads, head_dim)
+  float* v = nullptr;               // likewise
+  float* mixed = nullptr;           // (chunk, heads, head_dim): attention's output
+  float* gate = nullptr;            // (rows, ffn): rows = chunk, or chunk * K for experts
+  float* up = nullptr;              // likewise
+  float* down = nullptr;            // (chunk, hidden), or (tokens * K, hidden) for experts
+  float* scores = nullptr;          // (tokens, E)
+  float* chosen_weights = nullptr;  // (tokens, K)
+  int32_t* chosen = nullptr;        // (tokens, K): expert ids, heaviest first
+  int32_t* slots = nullptr;         // (tokens, K): row of each choice in `down`
+  int32_t* grouped = nullptr;       // (tokens * K): token of each row, grouped by expert
+  float* guess_normed = nullptr;    // (a few tokens, hidden): state for a look at a later layer's router
+  float* guess_weights = nullptr;   // (a few tokens, K)
+  int32_t* guess = nullptr;         // (a few tokens, K)
   Activations normed_acts, mixed_acts, gate_acts, guess_acts;
   std::vector<MatmulJob> jobs;
-  std::vector<int32_t> group_begin;  // (E + 1): first row of the i-th active expert
-  std::vector<int32_t> place;        // (E): scratch while grouping
-  std::vector<int32_t> every_expert; // 0 .. E - 1
-  std::vector<int32_t> active;       // ids of the experts that some token chose, in the order they are computed
+  std::vector<int32_t> group_begin;   // (E + 1): first row of the i-th active expert
+  std::vector<int32_t> place;         // (E): scratch while grouping
+  std::vector<int32_t> every_expert;  // 0 .. E - 1
+  std::vector<int32_t> active;        // ids of the experts that some token chose, in the order they are computed
   std::vector<AttentionJob> attention_jobs;
   RopeTable rope;
 
@@ -70,14 +71,15 @@ class Workspace {
   Buffer memory_;
 };
 
-// Told what each layer's router chose (and a lossy mode left of it), on the thread that computes, before the experts are fetched.
+// Told what each layer's router chose (and a lossy mode left of it), on the thread that computes, before the experts
+// are fetched.
 class RoutingObserver {
  public:
   struct Choice {
     int64_t layer = 0, tokens = 0, used = 0;
-    const int32_t* ids = nullptr;      // (tokens, used), heaviest first
-    const float* weights = nullptr;    // likewise
-    std::span<const int32_t> distinct; // of one token in router order, of several ascending
+    const int32_t* ids = nullptr;       // (tokens, used), heaviest first
+    const float* weights = nullptr;     // likewise
+    std::span<const int32_t> distinct;  // of one token in router order, of several ascending
   };
   virtual ~RoutingObserver() = default;
   virtual void on_choice(const Choice& choice) = 0;
@@ -94,9 +96,9 @@ class ForwardPass {
   Workspace& ws;
   std::span<const BatchSegment> segments;
   int64_t tokens = 0;
-  Error error;                 // why the pass stopped, if it did
+  Error error;  // why the pass stopped, if it did
   std::span<RoutingObserver* const> observers;
-  bool skip_experts = false;   // routers choose, but the chosen experts add nothing
+  bool skip_experts = false;      // routers choose, but the chosen experts add nothing
   LossyRouting* lossy = nullptr;  // of a single-token step, where it was asked for
 
   int64_t layers() const { return hp.layers; }

@@ -31,20 +31,22 @@ class Reader {
   std::optional<double> number(std::string_view gguf_key, std::initializer_list<std::string_view> hf_keys) const {
     return files_.metadata.number(key(gguf_key, hf_keys));
   }
-  Result<int64_t> required(std::string_view gguf_key, std::initializer_list<std::string_view> hf_keys, int64_t max) const {
+  Result<int64_t> required(std::string_view gguf_key, std::initializer_list<std::string_view> hf_keys,
+                           int64_t max) const {
     const std::string where = key(gguf_key, hf_keys);
     std::optional<int64_t> value = files_.metadata.integer(where);
     if (!value) {  // some GGUF keys may be one number per layer: take it when all agree
       if (const auto list = files_.metadata.integers(where); list && !list->empty()) {
         if (std::any_of(list->begin(), list->end(), [&](int64_t v) { return v != list->front(); })) {
-          return fail(ErrorCode::unsupported, "{}: {} differs between layers; moxie needs one value", files_.path, where);
+          return fail(ErrorCode::unsupported, "{}: {} differs between layers; moxie needs one value", files_.path,
+                      where);
         }
         value = list->front();
       }
     }
     if (!value) {
-      return fail(ErrorCode::corrupt, "{}: {} is missing; the file's {} does not describe the model", files_.path, where,
-                  gguf() ? "metadata" : "config.json");
+      return fail(ErrorCode::corrupt, "{}: {} is missing; the file's {} does not describe the model", files_.path,
+                  where, gguf() ? "metadata" : "config.json");
     }
     if (*value < 1 || *value > max) {
       return fail(ErrorCode::corrupt, "{}: {} is {}; it must lie in 1..{}", files_.path, where, *value, max);
@@ -70,11 +72,13 @@ Result<void> read_rope_scaling_gguf(const WeightFiles& files, const std::string&
     rope.beta_fast = md.number(prefix + "scaling.yarn_beta_fast").value_or(32);
     rope.beta_slow = md.number(prefix + "scaling.yarn_beta_slow").value_or(1);
   } else if (type != "none") {
-    return fail(ErrorCode::unsupported, "{}: rope scaling '{}' is not known; moxie knows none, linear, yarn and factor tensors",
-                files.path, type);
+    return fail(ErrorCode::unsupported,
+                "{}: rope scaling '{}' is not known; moxie knows none, linear, yarn and factor tensors", files.path,
+                type);
   }
   if (const auto original = md.integer(prefix + "scaling.original_context_length")) rope.original_context = *original;
-  if (const auto attn = md.number(prefix + "scaling.attn_factor"); attn && *attn > 0 && rope.scaling == RopeScaling::yarn) {
+  if (const auto attn = md.number(prefix + "scaling.attn_factor");
+      attn && *attn > 0 && rope.scaling == RopeScaling::yarn) {
     rope.attention_factor = *attn * (1 + 0.1 * std::log(std::max(1.0, rope.factor)));
   }
   return {};
@@ -100,7 +104,8 @@ Result<void> read_rope_hf(const WeightFiles& files, RopeOptions& rope) {
   if (type.empty() || type == "default" || type == "none") return {};
   const auto number = [&](const char* key, double otherwise) { return md.number(prefix + key).value_or(otherwise); };
   rope.factor = number("factor", 1);
-  rope.original_context = static_cast<int64_t>(number("original_max_position_embeddings", static_cast<double>(rope.original_context)));
+  rope.original_context =
+      static_cast<int64_t>(number("original_max_position_embeddings", static_cast<double>(rope.original_context)));
   if (type == "linear") {
     rope.scaling = RopeScaling::linear;
   } else if (type == "yarn") {
@@ -113,8 +118,8 @@ Result<void> read_rope_hf(const WeightFiles& files, RopeOptions& rope) {
     rope.low_freq_factor = number("low_freq_factor", 1);
     rope.high_freq_factor = number("high_freq_factor", 4);
   } else {
-    return fail(ErrorCode::unsupported, "{}: rope scaling '{}' is not known; moxie knows default, linear, yarn and llama3",
-                files.path, type);
+    return fail(ErrorCode::unsupported,
+                "{}: rope scaling '{}' is not known; moxie knows default, linear, yarn and llama3", files.path, type);
   }
   return {};
 }
@@ -136,8 +141,8 @@ Result<Hyperparameters> read_hyperparameters(const WeightFiles& files, const std
   hp.head_dim = in.integer("attention.key_length", {"head_dim"}).value_or(hp.hidden / hp.heads);
   const int64_t value_dim = in.integer("attention.value_length", {}).value_or(hp.head_dim);
   if (in.gguf() && value_dim != hp.head_dim) {
-    return fail(ErrorCode::unsupported, "{}: keys have {} dimensions and values {}; this family has them equal", files.path,
-                hp.head_dim, value_dim);
+    return fail(ErrorCode::unsupported, "{}: keys have {} dimensions and values {}; this family has them equal",
+                files.path, hp.head_dim, value_dim);
   }
   hp.trained_context = in.integer("context_length", {"max_position_embeddings"}).value_or(0);
   hp.norm_eps = static_cast<float>(in.number("attention.layer_norm_rms_epsilon", {"rms_norm_eps"}).value_or(1e-5));
@@ -170,21 +175,28 @@ Result<void> check_hyperparameters(const Hyperparameters& hp, const WeightFiles&
   };
   if (hp.head_dim < 1 || hp.head_dim > 65536) return bad("head size", hp.head_dim, "it must lie in 1..65536");
   if (hp.heads % hp.kv_heads != 0) {
-    return bad("the number of key/value heads", hp.kv_heads, fmt::format("the {} heads must divide into them evenly", hp.heads));
+    return bad("the number of key/value heads", hp.kv_heads,
+               fmt::format("the {} heads must divide into them evenly", hp.heads));
   }
   if (hp.rope.dims < 2 || hp.rope.dims % 2 != 0 || hp.rope.dims > hp.head_dim) {
-    return bad("the number of rotated dimensions", hp.rope.dims, fmt::format("it must be even and at most the head size {}", hp.head_dim));
+    return bad("the number of rotated dimensions", hp.rope.dims,
+               fmt::format("it must be even and at most the head size {}", hp.head_dim));
   }
   if (!(hp.rope.base > 0) || !(hp.rope.factor > 0)) {
-    return fail(ErrorCode::corrupt, "{}: rope base {} and scaling factor {} must be positive", files.path, hp.rope.base, hp.rope.factor);
+    return fail(ErrorCode::corrupt, "{}: rope base {} and scaling factor {} must be positive", files.path, hp.rope.base,
+                hp.rope.factor);
   }
   if (hp.rope.scaling == RopeScaling::yarn || hp.rope.scaling == RopeScaling::llama3) {
-    if (hp.rope.original_context < 1) return bad("the original context of rope scaling", hp.rope.original_context, "it must be positive");
+    if (hp.rope.original_context < 1)
+      return bad("the original context of rope scaling", hp.rope.original_context, "it must be positive");
   }
-  if (hp.trained_context < 0 || hp.trained_context > kMaxContext) return bad("the trained context", hp.trained_context, "it must lie in 0..2^31");
-  if (!(hp.norm_eps > 0) || hp.norm_eps > 1) return fail(ErrorCode::corrupt, "{}: norm epsilon {} must lie in (0, 1]", files.path, hp.norm_eps);
+  if (hp.trained_context < 0 || hp.trained_context > kMaxContext)
+    return bad("the trained context", hp.trained_context, "it must lie in 0..2^31");
+  if (!(hp.norm_eps > 0) || hp.norm_eps > 1)
+    return fail(ErrorCode::corrupt, "{}: norm epsilon {} must lie in (0, 1]", files.path, hp.norm_eps);
   const bool dense = std::find(hp.moe_layer.begin(), hp.moe_layer.end(), false) != hp.moe_layer.end();
-  if (dense && (hp.ffn < 1 || hp.ffn > kMaxWidth)) return bad("the feed-forward size", hp.ffn, fmt::format("it must lie in 1..{}", kMaxWidth));
+  if (dense && (hp.ffn < 1 || hp.ffn > kMaxWidth))
+    return bad("the feed-forward size", hp.ffn, fmt::format("it must lie in 1..{}", kMaxWidth));
   if (hp.router.experts == 0) return {};
   if (hp.router.experts < 0 || hp.router.experts > kMaxExperts) {
     return bad("the number of experts", hp.router.experts, fmt::format("it must lie in 0..{}", kMaxExperts));
@@ -193,7 +205,8 @@ Result<void> check_hyperparameters(const Hyperparameters& hp, const WeightFiles&
     return bad("the number of experts used per token", hp.router.used,
                fmt::format("it must lie in 1..{} (the number of experts)", hp.router.experts));
   }
-  if (hp.expert_ffn < 1 || hp.expert_ffn > kMaxWidth) return bad("the expert feed-forward size", hp.expert_ffn, fmt::format("it must lie in 1..{}", kMaxWidth));
+  if (hp.expert_ffn < 1 || hp.expert_ffn > kMaxWidth)
+    return bad("the expert feed-forward size", hp.expert_ffn, fmt::format("it must lie in 1..{}", kMaxWidth));
   return {};
 }
 

@@ -11,7 +11,9 @@ namespace {
 
 constexpr uint64_t kSlabBytes = uint64_t{16} << 20;
 
-int64_t blocks_for(int64_t tokens) { return (tokens + KvLayout::kBlockTokens - 1) / KvLayout::kBlockTokens; }
+int64_t blocks_for(int64_t tokens) {
+  return (tokens + KvLayout::kBlockTokens - 1) / KvLayout::kBlockTokens;
+}
 
 // What save() writes before the blocks.
 struct SavedHeader {
@@ -49,7 +51,9 @@ KvCache::KvCache(KvPool& pool, int64_t expected_tokens) : pool_(&pool) {
   pointers_.reserve(static_cast<size_t>(blocks_for(expected_tokens)));
 }
 
-KvCache::~KvCache() { drop_blocks_from(0); }
+KvCache::~KvCache() {
+  drop_blocks_from(0);
+}
 
 void KvCache::drop_blocks_from(size_t keep) {
   for (size_t b = keep; b < blocks_.size(); ++b) pool_->release(blocks_[b]);
@@ -108,27 +112,30 @@ std::vector<std::byte> KvCache::save() const {
                               .tokens = tokens_};
   std::vector<std::byte> saved(sizeof header + used * block_bytes);
   std::memcpy(saved.data(), &header, sizeof header);
-  for (size_t b = 0; b < used; ++b) std::memcpy(saved.data() + sizeof header + b * block_bytes, pointers_[b], block_bytes);
+  for (size_t b = 0; b < used; ++b)
+    std::memcpy(saved.data() + sizeof header + b * block_bytes, pointers_[b], block_bytes);
   return saved;
 }
 
 Result<void> KvCache::restore(std::span<const std::byte> saved) {
   SavedHeader header;
   if (saved.size() < sizeof header) {
-    return fail(ErrorCode::corrupt, "saved state has {} bytes, fewer than its header's {}", saved.size(), sizeof header);
+    return fail(ErrorCode::corrupt, "saved state has {} bytes, fewer than its header's {}", saved.size(),
+                sizeof header);
   }
   std::memcpy(&header, saved.data(), sizeof header);
   if (header.magic != SavedHeader{}.magic) return fail(ErrorCode::corrupt, "not a saved key/value state");
   if (header.type != static_cast<int64_t>(layout().type) || header.layers != layout().layers ||
       header.kv_heads != layout().kv_heads || header.head_dim != layout().head_dim) {
     return fail(ErrorCode::invalid_argument,
-                "the saved state is of another model or cache type ({} layers, {} kv heads of {}; here {}, {} of {})", header.layers,
-                header.kv_heads, header.head_dim, layout().layers, layout().kv_heads, layout().head_dim);
+                "the saved state is of another model or cache type ({} layers, {} kv heads of {}; here {}, {} of {})",
+                header.layers, header.kv_heads, header.head_dim, layout().layers, layout().kv_heads, layout().head_dim);
   }
   const size_t block_bytes = layout().block_bytes();
   const uint64_t available = (saved.size() - sizeof header) / block_bytes;
   if (header.tokens < 0 || static_cast<uint64_t>(header.tokens) > available * KvLayout::kBlockTokens ||
-      static_cast<uint64_t>(blocks_for(header.tokens)) != available || (saved.size() - sizeof header) % block_bytes != 0) {
+      static_cast<uint64_t>(blocks_for(header.tokens)) != available ||
+      (saved.size() - sizeof header) % block_bytes != 0) {
     return fail(ErrorCode::corrupt, "saved state of {} tokens has {} bytes", header.tokens, saved.size());
   }
   drop_blocks_from(0);

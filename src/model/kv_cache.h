@@ -1,12 +1,12 @@
-// Keys and values of a sequence in fixed-size blocks of positions. Blocks come from a pool that the engine's sequences share;
-// sequences with a common prefix share its blocks until one of them writes. Calls are serialised by the engine.
+// Keys and values of a sequence in fixed-size blocks of positions. Blocks come from a pool that the engine's sequences
+// share; sequences with a common prefix share its blocks until one of them writes. Calls are serialised by the engine.
 #pragma once
 
 #include <cstdint>
 #include <vector>
 
-#include "core/buffer.h"
 #include "backend/backend.h"
+#include "core/buffer.h"
 #include "model/hyperparameters.h"
 #include "model/sequence_state.h"
 
@@ -33,7 +33,7 @@ class KvPool {
   explicit KvPool(const KvLayout& layout) : layout_(layout) {}
 
   const KvLayout& layout() const { return layout_; }
-  Result<int32_t> take();                   // a block with one owner, contents undefined; error out_of_memory
+  Result<int32_t> take();  // a block with one owner, contents undefined; error out_of_memory
   void share(int32_t block) { ++owners_[static_cast<size_t>(block)]; }
   void release(int32_t block);
   bool shared(int32_t block) const { return owners_[static_cast<size_t>(block)] > 1; }

@@ -16,15 +16,19 @@ void write(KvCache& cache, int64_t count, uint8_t mark) {
     for (int64_t layer = 0; layer < kLayout.layers; ++layer) {
       for (int64_t head = 0; head < kLayout.kv_heads; ++head) {
         const size_t offset = static_cast<size_t>(head) * kLayout.head_bytes();
-        std::memset(cache.key(layer, position) + offset, static_cast<int>(mark + position + layer), kLayout.row_bytes());
-        std::memset(cache.value(layer, position) + offset, static_cast<int>(mark + position + layer + 1), kLayout.row_bytes());
+        std::memset(cache.key(layer, position) + offset, static_cast<int>(mark + position + layer),
+                    kLayout.row_bytes());
+        std::memset(cache.value(layer, position) + offset, static_cast<int>(mark + position + layer + 1),
+                    kLayout.row_bytes());
       }
     }
   }
   cache.commit(count);
 }
 
-uint8_t key_mark(const KvCache& cache, int64_t layer, int64_t position) { return static_cast<uint8_t>(*cache.key(layer, position)); }
+uint8_t key_mark(const KvCache& cache, int64_t layer, int64_t position) {
+  return static_cast<uint8_t>(*cache.key(layer, position));
+}
 
 TEST(KvCache, RowsDoNotOverlap) {
   KvPool pool(kLayout);
@@ -34,7 +38,8 @@ TEST(KvCache, RowsDoNotOverlap) {
     for (int64_t layer = 0; layer < 2; ++layer) {
       EXPECT_EQ(key_mark(cache, layer, position), position + layer);
       EXPECT_EQ(static_cast<uint8_t>(*cache.value(layer, position)), position + layer + 1);
-      EXPECT_EQ(static_cast<uint8_t>(cache.key(layer, position)[kLayout.head_bytes() + kLayout.row_bytes() - 1]), position + layer);
+      EXPECT_EQ(static_cast<uint8_t>(cache.key(layer, position)[kLayout.head_bytes() + kLayout.row_bytes() - 1]),
+                position + layer);
     }
   }
 }

@@ -17,8 +17,11 @@ namespace {
 
 constexpr int kPrefaultThreads = 2;
 
-constexpr size_t index(Role role) { return static_cast<size_t>(role); }
-constexpr std::array kVectorRoles = {Role::output_norm, Role::rope_freqs, Role::attn_norm, Role::ffn_norm, Role::attn_q_norm, Role::attn_k_norm};
+constexpr size_t index(Role role) {
+  return static_cast<size_t>(role);
+}
+constexpr std::array kVectorRoles = {Role::output_norm, Role::rope_freqs,  Role::attn_norm,
+                                     Role::ffn_norm,    Role::attn_q_norm, Role::attn_k_norm};
 // Kept as float whatever their stored type: tiny, and a choice of experts hangs on them.
 constexpr std::array kFloatRoles = {Role::router, Role::shared_router};
 
@@ -39,7 +42,8 @@ uint64_t bytes(const RoleTensor& tensor) {
 }
 uint64_t values(const ExpertRecord& expert) {
   uint64_t sum = 0;
-  for (const ProjectionRecord* p : {&expert.gate, &expert.up, &expert.down}) sum += static_cast<uint64_t>(p->rows * p->columns);
+  for (const ProjectionRecord* p : {&expert.gate, &expert.up, &expert.down})
+    sum += static_cast<uint64_t>(p->rows * p->columns);
   return sum;
 }
 
@@ -82,7 +86,8 @@ void add_up(ModelPlan& plan) {
 Result<ModelPlan> plan_model(const WeightFiles& files, std::string_view forced_family, Log& log) {
   for (const std::string& notice : files.notices) log.notice(notice);
   if (files.tensors.empty()) {
-    return fail(ErrorCode::unsupported, "{}: holds no weights (a vocabulary only); it can be tokenized with, not run", files.path);
+    return fail(ErrorCode::unsupported, "{}: holds no weights (a vocabulary only); it can be tokenized with, not run",
+                files.path);
   }
   ModelPlan plan;
   MOXIE_TRY(plan.family, find_family(files, forced_family));
@@ -121,13 +126,14 @@ struct Model::Loader {
   const ModelPlan& plan;
   const LoadOptions& options;
   Model& model;
-  std::vector<const std::byte*> bases{};  // mapped files
+  std::vector<const std::byte*> bases{};                     // mapped files
   std::unordered_map<const TensorInfo*, std::byte*> read{};  // dense tensors
   uint64_t done = 0, total = 0;
 
   Result<void> check_unchanged(const WeightPart& part, uint64_t bytes) const {
     if (bytes == part.bytes) return {};
-    return fail(ErrorCode::corrupt, "{}: has {} bytes now and had {} when it was opened: it is being changed", part.path, bytes, part.bytes);
+    return fail(ErrorCode::corrupt, "{}: has {} bytes now and had {} when it was opened: it is being changed",
+                part.path, bytes, part.bytes);
   }
 
   Result<void> map_files() {
@@ -186,7 +192,8 @@ struct Model::Loader {
     }
     constexpr uint64_t kPageBytes = 4096;  // a buffer begins at one
     MOXIE_TRY(model.dense_, Buffer::allocate(bytes + alignment - kPageBytes));
-    std::byte* const begin = model.dense_.data() + (alignment - reinterpret_cast<uintptr_t>(model.dense_.data()) % alignment) % alignment;
+    std::byte* const begin =
+        model.dense_.data() + (alignment - reinterpret_cast<uintptr_t>(model.dense_.data()) % alignment) % alignment;
     Prefault pages({begin, bytes}, kPrefaultThreads);
     // Reads that are needed anyway tell how the drive wants to be read, unless that was asked for.
     ReadTuner tuner;
@@ -202,14 +209,16 @@ struct Model::Loader {
       for (size_t i = first; i < end; ++i) {
         std::byte* into = begin + at[i];
         read[tensors[i]] = into;
-        tasks[i].ranges[0] = {.file = tensors[i]->file, .offset = tensors[i]->offset, .bytes = tensors[i]->bytes, .into = into};
+        tasks[i].ranges[0] = {
+            .file = tensors[i]->file, .offset = tensors[i]->offset, .bytes = tensors[i]->bytes, .into = into};
         tasks[i].range_count = 1;
         model.reader_->submit(tasks[i], ReadPriority::demand);
       }
       MOXIE_TRY_VOID(finish_reads({tasks.get() + first, end - first}));
       for (size_t i = first; i < end; ++i) MOXIE_TRY_VOID(check(*tensors[i], tasks[i]));
       done += sample;
-      if (sampling) tuner.record(sample, std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count());
+      if (sampling)
+        tuner.record(sample, std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count());
       if (!progress()) return cancelled();
     }
     if (tunes && !tensors.empty()) model.reader_->tune(tuner.best().piece_bytes, tuner.best().depth);
@@ -251,8 +260,8 @@ struct Model::Loader {
         list.push_back({.view = shapes(record), .ranges = file_ranges(record), .checksums = checksums(record)});
       }
     }
-    MOXIE_TRY(auto streamed,
-              StreamedExperts::create(*model.reader_, std::move(sources), *options.pool, *options.policy, options.verify));
+    MOXIE_TRY(auto streamed, StreamedExperts::create(*model.reader_, std::move(sources), *options.pool, *options.policy,
+                                                     options.verify));
     model.streamed_ = streamed.get();
     model.experts_ = std::move(streamed);
     if (!options.pool->complete) return {};
@@ -270,8 +279,10 @@ struct Model::Loader {
     model.reader_->submit(task, ReadPriority::demand);
     MOXIE_TRY_VOID(model.reader_->wait(task, 1));
     if (right()) return {};
-    return fail(ErrorCode::corrupt, "{}: the bytes of '{}' ({} at {}) do not have their checksum; copy the file again, or convert its source again",
-                files.files[static_cast<size_t>(tensor.file)].path, tensor.name, tensor.bytes, tensor.offset);
+    return fail(
+        ErrorCode::corrupt,
+        "{}: the bytes of '{}' ({} at {}) do not have their checksum; copy the file again, or convert its source again",
+        files.files[static_cast<size_t>(tensor.file)].path, tensor.name, tensor.bytes, tensor.offset);
   }
 
   static std::optional<std::array<uint64_t, 3>> checksums(const ExpertRecord& record) {
@@ -292,8 +303,12 @@ struct Model::Loader {
     if (options.pool != nullptr) return read.at(&tensor);
     return bases[static_cast<size_t>(tensor.file)] + tensor.offset;
   }
-  const std::byte* mapped(const ProjectionRecord& record) const { return bases[static_cast<size_t>(record.tensor->file)] + record.offset(); }
-  const QuantType* type(const TensorInfo& tensor) const { return find_quant_type(tensor.type->name, options.cpu_target); }
+  const std::byte* mapped(const ProjectionRecord& record) const {
+    return bases[static_cast<size_t>(record.tensor->file)] + record.offset();
+  }
+  const QuantType* type(const TensorInfo& tensor) const {
+    return find_quant_type(tensor.type->name, options.cpu_target);
+  }
 
   const float* as_floats(const TensorInfo& tensor) {
     const int64_t count = tensor.elements();
@@ -330,14 +345,19 @@ struct Model::Loader {
   Matrix shape(const ProjectionRecord& record) const {
     return {.type = type(*record.tensor), .rows = record.rows, .columns = record.columns};
   }
-  ExpertView shapes(const ExpertRecord& record) const { return {shape(record.gate), shape(record.up), shape(record.down)}; }
+  ExpertView shapes(const ExpertRecord& record) const {
+    return {shape(record.gate), shape(record.up), shape(record.down)};
+  }
 };
 
 Result<std::unique_ptr<Model>> Model::load(const WeightFiles& files, ModelPlan plan, const LoadOptions& options) {
   auto model = std::unique_ptr<Model>(new Model);
   Loader loader{files, plan, options, *model};
-  if (options.verify && std::none_of(files.tensors.begin(), files.tensors.end(), [](const TensorInfo& t) { return t.checksum.has_value(); })) {
-    return fail(ErrorCode::unsupported, "{}: has no checksums to verify; packs do: moxie convert {} OUT --pack writes one", files.path, files.path);
+  if (options.verify && std::none_of(files.tensors.begin(), files.tensors.end(),
+                                     [](const TensorInfo& t) { return t.checksum.has_value(); })) {
+    return fail(ErrorCode::unsupported,
+                "{}: has no checksums to verify; packs do: moxie convert {} OUT --pack writes one", files.path,
+                files.path);
   }
   if (options.pool == nullptr) {
     MOXIE_TRY_VOID(loader.map_files());
@@ -346,11 +366,13 @@ Result<std::unique_ptr<Model>> Model::load(const WeightFiles& files, ModelPlan p
     MOXIE_TRY_VOID(loader.read_dense());
   }
   for (size_t r = 0; r < plan.roles.size(); ++r) {
-    for (const RoleTensor& tensor : plan.roles[r]) model->slots_[r].push_back(loader.slot(static_cast<Role>(r), tensor));
+    for (const RoleTensor& tensor : plan.roles[r])
+      model->slots_[r].push_back(loader.slot(static_cast<Role>(r), tensor));
   }
   MOXIE_TRY_VOID(loader.load_experts());
   std::span<const float> factors;
-  if (const float* frequencies = model->vector(Role::rope_freqs)) factors = {frequencies, static_cast<size_t>(plan.hp.rope.dims / 2)};
+  if (const float* frequencies = model->vector(Role::rope_freqs))
+    factors = {frequencies, static_cast<size_t>(plan.hp.rope.dims / 2)};
   for (const float factor : factors) {
     if (!(factor > 0) || !std::isfinite(factor)) {
       return fail(ErrorCode::corrupt, "{}: rope_freqs.weight holds {}; factors must be positive", files.path, factor);
@@ -366,6 +388,8 @@ const Model::Slot& Model::matrix_or_vector(Role role, int64_t layer) const {
   return slots_[index(role)][static_cast<size_t>(layer)];
 }
 
-const Matrix& Model::matrix(Role role, int64_t layer) const { return matrix_or_vector(role, layer).matrix; }
+const Matrix& Model::matrix(Role role, int64_t layer) const {
+  return matrix_or_vector(role, layer).matrix;
+}
 
 }  // namespace moxie

@@ -1,5 +1,5 @@
-// A model ready to compute: weights in stored form, mapped, read, or with experts that are streamed from their files; norms and routers in
-// float. Immutable once loaded, but for its experts' store (thread-safe).
+// A model ready to compute: weights in stored form, mapped, read, or with experts that are streamed from their files;
+// norms and routers in float. Immutable once loaded, but for its experts' store (thread-safe).
 #pragma once
 
 #include <array>
@@ -33,8 +33,8 @@ struct ModelPlan {
   // Every tensor the model uses, by role and layer (layer 0 for roles it has once).
   std::array<std::vector<RoleTensor>, static_cast<size_t>(Role::count)> roles;
 
-  uint64_t expert_bytes = 0;   // all experts
-  uint64_t dense_bytes = 0;    // everything else that is used
+  uint64_t expert_bytes = 0;            // all experts
+  uint64_t dense_bytes = 0;             // everything else that is used
   uint64_t active_bytes_per_token = 0;  // what one decoded token reads (the embedding's one row left out)
   uint64_t parameters = 0;
 };
@@ -44,8 +44,8 @@ Result<ModelPlan> plan_model(const WeightFiles& files, std::string_view forced_f
 
 struct LoadOptions {
   std::string_view cpu_target;  // a supported one
-  // Null: all weights are mapped. Else dense weights are read, and experts go through a pool of this layout, read at once if it is
-  // complete, otherwise as they are wanted.
+  // Null: all weights are mapped. Else dense weights are read, and experts go through a pool of this layout, read at
+  // once if it is complete, otherwise as they are wanted.
   const PoolLayout* pool = nullptr;
   const PolicyEntry* policy = nullptr;  // with a pool
   DiskReaderOptions reader;             // with a pool
@@ -84,9 +84,9 @@ class Model {
   Buffer dense_;                            // read weights
   std::vector<std::vector<float>> floats_;  // decoded norms, routers, biases
   std::array<std::vector<Slot>, static_cast<size_t>(Role::count)> slots_;
-  std::unique_ptr<DiskReader> reader_;      // outlives experts_
+  std::unique_ptr<DiskReader> reader_;  // outlives experts_
   std::unique_ptr<ExpertStore> experts_;
-  StreamedExperts* streamed_ = nullptr;     // experts_, where they have a pool
+  StreamedExperts* streamed_ = nullptr;  // experts_, where they have a pool
   Rope rope_;
 };
 

@@ -1,4 +1,5 @@
-// Tensor roles and their names. A family lists one row per role, with its name in each naming scheme; "{}" stands for the layer.
+// Tensor roles and their names. A family lists one row per role, with its name in each naming scheme; "{}" stands for
+// the layer.
 #pragma once
 
 #include <cstdint>
@@ -8,15 +9,43 @@
 namespace moxie {
 
 enum class Role : uint8_t {
-  token_embd, output_norm, output, rope_freqs,
-  attn_norm, attn_q, attn_k, attn_v, attn_output, attn_q_norm, attn_k_norm,
-  ffn_norm, ffn_gate, ffn_up, ffn_down,
-  router, shared_gate, shared_up, shared_down, shared_router,
+  token_embd,
+  output_norm,
+  output,
+  rope_freqs,
+  attn_norm,
+  attn_q,
+  attn_k,
+  attn_v,
+  attn_output,
+  attn_q_norm,
+  attn_k_norm,
+  ffn_norm,
+  ffn_gate,
+  ffn_up,
+  ffn_down,
+  router,
+  shared_gate,
+  shared_up,
+  shared_down,
+  shared_router,
   count,
 };
 
 // The sizes a role's dimensions have, by name (Hyperparameters).
-enum class Dim : uint8_t { one, vocabulary, hidden, q_width, kv_width, head_dim, rope_half, ffn, expert_ffn, shared_ffn, experts };
+enum class Dim : uint8_t {
+  one,
+  vocabulary,
+  hidden,
+  q_width,
+  kv_width,
+  head_dim,
+  rope_half,
+  ffn,
+  expert_ffn,
+  shared_ffn,
+  experts
+};
 
 enum class Layers : uint8_t { none, all, dense, moe };  // which layers have the role; none: the model has it once
 
@@ -27,10 +56,11 @@ struct RoleRow {
   Dim rows, columns;              // rows == Dim::one: a vector
   Layers layers = Layers::all;
   bool required = true;
-  bool bias = false;              // may come with ".bias" (rows)
+  bool bias = false;  // may come with ".bias" (rows)
 };
 
-// Where a family's experts lie in Hugging Face layouts: "{0}" layer, "{1}" expert. GGUF names are the same for all families.
+// Where a family's experts lie in Hugging Face layouts: "{0}" layer, "{1}" expert. GGUF names are the same for all
+// families.
 struct ExpertNames {
   std::string_view gate, up, down;  // one tensor per expert
 };

@@ -9,13 +9,15 @@ namespace {
 
 // The dimension whose wave makes `turns` turns within the original context.
 double dimension_of_turns(double turns, const RopeOptions& options) {
-  return static_cast<double>(options.dims) * std::log(static_cast<double>(options.original_context) / (turns * 2 * std::numbers::pi)) /
+  return static_cast<double>(options.dims) *
+         std::log(static_cast<double>(options.original_context) / (turns * 2 * std::numbers::pi)) /
          (2 * std::log(options.base));
 }
 
 void scale_yarn(std::vector<double>& frequencies, const RopeOptions& options) {
   const double low = std::max(0.0, std::floor(dimension_of_turns(options.beta_fast, options)));
-  const double high = std::min(static_cast<double>(options.dims - 1), std::ceil(dimension_of_turns(options.beta_slow, options)));
+  const double high =
+      std::min(static_cast<double>(options.dims - 1), std::ceil(dimension_of_turns(options.beta_slow, options)));
   for (size_t i = 0; i < frequencies.size(); ++i) {
     const double ramp = std::clamp((static_cast<double>(i) - low) / std::max(0.001, high - low), 0.0, 1.0);
     frequencies[i] = frequencies[i] / options.factor * ramp + frequencies[i] * (1 - ramp);
@@ -31,7 +33,8 @@ void scale_llama3(std::vector<double>& frequencies, const RopeOptions& options) 
     if (wavelength > low_wavelength) {
       frequency /= options.factor;
     } else if (wavelength > high_wavelength) {
-      const double smooth = (original / wavelength - options.low_freq_factor) / (options.high_freq_factor - options.low_freq_factor);
+      const double smooth =
+          (original / wavelength - options.low_freq_factor) / (options.high_freq_factor - options.low_freq_factor);
       frequency = (1 - smooth) * frequency / options.factor + smooth * frequency;
     }
   }
@@ -45,17 +48,22 @@ Rope::Rope(const RopeOptions& options, std::span<const float> factors) : neox_(o
     frequencies_[i] = std::pow(options.base, -2.0 * static_cast<double>(i) / static_cast<double>(options.dims));
   }
   switch (options.scaling) {
-    case RopeScaling::none: break;
+    case RopeScaling::none:
+      break;
     case RopeScaling::linear:
       for (double& frequency : frequencies_) frequency /= options.factor;
       break;
     case RopeScaling::yarn:
       scale_yarn(frequencies_, options);
-      magnitude_ = options.attention_factor > 0 ? options.attention_factor : 1 + 0.1 * std::log(std::max(1.0, options.factor));
+      magnitude_ =
+          options.attention_factor > 0 ? options.attention_factor : 1 + 0.1 * std::log(std::max(1.0, options.factor));
       break;
-    case RopeScaling::llama3: scale_llama3(frequencies_, options); break;
+    case RopeScaling::llama3:
+      scale_llama3(frequencies_, options);
+      break;
   }
-  for (size_t i = 0; i < factors.size() && i < frequencies_.size(); ++i) frequencies_[i] /= static_cast<double>(factors[i]);
+  for (size_t i = 0; i < factors.size() && i < frequencies_.size(); ++i)
+    frequencies_[i] /= static_cast<double>(factors[i]);
 }
 
 void Rope::reset(RopeTable& table) const {

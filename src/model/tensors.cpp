@@ -25,9 +25,12 @@ void for_rows(const FamilyEntry& family, Role role, const Visit& visit) {
 bool in_layer(const RoleRow& row, const Hyperparameters& hp, int64_t layer) {
   switch (row.layers) {
     case Layers::none:
-    case Layers::all: return true;
-    case Layers::dense: return !hp.moe_layer[static_cast<size_t>(layer)];
-    case Layers::moe: return hp.moe_layer[static_cast<size_t>(layer)];
+    case Layers::all:
+      return true;
+    case Layers::dense:
+      return !hp.moe_layer[static_cast<size_t>(layer)];
+    case Layers::moe:
+      return hp.moe_layer[static_cast<size_t>(layer)];
   }
   return false;
 }
@@ -43,39 +46,53 @@ bool shape_fits(const TensorInfo& tensor, int64_t rows, int64_t columns, bool ve
 Error missing_tensor(const WeightFiles& files, const std::string& name) {
   const std::string nearest = files.nearest(name);
   return fail(ErrorCode::corrupt,
-              "{}: missing tensor '{}'{}; the file has {} tensors: it is incomplete, or its conversion failed: download it again or "
+              "{}: missing tensor '{}'{}; the file has {} tensors: it is incomplete, or its conversion failed: "
+              "download it again or "
               "take another conversion",
               files.path, name, nearest.empty() ? "" : fmt::format(" (nearest: '{}')", nearest), files.tensors.size());
 }
 
 Error wrong_shape(const WeightFiles& files, const TensorInfo& tensor, const std::vector<int64_t>& expected) {
-  return fail(ErrorCode::corrupt,
-              "{}: tensor '{}' has shape [{}], but the {} says [{}]; the weights and the description do not belong together",
-              files.path, tensor.name, fmt::join(tensor.shape, ", "),
-              files.scheme == NameScheme::gguf ? "file's metadata" : "config.json", fmt::join(expected, ", "));
+  return fail(
+      ErrorCode::corrupt,
+      "{}: tensor '{}' has shape [{}], but the {} says [{}]; the weights and the description do not belong together",
+      files.path, tensor.name, fmt::join(tensor.shape, ", "),
+      files.scheme == NameScheme::gguf ? "file's metadata" : "config.json", fmt::join(expected, ", "));
 }
 
 Result<void> check_computable(const WeightFiles& files, const TensorInfo& tensor) {
   if (tensor.type != nullptr && tensor.type->computable()) return {};
   return fail(ErrorCode::unsupported,
-              "{}: tensor '{}' has type {}, which moxie recognises but cannot compute; take another quantization of the same model "
+              "{}: tensor '{}' has type {}, which moxie recognises but cannot compute; take another quantization of "
+              "the same model "
               "(Q4_K_M, IQ4_XS, Q8_0, ...)",
               files.path, tensor.name, tensor.dtype);
 }
 
 int64_t size_of(Dim dim, const Hyperparameters& hp) {
   switch (dim) {
-    case Dim::one: return 1;
-    case Dim::vocabulary: return hp.vocabulary;
-    case Dim::hidden: return hp.hidden;
-    case Dim::q_width: return hp.heads * hp.head_dim;
-    case Dim::kv_width: return hp.kv_heads * hp.head_dim;
-    case Dim::head_dim: return hp.head_dim;
-    case Dim::rope_half: return hp.rope.dims / 2;
-    case Dim::ffn: return hp.ffn;
-    case Dim::expert_ffn: return hp.expert_ffn;
-    case Dim::shared_ffn: return hp.shared_ffn;
-    case Dim::experts: return hp.router.experts;
+    case Dim::one:
+      return 1;
+    case Dim::vocabulary:
+      return hp.vocabulary;
+    case Dim::hidden:
+      return hp.hidden;
+    case Dim::q_width:
+      return hp.heads * hp.head_dim;
+    case Dim::kv_width:
+      return hp.kv_heads * hp.head_dim;
+    case Dim::head_dim:
+      return hp.head_dim;
+    case Dim::rope_half:
+      return hp.rope.dims / 2;
+    case Dim::ffn:
+      return hp.ffn;
+    case Dim::expert_ffn:
+      return hp.expert_ffn;
+    case Dim::shared_ffn:
+      return hp.shared_ffn;
+    case Dim::experts:
+      return hp.router.experts;
   }
   return 0;
 }
@@ -92,7 +109,8 @@ bool has_role(const FamilyEntry& family, const Hyperparameters& hp, Role role, i
   return has;
 }
 
-Result<RoleTensor> find_role(const WeightFiles& files, const FamilyEntry& family, const Hyperparameters& hp, Role role, int64_t layer) {
+Result<RoleTensor> find_role(const WeightFiles& files, const FamilyEntry& family, const Hyperparameters& hp, Role role,
+                             int64_t layer) {
   RoleTensor found;
   const RoleRow* used = nullptr;
   std::string first_name;
@@ -113,7 +131,8 @@ Result<RoleTensor> find_role(const WeightFiles& files, const FamilyEntry& family
   MOXIE_TRY_VOID(check_computable(files, *found.weight));
   const int64_t rows = size_of(used->rows, hp), columns = size_of(used->columns, hp);
   if (!shape_fits(*found.weight, rows, columns, used->rows == Dim::one)) {
-    return wrong_shape(files, *found.weight, used->rows == Dim::one ? std::vector{columns} : std::vector{rows, columns});
+    return wrong_shape(files, *found.weight,
+                       used->rows == Dim::one ? std::vector{columns} : std::vector{rows, columns});
   }
   if (found.bias != nullptr) {
     MOXIE_TRY_VOID(check_computable(files, *found.bias));

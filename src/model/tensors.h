@@ -20,9 +20,10 @@ struct RoleTensor {
   const TensorInfo* weight = nullptr;  // null: the role is optional and absent
   const TensorInfo* bias = nullptr;
 };
-// The role's tensor in a layer (ignored for roles the model has once): the first of the family's and the common rows that the file has,
-// its shape checked. Errors as above.
-Result<RoleTensor> find_role(const WeightFiles& files, const FamilyEntry& family, const Hyperparameters& hp, Role role, int64_t layer);
+// The role's tensor in a layer (ignored for roles the model has once): the first of the family's and the common rows
+// that the file has, its shape checked. Errors as above.
+Result<RoleTensor> find_role(const WeightFiles& files, const FamilyEntry& family, const Hyperparameters& hp, Role role,
+                             int64_t layer);
 // Does the layer have the role at all, by the family's rows?
 bool has_role(const FamilyEntry& family, const Hyperparameters& hp, Role role, int64_t layer);
 bool is_per_layer(const FamilyEntry& family, Role role);

@@ -1,5 +1,5 @@
-// How experts lie in memory: where the projections of one expert go inside its slot, and how a budget is divided into slots. Plain
-// functions; they decide, nothing is allocated.
+// How experts lie in memory: where the projections of one expert go inside its slot, and how a budget is divided into
+// slots. Plain functions; they decide, nothing is allocated.
 #pragma once
 
 #include <array>
@@ -16,13 +16,15 @@ struct FileRange {
   uint64_t offset = 0, bytes = 0;
 };
 
-// Where an expert's projections (gate, up, down) go in a slot that begins at an aligned address. Files are read past the page cache in
-// whole blocks, straight to their place: each projection keeps its offset within a block, so nothing is copied or shifted afterwards.
+// Where an expert's projections (gate, up, down) go in a slot that begins at an aligned address. Files are read past
+// the page cache in whole blocks, straight to their place: each projection keeps its offset within a block, so nothing
+// is copied or shifted afterwards.
 struct SlotShape {
   std::array<uint64_t, 3> at{};  // offsets of the projections' first bytes
   uint64_t bytes = 0;            // of the slot: a multiple of the alignment
 };
-// Projections that touch in the file touch in the slot as well and share their boundary block. REQUIRES: alignment is a power of two.
+// Projections that touch in the file touch in the slot as well and share their boundary block. REQUIRES: alignment is a
+// power of two.
 SlotShape shape_slot(const std::array<FileRange, 3>& projections, uint64_t alignment);
 
 // One layer's wants.
@@ -31,8 +33,8 @@ struct LayerNeed {
   uint64_t slot_bytes = 0;  // of its largest expert
 };
 
-// A fixed pool of slots. Every layer keeps up to `kept` experts; beside these each class has `transit` slots, through which go the
-// experts that are not kept: those of a long prompt, guesses, and every expert of a layer that keeps none.
+// A fixed pool of slots. Every layer keeps up to `kept` experts; beside these each class has `transit` slots, through
+// which go the experts that are not kept: those of a long prompt, guesses, and every expert of a layer that keeps none.
 struct PoolLayout {
   struct Class {
     uint64_t slot_bytes = 0;
@@ -44,19 +46,21 @@ struct PoolLayout {
   int transit = 0;
   uint64_t bytes = 0;
 
-  bool complete = false;      // every expert is kept
-  int streaming_layers = 0;   // mixtures that keep none
+  bool complete = false;          // every expert is kept
+  int streaming_layers = 0;       // mixtures that keep none
   double kept_per_layer() const;  // mean over mixtures
 };
 
 // The smallest pool that works: `used` slots of the largest size, in all.
 uint64_t minimum_pool_bytes(std::span<const LayerNeed> layers, int used);
 
-// Divides `bytes`. Every mixture gets the same number of kept slots, give or take one, but never fewer than `used`: where that many do
-// not fit everywhere, as many layers as possible get `used` and the others none. Layers of different slot sizes share a class only when
-// that gives more slots. Errors: out_of_memory below the minimum (names both numbers).
+// Divides `bytes`. Every mixture gets the same number of kept slots, give or take one, but never fewer than `used`:
+// where that many do not fit everywhere, as many layers as possible get `used` and the others none. Layers of different
+// slot sizes share a class only when that gives more slots. Errors: out_of_memory below the minimum (names both
+// numbers).
 Result<PoolLayout> divide_pool(std::span<const LayerNeed> layers, int used, uint64_t bytes);
-// `kept` experts in every mixture (at most E), whatever that takes. Errors: invalid_argument below `used` (0 is allowed: all stream).
+// `kept` experts in every mixture (at most E), whatever that takes. Errors: invalid_argument below `used` (0 is
+// allowed: all stream).
 Result<PoolLayout> fixed_pool(std::span<const LayerNeed> layers, int used, int kept);
 
 }  // namespace moxie

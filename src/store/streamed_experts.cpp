@@ -17,13 +17,18 @@ constexpr auto kSlotPatience = std::chrono::milliseconds(20);
 
 using Clock = std::chrono::steady_clock;
 
-double seconds_since(Clock::time_point start) { return std::chrono::duration<double>(Clock::now() - start).count(); }
+double seconds_since(Clock::time_point start) {
+  return std::chrono::duration<double>(Clock::now() - start).count();
+}
 
-bool stopped(const ExpertRequest& request) { return request.stop != nullptr && request.stop->load(std::memory_order_relaxed); }
+bool stopped(const ExpertRequest& request) {
+  return request.stop != nullptr && request.stop->load(std::memory_order_relaxed);
+}
 
 }  // namespace
 
-Result<std::unique_ptr<StreamedExperts>> StreamedExperts::create(DiskReader& reader, std::vector<std::vector<ExpertSource>> sources,
+Result<std::unique_ptr<StreamedExperts>> StreamedExperts::create(DiskReader& reader,
+                                                                 std::vector<std::vector<ExpertSource>> sources,
                                                                  const PoolLayout& layout, const PolicyEntry& policy,
                                                                  bool verify) {
   std::vector<int> experts;
@@ -36,7 +41,8 @@ Result<std::unique_ptr<StreamedExperts>> StreamedExperts::create(DiskReader& rea
 Result<void> StreamedExperts::build(std::vector<std::vector<ExpertSource>> sources) {
   uint64_t bytes = 0;
   for (const PoolLayout::Class& group : layout_.classes) {
-    bytes += (group.slot_bytes * static_cast<uint64_t>(group.slots) + kHugePageBytes - 1) / kHugePageBytes * kHugePageBytes;
+    bytes +=
+        (group.slot_bytes * static_cast<uint64_t>(group.slots) + kHugePageBytes - 1) / kHugePageBytes * kHugePageBytes;
     slot_count_ += group.slots;
   }
   MOXIE_TRY(memory_, Buffer::allocate(bytes + kHugePageBytes));
@@ -48,10 +54,12 @@ Result<void> StreamedExperts::build(std::vector<std::vector<ExpertSource>> sourc
   for (const PoolLayout::Class& group : layout_.classes) {
     class_begin_.push_back(slot);
     std::vector<int32_t>& free = free_.emplace_back();
-    for (int i = 0; i < group.slots; ++i) slots_[static_cast<size_t>(slot + i)].data = at + static_cast<uint64_t>(i) * group.slot_bytes;
+    for (int i = 0; i < group.slots; ++i)
+      slots_[static_cast<size_t>(slot + i)].data = at + static_cast<uint64_t>(i) * group.slot_bytes;
     for (int i = group.slots; i > 0; --i) free.push_back(slot + i - 1);  // taken from the back: lowest addresses first
     slot += group.slots;
-    at += (group.slot_bytes * static_cast<uint64_t>(group.slots) + kHugePageBytes - 1) / kHugePageBytes * kHugePageBytes;
+    at +=
+        (group.slot_bytes * static_cast<uint64_t>(group.slots) + kHugePageBytes - 1) / kHugePageBytes * kHugePageBytes;
   }
   class_begin_.push_back(slot);
   for (size_t layer = 0; layer < sources.size(); ++layer) {
@@ -60,10 +68,11 @@ Result<void> StreamedExperts::build(std::vector<std::vector<ExpertSource>> sourc
       const SlotShape shape = shape_slot(source.ranges, reader_.alignment());
       const size_t group = static_cast<size_t>(layout_.class_of[layer]);
       if (shape.bytes > layout_.classes[group].slot_bytes) {
-        return fail(ErrorCode::internal, "layer {}: an expert of {} bytes does not fit its slot of {}", layer, shape.bytes,
-                    layout_.classes[group].slot_bytes);
+        return fail(ErrorCode::internal, "layer {}: an expert of {} bytes does not fit its slot of {}", layer,
+                    shape.bytes, layout_.classes[group].slot_bytes);
       }
-      entries.push_back({.view = std::move(source.view), .ranges = source.ranges, .checksums = source.checksums, .shape = shape});
+      entries.push_back(
+          {.view = std::move(source.view), .ranges = source.ranges, .checksums = source.checksums, .shape = shape});
     }
   }
   return {};
@@ -88,8 +97,10 @@ Result<ExpertLease> StreamedExperts::lease(const ExpertRequest& request) {
   }
   for (const int32_t id : request.ids) {
     Entry& wanted = entry(request.layer, id);
-    if (wanted.state == State::reading && reader_.arrived(slots_[static_cast<size_t>(wanted.slot)].task, kAll)) finish(wanted);
-    if (std::exchange(wanted.guessed, false)) ++(wanted.state == State::ready ? counts_.lookahead_useful : counts_.lookahead_late);
+    if (wanted.state == State::reading && reader_.arrived(slots_[static_cast<size_t>(wanted.slot)].task, kAll))
+      finish(wanted);
+    if (std::exchange(wanted.guessed, false))
+      ++(wanted.state == State::ready ? counts_.lookahead_useful : counts_.lookahead_late);
     if (wanted.state == State::reading) reader_.promote(slots_[static_cast<size_t>(wanted.slot)].task);
   }
   order(request);
@@ -106,7 +117,8 @@ void StreamedExperts::sweep(int64_t layer) {
   std::vector<Entry>& entries = entries_[static_cast<size_t>(layer)];
   for (size_t id = 0; id < entries.size(); ++id) {
     Entry& candidate = entries[id];
-    if (candidate.slot >= 0 && candidate.refs == 0 && !table_.resident(layer, static_cast<int32_t>(id))) drop(candidate);
+    if (candidate.slot >= 0 && candidate.refs == 0 && !table_.resident(layer, static_cast<int32_t>(id)))
+      drop(candidate);
   }
 }
 
@@ -131,8 +143,8 @@ void StreamedExperts::order(const ExpertRequest& request) {
   }
 }
 
-// Takes hold of the lease's next experts that have a place. Those behind the first one without are not held: a lease that waits for a
-// place must not keep others from giving theirs back.
+// Takes hold of the lease's next experts that have a place. Those behind the first one without are not held: a lease
+// that waits for a place must not keep others from giving theirs back.
 void StreamedExperts::hold(ExpertLease& lease) {
   for (; lease.started_ < lease.size(); ++lease.started_) {
     Entry& next = entry_of(lease, lease.started_);
@@ -145,7 +157,8 @@ void StreamedExperts::hold(ExpertLease& lease) {
 void StreamedExperts::start(ExpertLease& lease) {
   for (hold(lease); lease.started_ < lease.size(); hold(lease)) {
     Entry& next = entry_of(lease, lease.started_);
-    // Guesses give way to a decode step at once. A prompt waits for its own slots to come back: what was guessed for it will be wanted.
+    // Guesses give way to a decode step at once. A prompt waits for its own slots to come back: what was guessed for it
+    // will be wanted.
     const bool may_reclaim = lease.request_.last_choice.empty() || lease.started_ == lease.released_;
     if (!start_read(lease.request_.layer, next, ReadPriority::demand, may_reclaim)) return;
     next.begun_by = lease.serial_;
@@ -200,7 +213,8 @@ void StreamedExperts::collect(size_t group) {
   }
 }
 
-// Guesses give way to what is wanted now: one whose slot is free at once, else one that is being read, unless such a slot is on its way.
+// Guesses give way to what is wanted now: one whose slot is free at once, else one that is being read, unless such a
+// slot is on its way.
 void StreamedExperts::reclaim_guess(size_t group) {
   Entry* reading = nullptr;
   for (int32_t i = class_begin_[group]; i < class_begin_[group + 1]; ++i) {
@@ -224,7 +238,8 @@ void StreamedExperts::drop(Entry& entry) {
   Slot& slot = slots_[static_cast<size_t>(entry.slot)];
   if (std::exchange(entry.guessed, false)) ++counts_.lookahead_wasted;
   slot.holder = nullptr;
-  // Whoever drops does not wait: a drive that hangs must not hold up a cancelled request, nor a wrong guess the reads that are wanted.
+  // Whoever drops does not wait: a drive that hangs must not hold up a cancelled request, nor a wrong guess the reads
+  // that are wanted.
   if (entry.state == State::reading) reader_.give_up(slot.task);
   slot.leaving = !reader_.idle(slot.task);
   if (!slot.leaving) free_[class_of(entry.slot)].push_back(entry.slot);
@@ -232,7 +247,8 @@ void StreamedExperts::drop(Entry& entry) {
   entry.state = State::absent;
 }
 
-// Checksums cost about a tenth of a second for a gigabyte, so they are compared where that was asked for or where a read went wrong.
+// Checksums cost about a tenth of a second for a gigabyte, so they are compared where that was asked for or where a
+// read went wrong.
 bool StreamedExperts::must_check(const Entry& entry) const {
   return entry.checksums && (verify_ || entry.reread || reader_.retried(slots_[static_cast<size_t>(entry.slot)].task));
 }
@@ -260,9 +276,11 @@ Error StreamedExperts::damaged(const Entry& entry) const {
   while (entries_[layer].empty() || &entry < entries_[layer].data() || &entry > &entries_[layer].back()) ++layer;
   while (&entries_[layer][id] != &entry) ++id;
   return fail(ErrorCode::corrupt,
-              "{}: expert {} of layer {}: the bytes of its {} projection ({} at {}) do not have their checksum; copy the file again, or convert "
+              "{}: expert {} of layer {}: the bytes of its {} projection ({} at {}) do not have their checksum; copy "
+              "the file again, or convert "
               "its source again",
-              reader_.file_path(entry.ranges[range].file), id, layer, kNames[range], entry.ranges[range].bytes, entry.ranges[range].offset);
+              reader_.file_path(entry.ranges[range].file), id, layer, kNames[range], entry.ranges[range].bytes,
+              entry.ranges[range].offset);
 }
 
 Result<size_t> StreamedExperts::wait(ExpertLease& lease, size_t first) {
@@ -271,7 +289,8 @@ Result<size_t> StreamedExperts::wait(ExpertLease& lease, size_t first) {
   const auto is_usable = [&](Entry& e) {
     if (e.state != State::reading) return e.state == State::ready;
     const bool checked = must_check(e);
-    return reader_.arrived(slots_[static_cast<size_t>(e.slot)].task, checked ? kAll : kGateAndUp) && (!checked || finish(e));
+    return reader_.arrived(slots_[static_cast<size_t>(e.slot)].task, checked ? kAll : kGateAndUp) &&
+           (!checked || finish(e));
   };
   for (bool waited = false;; waited = true) {
     start(lease);
@@ -292,8 +311,8 @@ Result<size_t> StreamedExperts::wait(ExpertLease& lease, size_t first) {
   }
 }
 
-// Every slot of the class is either leaving, or held by other leases, which give it back once they have computed what they hold. Returns
-// after a while at the latest.
+// Every slot of the class is either leaving, or held by other leases, which give it back once they have computed what
+// they hold. Returns after a while at the latest.
 void StreamedExperts::wait_for_slot(const ExpertLease& lease, std::unique_lock<std::mutex>& lock) {
   const Slot* leaving = leaving_slot(static_cast<size_t>(layout_.class_of[static_cast<size_t>(lease.request_.layer)]));
   if (leaving == nullptr) {
@@ -305,9 +324,10 @@ void StreamedExperts::wait_for_slot(const ExpertLease& lease, std::unique_lock<s
   lock.lock();
 }
 
-// Waits for a read, without the lock meanwhile: the slot is ours while we hold a reference. Once all of it is there, it is ready.
-// may_reread: nobody has computed with its bytes.
-Result<void> StreamedExperts::arrived(ExpertLease& lease, Entry& entry, int ranges, bool may_reread, std::unique_lock<std::mutex>& lock) {
+// Waits for a read, without the lock meanwhile: the slot is ours while we hold a reference. Once all of it is there, it
+// is ready. may_reread: nobody has computed with its bytes.
+Result<void> StreamedExperts::arrived(ExpertLease& lease, Entry& entry, int ranges, bool may_reread,
+                                      std::unique_lock<std::mutex>& lock) {
   ReadTask& task = slots_[static_cast<size_t>(entry.slot)].task;
   for (;;) {
     lock.unlock();
@@ -393,16 +413,19 @@ int64_t StreamedExperts::look_ahead(int64_t layer, std::span<const int32_t> ids,
   const std::lock_guard lock(mutex_);
   int64_t room = static_cast<int64_t>(ids.size());
   if (kind == Guess::prompt) {
-    // Only into places that the layer will fill for good: a prompt needs all others, and a guess that gave way would be read twice.
+    // Only into places that the layer will fill for good: a prompt needs all others, and a guess that gave way would be
+    // read twice.
     const std::vector<Entry>& entries = entries_[static_cast<size_t>(layer)];
-    room = layout_.kept[static_cast<size_t>(layer)] - std::count_if(entries.begin(), entries.end(), [](const Entry& e) { return e.slot >= 0; });
+    room = layout_.kept[static_cast<size_t>(layer)] -
+           std::count_if(entries.begin(), entries.end(), [](const Entry& e) { return e.slot >= 0; });
   }
   int64_t missing = 0;
   for (const int32_t id : ids) {
     Entry& guess = entry(layer, id);
     if (guess.state == State::ready) continue;
     ++missing;
-    if (guess.state != State::absent || room <= 0 || !start_read(layer, guess, ReadPriority::lookahead, false)) continue;
+    if (guess.state != State::absent || room <= 0 || !start_read(layer, guess, ReadPriority::lookahead, false))
+      continue;
     --room;
     guess.guessed = true;
     ++counts_.lookahead_reads;
@@ -457,8 +480,11 @@ int64_t StreamedExperts::restore(std::span<const KnownExpert> known) {
     if (expert.id < 0 || static_cast<size_t>(expert.id) >= entries_[static_cast<size_t>(expert.layer)].size()) continue;
     if (table_.restore(expert.layer, expert.id, expert.count, expert.age, expert.resident)) wanted.push_back(expert);
   }
-  const auto position = [&](const KnownExpert& e) { return std::pair(entry(e.layer, e.id).ranges[0].file, entry(e.layer, e.id).ranges[0].offset); };
-  std::sort(wanted.begin(), wanted.end(), [&](const KnownExpert& a, const KnownExpert& b) { return position(a) < position(b); });
+  const auto position = [&](const KnownExpert& e) {
+    return std::pair(entry(e.layer, e.id).ranges[0].file, entry(e.layer, e.id).ranges[0].offset);
+  };
+  std::sort(wanted.begin(), wanted.end(),
+            [&](const KnownExpert& a, const KnownExpert& b) { return position(a) < position(b); });
   int64_t reading = 0;
   for (const KnownExpert& expert : wanted) {
     Entry& next = entry(expert.layer, expert.id);
@@ -496,21 +522,24 @@ Result<void> StreamedExperts::pin(std::span<const KnownExpert> pins, int used) {
     const bool layer_exists = pin.layer >= 0 && static_cast<size_t>(pin.layer) < entries_.size();
     const size_t experts = layer_exists ? entries_[static_cast<size_t>(pin.layer)].size() : 0;
     if (pin.id < 0 || static_cast<size_t>(pin.id) >= experts) {
-      return fail(ErrorCode::invalid_argument, "pinned expert {}:{} does not exist; the model has {} layers, that layer {} experts", pin.layer,
+      return fail(ErrorCode::invalid_argument,
+                  "pinned expert {}:{} does not exist; the model has {} layers, that layer {} experts", pin.layer,
                   pin.id, entries_.size(), experts);
     }
     const int room = layout_.kept[static_cast<size_t>(pin.layer)];
     const bool partial = room < static_cast<int>(experts);
     if (++pinned[static_cast<size_t>(pin.layer)] > (partial ? room - used : room)) {
       return fail(ErrorCode::invalid_argument,
-                  "layer {}: {} pinned experts leave fewer than {} of its {} places for the others; pin fewer, or give more memory", pin.layer,
-                  pinned[static_cast<size_t>(pin.layer)], used, room);
+                  "layer {}: {} pinned experts leave fewer than {} of its {} places for the others; pin fewer, or give "
+                  "more memory",
+                  pin.layer, pinned[static_cast<size_t>(pin.layer)], used, room);
     }
   }
   for (const KnownExpert& pin : pins) {
     if (!table_.pin(pin.layer, pin.id)) continue;
     Entry& next = entry(pin.layer, pin.id);
-    if (next.state == State::absent && !start_read(pin.layer, next, ReadPriority::lookahead, false)) table_.forget(pin.layer, pin.id);
+    if (next.state == State::absent && !start_read(pin.layer, next, ReadPriority::lookahead, false))
+      table_.forget(pin.layer, pin.id);
   }
   return {};
 }

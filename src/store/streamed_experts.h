@@ -1,6 +1,6 @@
-// Experts under a budget: a fixed pool of slots, filled from the weight files as layers ask, straight from the disk. The cache table
-// decides which experts stay; this class gives them places and bytes. Thread-safe: several leases may live at once, and none waits for
-// another's slots while it holds experts that it has not computed.
+// Experts under a budget: a fixed pool of slots, filled from the weight files as layers ask, straight from the disk.
+// The cache table decides which experts stay; this class gives them places and bytes. Thread-safe: several leases may
+// live at once, and none waits for another's slots while it holds experts that it has not computed.
 #pragma once
 
 #include <condition_variable>
@@ -30,30 +30,31 @@ struct ExpertSource {
 };
 
 struct StreamCounts {
-  uint64_t hits = 0, misses = 0;        // accesses: one per layer and expert of a step
-  uint64_t demand_reads = 0;            // experts read because a layer wanted them
-  uint64_t lookahead_reads = 0;         // experts read because a router guessed them
-  uint64_t lookahead_useful = 0;        // guessed, and in memory when they were wanted
-  uint64_t lookahead_late = 0;          // guessed, and still being read when they were wanted
-  uint64_t lookahead_wasted = 0;        // guessed and not wanted
-  double stall_seconds = 0;             // computing waited for the disk
+  uint64_t hits = 0, misses = 0;  // accesses: one per layer and expert of a step
+  uint64_t demand_reads = 0;      // experts read because a layer wanted them
+  uint64_t lookahead_reads = 0;   // experts read because a router guessed them
+  uint64_t lookahead_useful = 0;  // guessed, and in memory when they were wanted
+  uint64_t lookahead_late = 0;    // guessed, and still being read when they were wanted
+  uint64_t lookahead_wasted = 0;  // guessed and not wanted
+  double stall_seconds = 0;       // computing waited for the disk
 };
 
 // An expert of the hot set, as it is saved and restored.
 struct KnownExpert {
   int32_t layer = 0, id = 0;
-  double count = 0;     // decayed uses
-  int64_t age = 0;      // events of its layer since the last one
+  double count = 0;  // decayed uses
+  int64_t age = 0;   // events of its layer since the last one
   bool resident = false;
 };
 
 class StreamedExperts final : public ExpertStore {
  public:
-  // sources[layer][id]; empty for layers without a mixture. The reader has the files of their ranges and outlives the store.
-  // verify: checksums are compared after every read, not only after those that had to be repeated; an expert is then usable
-  // once all of it is there. Bytes that are wrong are read once more, then they are an Error corrupt.
+  // sources[layer][id]; empty for layers without a mixture. The reader has the files of their ranges and outlives the
+  // store. verify: checksums are compared after every read, not only after those that had to be repeated; an expert is
+  // then usable once all of it is there. Bytes that are wrong are read once more, then they are an Error corrupt.
   // Errors: out_of_memory when the pool cannot be reserved.
-  static Result<std::unique_ptr<StreamedExperts>> create(DiskReader& reader, std::vector<std::vector<ExpertSource>> sources,
+  static Result<std::unique_ptr<StreamedExperts>> create(DiskReader& reader,
+                                                         std::vector<std::vector<ExpertSource>> sources,
                                                          const PoolLayout& layout, const PolicyEntry& policy,
                                                          bool verify = false);
   ~StreamedExperts() override;
@@ -63,16 +64,19 @@ class StreamedExperts final : public ExpertStore {
   bool wants_look_ahead(Guess kind) const override {
     return look_ahead_[static_cast<size_t>(kind)].load(std::memory_order_relaxed);
   }
-  void set_look_ahead(Guess kind, bool wanted) { look_ahead_[static_cast<size_t>(kind)].store(wanted, std::memory_order_relaxed); }
+  void set_look_ahead(Guess kind, bool wanted) {
+    look_ahead_[static_cast<size_t>(kind)].store(wanted, std::memory_order_relaxed);
+  }
 
   // Reads every expert that can stay, in file order, and waits. false from on_progress gives up (Error cancelled).
   Result<void> load_all(const std::function<bool(uint64_t done, uint64_t total)>& on_progress);
-  // Makes what is known of an earlier run known again; its residents are read in file order while the disk has nothing better to do.
-  // Unknown layers and ids are skipped; returns the number of experts that are being read.
+  // Makes what is known of an earlier run known again; its residents are read in file order while the disk has nothing
+  // better to do. Unknown layers and ids are skipped; returns the number of experts that are being read.
   int64_t restore(std::span<const KnownExpert> known);
   // Every expert that was ever used, by layer and id.
   std::vector<KnownExpert> known() const;
-  // Errors: invalid_argument for an expert that does not exist, or where fewer than `used` places of the layer would stay free.
+  // Errors: invalid_argument for an expert that does not exist, or where fewer than `used` places of the layer would
+  // stay free.
   Result<void> pin(std::span<const KnownExpert> pins, int used);
 
   Presence presence(int64_t layer, int32_t id) const override;
@@ -88,12 +92,12 @@ class StreamedExperts final : public ExpertStore {
     std::optional<std::array<uint64_t, 3>> checksums;
     SlotShape shape;
     int32_t slot = -1;
-    int32_t refs = 0;  // leases that hold it
+    int32_t refs = 0;       // leases that hold it
     int32_t computing = 0;  // of these, those that compute with its gate and up while its down is on its way
     State state = State::absent;
-    bool guessed = false;  // read for a guess that no lease has confirmed
-    bool reread = false;   // its bytes were wrong once
-    uint64_t begun_by = 0; // the lease that had it read; 0: none
+    bool guessed = false;   // read for a guess that no lease has confirmed
+    bool reread = false;    // its bytes were wrong once
+    uint64_t begun_by = 0;  // the lease that had it read; 0: none
   };
   struct Slot {
     std::byte* data = nullptr;
@@ -102,7 +106,8 @@ class StreamedExperts final : public ExpertStore {
     bool leaving = false;  // its read was given up, and pieces in flight still write to it
   };
 
-  StreamedExperts(DiskReader& reader, const PoolLayout& layout, std::span<const int> experts, const PolicyEntry& policy, bool verify)
+  StreamedExperts(DiskReader& reader, const PoolLayout& layout, std::span<const int> experts, const PolicyEntry& policy,
+                  bool verify)
       : reader_(reader), layout_(layout), verify_(verify), table_(experts, layout.kept, policy) {}
   Result<void> build(std::vector<std::vector<ExpertSource>> sources);
 
@@ -129,12 +134,15 @@ class StreamedExperts final : public ExpertStore {
   int wrong_range(const Entry& entry) const;
   bool finish(Entry& entry);
   Error damaged(const Entry& entry) const;
-  Result<void> arrived(ExpertLease& lease, Entry& entry, int ranges, bool may_reread, std::unique_lock<std::mutex>& lock);
+  Result<void> arrived(ExpertLease& lease, Entry& entry, int ranges, bool may_reread,
+                       std::unique_lock<std::mutex>& lock);
   void release_some(ExpertLease& lease, size_t end);
   void hand_out(ExpertLease& lease, size_t first, size_t end);
 
   Entry& entry(int64_t layer, int32_t id) { return entries_[static_cast<size_t>(layer)][static_cast<size_t>(id)]; }
-  const Entry& entry(int64_t layer, int32_t id) const { return entries_[static_cast<size_t>(layer)][static_cast<size_t>(id)]; }
+  const Entry& entry(int64_t layer, int32_t id) const {
+    return entries_[static_cast<size_t>(layer)][static_cast<size_t>(id)];
+  }
   Entry& entry_of(const ExpertLease& lease, size_t i) { return entry(lease.request_.layer, lease.request_.ids[i]); }
 
   DiskReader& reader_;

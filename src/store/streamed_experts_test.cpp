@@ -52,7 +52,8 @@ class StreamedExpertsTest : public ::testing::Test {
     std::vector<LayerNeed> needs;
     for (const auto& layer : sources_) {
       LayerNeed& need = needs.emplace_back(LayerNeed{static_cast<int>(layer.size()), 0});
-      for (const ExpertSource& source : layer) need.slot_bytes = std::max(need.slot_bytes, shape_slot(source.ranges, 4096).bytes);
+      for (const ExpertSource& source : layer)
+        need.slot_bytes = std::max(need.slot_bytes, shape_slot(source.ranges, 4096).bytes);
     }
     return needs;
   }
@@ -75,7 +76,8 @@ class StreamedExpertsTest : public ::testing::Test {
     return right(view.gate, source.ranges[0]) && right(view.up, source.ranges[1]) && right(view.down, source.ranges[2]);
   }
   // Leases, waits for everything as a layer would, and compares every byte. Error of the first failing step.
-  Result<void> use(int64_t layer, std::vector<int32_t> ids, std::vector<int32_t> last = {}, const std::atomic<bool>* stop = nullptr) {
+  Result<void> use(int64_t layer, std::vector<int32_t> ids, std::vector<int32_t> last = {},
+                   const std::atomic<bool>* stop = nullptr) {
     auto lease = store_->lease({.layer = layer, .ids = ids, .last_choice = last, .stop = stop});
     if (!lease.ok()) return lease.error();
     for (size_t first = 0; first < lease->size();) {
@@ -87,7 +89,8 @@ class StreamedExpertsTest : public ::testing::Test {
         EXPECT_TRUE(right((*lease)[i].up, source.ranges[1]));
       }
       if (auto down = lease->wait_down(first, *count); !down.ok()) return down.error();
-      for (size_t i = first; i < first + *count; ++i) EXPECT_TRUE(right((*lease)[i], layer, lease->id(i))) << layer << ":" << lease->id(i);
+      for (size_t i = first; i < first + *count; ++i)
+        EXPECT_TRUE(right((*lease)[i], layer, lease->id(i))) << layer << ":" << lease->id(i);
       first += *count;
       lease->release(first);
     }
@@ -101,7 +104,8 @@ class StreamedExpertsTest : public ::testing::Test {
       for (ExpertSource& source : layer) {
         source.checksums.emplace();
         for (size_t i = 0; i < 3; ++i) {
-          (*source.checksums)[i] = xxh64(std::as_bytes(std::span(bytes_).subspan(source.ranges[i].offset, source.ranges[i].bytes)));
+          (*source.checksums)[i] =
+              xxh64(std::as_bytes(std::span(bytes_).subspan(source.ranges[i].offset, source.ranges[i].bytes)));
         }
       }
     }
@@ -131,7 +135,8 @@ TEST_F(StreamedExpertsTest, EveryExpertHasItsBytesWhateverIsKept) {
     open(kept);
     for (int step = 0; step < 60; ++step) {
       for (int64_t layer = 0; layer < kLayers; ++layer) {
-        const auto a = static_cast<int32_t>(random() % kExperts), b = static_cast<int32_t>((a + 1 + random() % 7) % kExperts);
+        const auto a = static_cast<int32_t>(random() % kExperts),
+                   b = static_cast<int32_t>((a + 1 + random() % 7) % kExperts);
         ASSERT_TRUE(use(layer, {a, b}).ok());
       }
     }
@@ -170,7 +175,9 @@ TEST_F(StreamedExpertsTest, GuessesOfAPromptAreNeverReadTwice) {
     }
     const StreamCounts counts = store_->counts();
     EXPECT_EQ(counts.lookahead_wasted, 0u) << kept;
-    EXPECT_EQ(counts.demand_reads + counts.lookahead_reads, static_cast<uint64_t>(kLayers * (kExperts + 2 * (kExperts - kept)))) << kept;
+    EXPECT_EQ(counts.demand_reads + counts.lookahead_reads,
+              static_cast<uint64_t>(kLayers * (kExperts + 2 * (kExperts - kept))))
+        << kept;
   }
 }
 
@@ -195,7 +202,8 @@ TEST_F(StreamedExpertsTest, BytesThatStayWrongAreAnErrorThatNamesTheExpert) {
     const auto failed = use(1, {2, 3});
     ASSERT_FALSE(failed.ok());
     EXPECT_EQ(failed.error().code, ErrorCode::corrupt);
-    EXPECT_NE(failed.error().message.find(path_.string() + ": expert 3 of layer 1: the bytes of its up projection"), std::string::npos)
+    EXPECT_NE(failed.error().message.find(path_.string() + ": expert 3 of layer 1: the bytes of its up projection"),
+              std::string::npos)
         << failed.error().message;
     EXPECT_TRUE(use(1, {2, 5}).ok()) << "others are not concerned";
     EXPECT_FALSE(use(1, {3}).ok());
@@ -264,12 +272,14 @@ TEST_F(StreamedExpertsTest, LeasesOfOneDamagedExpertAllFailOrAreRight) {
 TEST_F(StreamedExpertsTest, LoadsEverythingWhenEverythingFits) {
   open(kExperts);
   uint64_t last = 0, total = 0;
-  ASSERT_TRUE(store_->load_all([&](uint64_t done, uint64_t all) {
-                EXPECT_GT(done, last);
-                last = done;
-                total = all;
-                return true;
-              }).ok());
+  ASSERT_TRUE(store_
+                  ->load_all([&](uint64_t done, uint64_t all) {
+                    EXPECT_GT(done, last);
+                    last = done;
+                    total = all;
+                    return true;
+                  })
+                  .ok());
   EXPECT_EQ(last, total);
   const uint64_t read = reader_->stats().bytes();
   for (int64_t layer = 0; layer < kLayers; ++layer) ASSERT_TRUE(use(layer, {5, 1}).ok());
@@ -288,7 +298,8 @@ TEST_F(StreamedExpertsTest, GuessesAreCountedAndNeverChangeWhatStays) {
         const auto c = static_cast<int32_t>(random() % kExperts);
         if (guess) store_->look_ahead(layer, std::vector<int32_t>{a, c}, ExpertStore::Guess::decode);
         ASSERT_TRUE(use(layer, {a, b}).ok());
-        for (int32_t id = 0; id < kExperts; ++id) resident[guess ? 1 : 0].push_back(store_->table().resident(layer, id));
+        for (int32_t id = 0; id < kExperts; ++id)
+          resident[guess ? 1 : 0].push_back(store_->table().resident(layer, id));
       }
     }
   }
@@ -331,10 +342,10 @@ TEST_F(StreamedExpertsTest, DroppedReadsAreNotWaitedFor) {
   std::mutex gate;
   std::atomic<int> waiting{0};
   open(2, {.backend = DiskReaderOptions::Backend::threads, .depth = 8, .inject = [&](ReadOutcome& outcome) {
-         if (outcome.priority != ReadPriority::lookahead) return;
-         ++waiting;
-         const std::lock_guard lock(gate);
-       }});
+             if (outcome.priority != ReadPriority::lookahead) return;
+             ++waiting;
+             const std::lock_guard lock(gate);
+           }});
   std::unique_lock held(gate);
   store_->look_ahead(0, std::vector<int32_t>{1}, ExpertStore::Guess::decode);
   while (waiting == 0) std::this_thread::yield();
@@ -350,10 +361,10 @@ TEST_F(StreamedExpertsTest, AWrongGuessThatHangsInTheOnlyPlaceIsWaitedForUntilSt
   std::mutex gate;
   std::atomic<int> waiting{0};
   open(0, {.backend = DiskReaderOptions::Backend::threads, .depth = 8, .inject = [&](ReadOutcome& outcome) {
-         if (outcome.priority != ReadPriority::lookahead) return;
-         ++waiting;
-         const std::lock_guard lock(gate);
-       }});
+             if (outcome.priority != ReadPriority::lookahead) return;
+             ++waiting;
+             const std::lock_guard lock(gate);
+           }});
   std::unique_lock held(gate);
   store_->look_ahead(0, std::vector<int32_t>{1, 2}, ExpertStore::Guess::decode);  // all transit slots
   while (waiting == 0) std::this_thread::yield();
@@ -381,8 +392,10 @@ TEST_F(StreamedExpertsTest, ManyLeasesOnFewSlotsAllEnd) {
             EXPECT_TRUE(use(layer, {0, 1, 2, 3, 4, 5, 6, 7}, {static_cast<int32_t>(random() % 4), 5}).ok());
             continue;
           }
-          const auto a = static_cast<int32_t>(random() % kExperts), b = static_cast<int32_t>((a + 1 + random() % 7) % kExperts);
-          if (random() % 2 == 0) store_->look_ahead((layer + 1) % kLayers, std::vector<int32_t>{a, b}, ExpertStore::Guess::decode);
+          const auto a = static_cast<int32_t>(random() % kExperts),
+                     b = static_cast<int32_t>((a + 1 + random() % 7) % kExperts);
+          if (random() % 2 == 0)
+            store_->look_ahead((layer + 1) % kLayers, std::vector<int32_t>{a, b}, ExpertStore::Guess::decode);
           EXPECT_TRUE(use(layer, {a, b}).ok());
         }
       });
@@ -391,20 +404,21 @@ TEST_F(StreamedExpertsTest, ManyLeasesOnFewSlotsAllEnd) {
   }
 }
 
-// Several leases share experts whose reads fail, half-way or at once, and spoil memory: nobody computes with what another's retry writes.
+// Several leases share experts whose reads fail, half-way or at once, and spoil memory: nobody computes with what
+// another's retry writes.
 TEST_F(StreamedExpertsTest, ManyLeasesAndReadsThatFailGiveBytesOrErrors) {
   for (const int kept : {0, 3}) {
     std::atomic<uint64_t> calls{0};
     std::atomic<bool> armed{true};
     open(kept, {.depth = 4, .piece_bytes = 4096, .inject = [&](ReadOutcome& outcome) {
-           if (!armed) return;
-           const uint64_t mixed = (calls.fetch_add(1) + 1) * 0xBF58476D1CE4E5B9u;
-           const uint64_t random = (mixed ^ (mixed >> 31)) * 0x94D049BB133111EBu >> 33;
-           if (random % 5 == 0) std::this_thread::sleep_for(std::chrono::microseconds(random % 400));
-           if (random % 3 != 0) return;
-           outcome.result = -EIO;
-           std::memset(outcome.into, 0x77, outcome.bytes);
-         }});
+                  if (!armed) return;
+                  const uint64_t mixed = (calls.fetch_add(1) + 1) * 0xBF58476D1CE4E5B9u;
+                  const uint64_t random = (mixed ^ (mixed >> 31)) * 0x94D049BB133111EBu >> 33;
+                  if (random % 5 == 0) std::this_thread::sleep_for(std::chrono::microseconds(random % 400));
+                  if (random % 3 != 0) return;
+                  outcome.result = -EIO;
+                  std::memset(outcome.into, 0x77, outcome.bytes);
+                }});
     std::atomic<int> failed{0}, worked{0};
     std::vector<std::thread> threads;
     for (unsigned seed = 0; seed < 5; ++seed) {
@@ -448,9 +462,13 @@ TEST_F(StreamedExpertsTest, PinsStayAndMustLeaveRoom) {
   ASSERT_TRUE(store_->pin(pins, kUsed).ok());
   for (int32_t step = 0; step < 20; ++step) ASSERT_TRUE(use(1, {step % 3, 4 + step % 3}).ok());
   EXPECT_TRUE(store_->ready(1, 7) && store_->ready(1, 3));
-  EXPECT_EQ(store_->pin(std::vector<KnownExpert>{{.layer = 0, .id = 1}, {.layer = 0, .id = 2}, {.layer = 0, .id = 3}}, kUsed).error().code,
+  EXPECT_EQ(
+      store_->pin(std::vector<KnownExpert>{{.layer = 0, .id = 1}, {.layer = 0, .id = 2}, {.layer = 0, .id = 3}}, kUsed)
+          .error()
+          .code,
+      ErrorCode::invalid_argument);
+  EXPECT_EQ(store_->pin(std::vector<KnownExpert>{{.layer = 9, .id = 1}}, kUsed).error().code,
             ErrorCode::invalid_argument);
-  EXPECT_EQ(store_->pin(std::vector<KnownExpert>{{.layer = 9, .id = 1}}, kUsed).error().code, ErrorCode::invalid_argument);
 }
 
 }  // namespace

@@ -21,12 +21,24 @@ void* allocate(std::size_t bytes) {
 }
 }  // namespace
 
-void* operator new(std::size_t bytes) { return allocate(bytes); }
-void* operator new[](std::size_t bytes) { return allocate(bytes); }
-void operator delete(void* memory) noexcept { std::free(memory); }
-void operator delete[](void* memory) noexcept { std::free(memory); }
-void operator delete(void* memory, std::size_t) noexcept { std::free(memory); }
-void operator delete[](void* memory, std::size_t) noexcept { std::free(memory); }
+void* operator new(std::size_t bytes) {
+  return allocate(bytes);
+}
+void* operator new[](std::size_t bytes) {
+  return allocate(bytes);
+}
+void operator delete(void* memory) noexcept {
+  std::free(memory);
+}
+void operator delete[](void* memory) noexcept {
+  std::free(memory);
+}
+void operator delete(void* memory, std::size_t) noexcept {
+  std::free(memory);
+}
+void operator delete[](void* memory, std::size_t) noexcept {
+  std::free(memory);
+}
 
 namespace moxie {
 namespace {
@@ -41,7 +53,8 @@ TEST(Allocations, TheCounterCounts) {
 }
 
 TEST(Allocations, NoneWhileDecoding) {
-  for (const char* name : {"mixtral/merged.gguf", "mixtral/q8_0.gguf", "qwen2_moe/merged.gguf", "llama-llama3/bf16.gguf"}) {
+  for (const char* name :
+       {"mixtral/merged.gguf", "mixtral/q8_0.gguf", "qwen2_moe/merged.gguf", "llama-llama3/bf16.gguf"}) {
     auto engine = Engine::open({.model = (golden::data_folder() / "golden" / name).string(), .threads = 2}).value();
     auto sequence = engine->new_sequence().value();
     ASSERT_TRUE(sequence->append(std::vector<int32_t>{1, 2, 3, 4, 5}).ok());
@@ -103,7 +116,8 @@ TEST(Allocations, NoneWhileDecodingWithStreamedExperts) {
             counting = false;
             ASSERT_TRUE(ok);
           }
-          EXPECT_EQ(allocations.load(), 0) << name << ", " << slots << " slots, lookahead " << lookahead << ", " << backend;
+          EXPECT_EQ(allocations.load(), 0)
+              << name << ", " << slots << " slots, lookahead " << lookahead << ", " << backend;
           EXPECT_GT(engine->expert_stats().misses, misses + 20) << name << " " << slots;
         }
       }

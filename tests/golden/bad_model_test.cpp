@@ -1,4 +1,5 @@
-// Files whose container is sound and whose model is not: each gets one error that names the thing, what was found and what to do.
+// Files whose container is sound and whose model is not: each gets one error that names the thing, what was found and
+// what to do.
 #include <gtest/gtest.h>
 
 #include <functional>
@@ -14,7 +15,8 @@ struct Parts {
   uint32_t experts = 4, used = 2, layers = 2, kv_heads = 2, hidden = 64;
   float rope_base = 10000;
   std::function<bool(const std::string& name)> keep = [](const std::string&) { return true; };
-  std::function<std::vector<int64_t>(const std::string& name, std::vector<int64_t> shape)> shape = [](const std::string&, std::vector<int64_t> s) { return s; };
+  std::function<std::vector<int64_t>(const std::string& name, std::vector<int64_t> shape)> shape =
+      [](const std::string&, std::vector<int64_t> s) { return s; };
   std::function<std::string(const std::string& name)> rename = [](const std::string& name) { return name; };
 };
 
@@ -61,13 +63,15 @@ std::filesystem::path write(const Parts& parts) {
   return path;
 }
 
-void expect_error(const Parts& parts, ErrorCode code, const std::vector<std::string>& fragments, const std::string& arch = "") {
+void expect_error(const Parts& parts, ErrorCode code, const std::vector<std::string>& fragments,
+                  const std::string& arch = "") {
   const auto path = write(parts);
   const auto engine = test::open_engine({.model = path.string(), .arch = arch});
   ASSERT_FALSE(engine.ok()) << "opened, but should say: " << fragments.front();
   EXPECT_EQ(engine.error().code, code) << engine.error().message;
   for (const std::string& fragment : fragments) {
-    EXPECT_NE(engine.error().message.find(fragment), std::string::npos) << engine.error().message << "\n  lacks: " << fragment;
+    EXPECT_NE(engine.error().message.find(fragment), std::string::npos)
+        << engine.error().message << "\n  lacks: " << fragment;
   }
 }
 
@@ -88,20 +92,30 @@ TEST(BadModel, MissingExpertIsNamed) {
 }
 
 TEST(BadModel, LayerWithoutExpertsSaysWhatWasLookedFor) {
-  expect_error({.keep = [](const std::string& name) { return name.find("blk.1.ffn_") != 0 || name.find("norm") != std::string::npos ||
-                                                            name.find("inp") != std::string::npos; }},
+  expect_error({.keep =
+                    [](const std::string& name) {
+                      return name.find("blk.1.ffn_") != 0 || name.find("norm") != std::string::npos ||
+                             name.find("inp") != std::string::npos;
+                    }},
                ErrorCode::corrupt, {"layer 1 has no experts", "blk.1.ffn_down_exps.weight", "blk.1.ffn_down.0.weight"});
 }
 
 TEST(BadModel, MisspeltTensorShowsTheNearMiss) {
-  expect_error({.rename = [](const std::string& name) { return name == "output_norm.weight" ? "output_nrom.weight" : name; }},
-               ErrorCode::corrupt, {"'output_norm.weight'", "nearest: 'output_nrom.weight'"});
+  expect_error(
+      {.rename = [](const std::string& name) { return name == "output_norm.weight" ? "output_nrom.weight" : name; }},
+      ErrorCode::corrupt, {"'output_norm.weight'", "nearest: 'output_nrom.weight'"});
 }
 
 TEST(BadModel, WrongShapeNamesBoth) {
-  expect_error({.shape = [](const std::string& name, std::vector<int64_t> s) { return name == "blk.0.attn_k.weight" ? std::vector<int64_t>{64, 64} : s; }},
+  expect_error({.shape =
+                    [](const std::string& name, std::vector<int64_t> s) {
+                      return name == "blk.0.attn_k.weight" ? std::vector<int64_t>{64, 64} : s;
+                    }},
                ErrorCode::corrupt, {"'blk.0.attn_k.weight'", "[64, 64]", "[32, 64]"});
-  expect_error({.shape = [](const std::string& name, std::vector<int64_t> s) { return name == "blk.0.ffn_up.2.weight" ? std::vector<int64_t>{64, 96} : s; }},
+  expect_error({.shape =
+                    [](const std::string& name, std::vector<int64_t> s) {
+                      return name == "blk.0.ffn_up.2.weight" ? std::vector<int64_t>{64, 96} : s;
+                    }},
                ErrorCode::corrupt, {"'blk.0.ffn_up.2.weight'", "[64, 96]", "[96, 64]"});
   expect_error({.hidden = 128}, ErrorCode::corrupt, {"shape"});
 }

@@ -8,7 +8,9 @@
 namespace moxie {
 namespace {
 
-std::string story_model() { return (golden::data_folder() / "models" / "stories260k-moe8").string(); }
+std::string story_model() {
+  return (golden::data_folder() / "models" / "stories260k-moe8").string();
+}
 
 class EngineTest : public testing::Test {
  protected:
@@ -88,10 +90,11 @@ TEST_F(EngineTest, StopTextEndsTheAnswerBeforeIt) {
   GenerateOptions options = greedy(100);
   options.stop = {"named Lily"};
   std::string streamed;
-  const auto result = sequence->generate(*engine->tokenize("Once upon a time", true, false), options, [&](const TokenEvent& event) {
-    streamed += event.text;
-    return true;
-  });
+  const auto result =
+      sequence->generate(*engine->tokenize("Once upon a time", true, false), options, [&](const TokenEvent& event) {
+        streamed += event.text;
+        return true;
+      });
   ASSERT_TRUE(result.ok());
   EXPECT_EQ(result->reason, StopReason::stop_text);
   EXPECT_EQ(streamed, ", there was a little girl ");
@@ -124,7 +127,8 @@ TEST_F(EngineTest, CallbackAndCancelEndTheAnswer) {
 
 TEST_F(EngineTest, SequencesDoNotDisturbEachOther) {
   auto engine = open();
-  const auto a = *engine->tokenize("Once upon a time", true, false), b = *engine->tokenize("The cat sat on", true, false);
+  const auto a = *engine->tokenize("Once upon a time", true, false),
+             b = *engine->tokenize("The cat sat on", true, false);
   std::vector<int32_t> alone_a, alone_b, both_a, both_b;
   const auto run = [&](const std::vector<int32_t>& prompt, std::vector<int32_t>& ids) {
     auto sequence = engine->new_sequence().value();
@@ -160,7 +164,8 @@ TEST_F(EngineTest, BadIdsAndOptionsAreRefused) {
   EXPECT_NE(outside.error().message.find("token id 512"), std::string::npos);
   EXPECT_FALSE(sequence->append(std::vector<int32_t>{-1}).ok());
   EXPECT_FALSE(sequence->generate({}, greedy(3)).ok());  // nothing to continue
-  for (const EngineOptions& options : {EngineOptions{.cache_type = "q3"}, EngineOptions{.cpu_target = "sparc"}, EngineOptions{.ubatch_size = 0}}) {
+  for (const EngineOptions& options :
+       {EngineOptions{.cache_type = "q3"}, EngineOptions{.cpu_target = "sparc"}, EngineOptions{.ubatch_size = 0}}) {
     EngineOptions with_model = options;
     with_model.model = story_model();
     EXPECT_FALSE(test::open_engine(with_model).ok());
@@ -169,11 +174,12 @@ TEST_F(EngineTest, BadIdsAndOptionsAreRefused) {
 
 TEST_F(EngineTest, LoadingCanBeCancelled) {
   int calls = 0;
-  const auto engine = test::open_engine({.model = story_model(), .mmap = false, .on_progress = [&](uint64_t done, uint64_t total) {
-                                      EXPECT_LE(done, total);
-                                      ++calls;
-                                      return false;
-                                    }});
+  const auto engine =
+      test::open_engine({.model = story_model(), .mmap = false, .on_progress = [&](uint64_t done, uint64_t total) {
+                           EXPECT_LE(done, total);
+                           ++calls;
+                           return false;
+                         }});
   ASSERT_FALSE(engine.ok());
   EXPECT_EQ(engine.error().code, ErrorCode::cancelled);
   EXPECT_EQ(calls, 1);

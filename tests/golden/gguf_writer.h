@@ -26,7 +26,8 @@ class GgufWriter {
   }
 
   // Rows of `columns` values: `distinct` random rows (sigma / sqrt(columns)), encoded and repeated. shape: torch order.
-  void add_random(const std::string& name, const QuantType& type, std::vector<int64_t> shape, float sigma, uint32_t seed) {
+  void add_random(const std::string& name, const QuantType& type, std::vector<int64_t> shape, float sigma,
+                  uint32_t seed) {
     const int64_t columns = shape.back();
     int64_t rows = 1;
     for (size_t i = 0; i + 1 < shape.size(); ++i) rows *= shape[i];
@@ -48,13 +49,15 @@ class GgufWriter {
     Tensor tensor{name, &type, std::move(shape), {}};
     tensor.data.resize(static_cast<size_t>(rows * type.row_bytes(columns)));
     for (int64_t r = 0; r < rows; ++r) {
-      std::memcpy(tensor.data.data() + r * type.row_bytes(columns), encoded.data() + (r * 7 % distinct) * type.row_bytes(columns),
+      std::memcpy(tensor.data.data() + r * type.row_bytes(columns),
+                  encoded.data() + (r * 7 % distinct) * type.row_bytes(columns),
                   static_cast<size_t>(type.row_bytes(columns)));
     }
     tensors_.push_back(std::move(tensor));
   }
 
-  void add(const std::string& name, const QuantType& type, std::vector<int64_t> shape, const std::vector<float>& values) {
+  void add(const std::string& name, const QuantType& type, std::vector<int64_t> shape,
+           const std::vector<float>& values) {
     Tensor tensor{name, &type, std::move(shape), {}};
     const int64_t blocks = static_cast<int64_t>(values.size()) / type.block_values;
     tensor.data.resize(static_cast<size_t>(blocks * type.block_bytes));

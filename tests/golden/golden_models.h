@@ -21,7 +21,9 @@ namespace moxie::golden {
 
 namespace fs = std::filesystem;
 
-inline fs::path data_folder() { return fs::path(MOXIE_SOURCE_DIR) / "tests" / "data"; }
+inline fs::path data_folder() {
+  return fs::path(MOXIE_SOURCE_DIR) / "tests" / "data";
+}
 
 // (tokens, vocabulary) of a .npy file, version 1.0, '<f4', C order.
 struct Logits {
@@ -60,7 +62,9 @@ struct Model {
   std::vector<Variant> variants;
 };
 
-inline void PrintTo(const Model& model, std::ostream* out) { *out << model.name; }
+inline void PrintTo(const Model& model, std::ostream* out) {
+  *out << model.name;
+}
 
 // "." in a folder that also holds GGUF forms: the safetensors, named so that nothing is left to choose.
 inline fs::path variant_path(const fs::path& folder, const std::string& path) {
@@ -117,12 +121,14 @@ inline Result<std::vector<float>> logits_of(const EngineOptions& options, const 
   auto sequence = (*engine)->new_sequence();
   if (!sequence.ok()) return std::move(sequence).error();
   std::vector<float> all;
-  auto done = (*sequence)->append(ids, [&](int64_t, std::span<const float> row) { all.insert(all.end(), row.begin(), row.end()); });
+  auto done = (*sequence)->append(
+      ids, [&](int64_t, std::span<const float> row) { all.insert(all.end(), row.begin(), row.end()); });
   if (!done.ok()) return std::move(done).error();
   return all;
 }
 
-inline Result<std::vector<int32_t>> greedy(const EngineOptions& options, const std::vector<int32_t>& prompt, int64_t count) {
+inline Result<std::vector<int32_t>> greedy(const EngineOptions& options, const std::vector<int32_t>& prompt,
+                                           int64_t count) {
   auto engine = test::open_engine(options);
   if (!engine.ok()) return std::move(engine).error();
   auto sequence = (*engine)->new_sequence();

@@ -18,11 +18,15 @@ double max_difference(const std::vector<float>& a, const std::vector<float>& b) 
   return largest;
 }
 
-bool is_float(const Variant& variant) { return variant.type == "f32" || variant.type == "f16" || variant.type == "bf16"; }
+bool is_float(const Variant& variant) {
+  return variant.type == "f32" || variant.type == "f16" || variant.type == "bf16";
+}
 
-// Float types: the contract. Quantized weights are multiplied by 8-bit activations, which may tip a close choice of experts in a model
-// of random weights: looser, and no greedy text (the demo model's text is what judges them).
-double bound(const Variant& variant) { return is_float(variant) ? 1e-3 : 3e-2; }
+// Float types: the contract. Quantized weights are multiplied by 8-bit activations, which may tip a close choice of
+// experts in a model of random weights: looser, and no greedy text (the demo model's text is what judges them).
+double bound(const Variant& variant) {
+  return is_float(variant) ? 1e-3 : 3e-2;
+}
 
 class Golden : public testing::TestWithParam<golden::Model> {};
 
@@ -32,7 +36,8 @@ TEST_P(Golden, LogitsOfEveryVariant) {
       if (!is_float(variant) && std::string(cache) == "f16") continue;
       const golden::Logits expected = golden::read_npy(variant.logits);
       ASSERT_GT(expected.tokens, 0) << variant.logits;
-      const auto found = golden::logits_of({.model = variant.path.string(), .cache_type = cache}, GetParam().prompt_ids);
+      const auto found =
+          golden::logits_of({.model = variant.path.string(), .cache_type = cache}, GetParam().prompt_ids);
       ASSERT_TRUE(found.ok()) << variant.name << ": " << found.error().message;
       ASSERT_EQ(found->size(), expected.values.size()) << variant.name;
       const double share = max_difference(*found, expected.values) / GetParam().logit_range;
@@ -56,7 +61,8 @@ TEST_P(Golden, EveryCpuTarget) {
   const golden::Logits expected = golden::read_npy(variant.logits);
   for (const CpuTarget& target : cpu_targets()) {
     if (!target.supported()) continue;
-    const auto found = golden::logits_of({.model = variant.path.string(), .cpu_target = std::string(target.name)}, GetParam().prompt_ids);
+    const auto found = golden::logits_of({.model = variant.path.string(), .cpu_target = std::string(target.name)},
+                                         GetParam().prompt_ids);
     ASSERT_TRUE(found.ok()) << found.error().message;
     EXPECT_LE(max_difference(*found, expected.values) / GetParam().logit_range, bound(variant)) << target.name;
   }
@@ -67,8 +73,8 @@ TEST_P(Golden, SameBitsForAnyThreadsAndBatch) {
     const auto expected = golden::logits_of({.model = variant.path.string(), .threads = 1}, GetParam().prompt_ids);
     ASSERT_TRUE(expected.ok()) << expected.error().message;
     for (const auto& [threads, ubatch] : std::vector<std::pair<int, int64_t>>{{1, 1}, {2, 5}, {3, 512}, {8, 7}}) {
-      const auto found =
-          golden::logits_of({.model = variant.path.string(), .threads = threads, .ubatch_size = ubatch}, GetParam().prompt_ids);
+      const auto found = golden::logits_of({.model = variant.path.string(), .threads = threads, .ubatch_size = ubatch},
+                                           GetParam().prompt_ids);
       ASSERT_TRUE(found.ok()) << found.error().message;
       EXPECT_TRUE(*found == *expected) << variant.name << ", threads " << threads << ", ubatch " << ubatch;
     }
@@ -77,7 +83,8 @@ TEST_P(Golden, SameBitsForAnyThreadsAndBatch) {
 
 INSTANTIATE_TEST_SUITE_P(Models, Golden, testing::ValuesIn(golden::all_models()), [](const auto& info) {
   std::string name = info.param.name;
-  std::replace_if(name.begin(), name.end(), [](char c) { return !std::isalnum(static_cast<unsigned char>(c)); }, '_');
+  std::replace_if(
+      name.begin(), name.end(), [](char c) { return !std::isalnum(static_cast<unsigned char>(c)); }, '_');
   return name;
 });
 

@@ -21,7 +21,9 @@ Result<std::vector<float>> logits_of(const EngineOptions& options, ExpertStats* 
   MOXIE_TRY(auto engine, test::open_engine(options));
   MOXIE_TRY(auto sequence, engine->new_sequence());
   std::vector<float> all;
-  const auto keep = [&](int64_t, std::span<const float> logits) { all.insert(all.end(), logits.begin(), logits.end()); };
+  const auto keep = [&](int64_t, std::span<const float> logits) {
+    all.insert(all.end(), logits.begin(), logits.end());
+  };
   MOXIE_TRY_VOID(sequence->append(kPrompt, keep));
   for (int step = 0; step < 24; ++step) {
     const std::span<const float> logits = sequence->logits();
@@ -32,7 +34,9 @@ Result<std::vector<float>> logits_of(const EngineOptions& options, ExpertStats* 
   return all;
 }
 
-EngineOptions small_model() { return {.model = (golden::data_folder() / "golden/mixtral/merged.gguf").string()}; }
+EngineOptions small_model() {
+  return {.model = (golden::data_folder() / "golden/mixtral/merged.gguf").string()};
+}
 
 TEST(LossyModes, ChangeNothingWhileEveryExpertIsInMemory) {
   ExpertStats stats;
@@ -98,7 +102,9 @@ TEST(ExpertHeat, CountsEveryTokensExperts) {
     ASSERT_EQ(heat.uses.size(), static_cast<size_t>(heat.layers * heat.experts));
     ASSERT_EQ(heat.states.size(), heat.uses.size());
     for (int64_t layer = 0; layer < heat.layers; ++layer) {
-      const auto at = [&](const auto& all, int64_t expert) { return all[static_cast<size_t>(layer * heat.experts + expert)]; };
+      const auto at = [&](const auto& all, int64_t expert) {
+        return all[static_cast<size_t>(layer * heat.experts + expert)];
+      };
       uint64_t uses = 0;
       int64_t resident = 0;
       for (int64_t expert = 0; expert < heat.experts; ++expert) {
@@ -127,17 +133,20 @@ TEST(LossyModes, BadValuesAreRefusedBeforeAFileIsOpened) {
   }
 }
 
-// With 3 of 8 experts kept. How much a mode costs hangs on the moment; that it costs something, and no more than half, does not.
+// With 3 of 8 experts kept. How much a mode costs hangs on the moment; that it costs something, and no more than half,
+// does not.
 TEST(LossyModes, PriceOnTheDemoModel) {
   const std::filesystem::path data = std::filesystem::path(MOXIE_SOURCE_DIR) / "tests/data/models";
   std::ifstream in(data / "tinystories-valid-24.txt", std::ios::binary);
   const std::string text{std::istreambuf_iterator<char>(in), {}};
-  EngineOptions options = {.model = (data / "stories260k-moe8").string(), .ctx_size = 256, .expert_slots = 3, .lookahead = "off"};
+  EngineOptions options = {
+      .model = (data / "stories260k-moe8").string(), .ctx_size = 256, .expert_slots = 3, .lookahead = "off"};
   const auto perplexity_of = [&](const EngineOptions& some, bool single_tokens) {
     const auto engine = test::open_engine(some).value();
     const auto ids = engine->tokenize(text, true, false).value();
     const auto sequence = engine->new_sequence().value();
-    const auto result = measure_perplexity(*engine, *sequence, ids, {.chunk_tokens = 256, .chunks = 2, .single_tokens = single_tokens});
+    const auto result =
+        measure_perplexity(*engine, *sequence, ids, {.chunk_tokens = 256, .chunks = 2, .single_tokens = single_tokens});
     return result.value().perplexity;
   };
   const double exact = perplexity_of(options, false);

@@ -1,6 +1,6 @@
-// Every weight type on the demo model: the same weights once in the type, once decoded to float. What 8-bit activations cost is the
-// mean KL divergence between the two. Nearly all of it comes from the few positions where a close choice of experts tips: the other 99 %
-// have a bound of their own, which does not hang on luck.
+// Every weight type on the demo model: the same weights once in the type, once decoded to float. What 8-bit activations
+// cost is the mean KL divergence between the two. Nearly all of it comes from the few positions where a close choice of
+// experts tips: the other 99 % have a bound of their own, which does not hang on luck.
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -19,15 +19,20 @@ constexpr double kMaxMeanDivergence = 1e-3;
 constexpr double kMaxMeanWithoutTips = 5e-4;  // of the 99 % smallest
 // Whose tips weigh more on these texts, by luck as far as can be seen (docs/experiments.md, entry 2).
 constexpr double kMaxMeanOfUnlucky = 2e-3;
-bool unlucky(const std::string& type) { return type == "q4_1" || type == "q6_k" || type == "q3_k" || type == "q2_k"; }
+bool unlucky(const std::string& type) {
+  return type == "q4_1" || type == "q6_k" || type == "q3_k" || type == "q2_k";
+}
 
-std::filesystem::path demo_model() { return std::filesystem::path(MOXIE_SOURCE_DIR) / "models" / "demo"; }
+std::filesystem::path demo_model() {
+  return std::filesystem::path(MOXIE_SOURCE_DIR) / "models" / "demo";
+}
 
 std::vector<float> read_floats(const WeightFiles& files, const std::string& name) {
   const TensorInfo* tensor = files.find(name);
   EXPECT_NE(tensor, nullptr) << name;
   std::vector<std::byte> bytes(tensor->bytes);
-  EXPECT_TRUE(File::open(files.files[static_cast<size_t>(tensor->file)].path).value().read_at(tensor->offset, bytes).ok());
+  EXPECT_TRUE(
+      File::open(files.files[static_cast<size_t>(tensor->file)].path).value().read_at(tensor->offset, bytes).ok());
   std::vector<float> values(static_cast<size_t>(tensor->elements()));
   tensor->type->decode(bytes.data(), values.data(), tensor->elements() / tensor->type->block_values);
   return values;
@@ -60,8 +65,11 @@ void write_pair(const QuantType& type, const std::filesystem::path& stored, cons
     writer->set("llama.feed_forward_length", number("intermediate_size"));
     writer->set("llama.attention.head_count", number("num_attention_heads"));
     writer->set("llama.attention.head_count_kv", number("num_key_value_heads"));
-    writer->set("llama.attention.layer_norm_rms_epsilon", static_cast<float>(files.metadata.number("rms_norm_eps").value()));
-    writer->set("llama.rope.freq_base", static_cast<float>(files.metadata.number("rope_theta").value_or(files.metadata.number("rope_parameters.rope_theta").value_or(10000))));
+    writer->set("llama.attention.layer_norm_rms_epsilon",
+                static_cast<float>(files.metadata.number("rms_norm_eps").value()));
+    writer->set("llama.rope.freq_base",
+                static_cast<float>(files.metadata.number("rope_theta")
+                                       .value_or(files.metadata.number("rope_parameters.rope_theta").value_or(10000))));
     writer->set("llama.expert_count", number("num_local_experts"));
     writer->set("llama.expert_used_count", number("num_experts_per_tok"));
   }
@@ -91,7 +99,8 @@ void write_pair(const QuantType& type, const std::filesystem::path& stored, cons
     matrix(to + "attn_output.weight", from + "self_attn.o_proj.weight");
     matrix(to + "ffn_gate_inp.weight", from + "block_sparse_moe.gate.weight");
     for (uint32_t e = 0; e < number("num_local_experts"); ++e) {
-      const std::string expert = from + "block_sparse_moe.experts." + std::to_string(e) + ".", suffix = "." + std::to_string(e) + ".weight";
+      const std::string expert = from + "block_sparse_moe.experts." + std::to_string(e) + ".",
+                        suffix = "." + std::to_string(e) + ".weight";
       matrix(to + "ffn_gate" + suffix, expert + "w1.weight");
       matrix(to + "ffn_up" + suffix, expert + "w3.weight");
       matrix(to + "ffn_down" + suffix, expert + "w2.weight");
@@ -102,7 +111,8 @@ void write_pair(const QuantType& type, const std::filesystem::path& stored, cons
 }
 
 // Appends the divergence of `found` from `reference`, both (positions, vocabulary), at each position.
-void add_divergences(const std::vector<float>& reference, const std::vector<float>& found, int64_t vocabulary, std::vector<double>& to) {
+void add_divergences(const std::vector<float>& reference, const std::vector<float>& found, int64_t vocabulary,
+                     std::vector<double>& to) {
   for (size_t row = 0; row < reference.size(); row += static_cast<size_t>(vocabulary)) {
     const std::span p(reference.data() + row, static_cast<size_t>(vocabulary));
     const std::span q(found.data() + row, static_cast<size_t>(vocabulary));
@@ -125,7 +135,8 @@ TEST_P(Quantized, MeanDivergenceFromTheDecodedWeights) {
   auto demo = Engine::open({.model = demo_model().string(), .vocab_only = true});
   ASSERT_TRUE(demo.ok()) << demo.error().message;
   const std::filesystem::path folder = testing::TempDir();
-  const auto stored = folder / ("stored-" + GetParam() + ".gguf"), decoded = folder / ("decoded-" + GetParam() + ".gguf");
+  const auto stored = folder / ("stored-" + GetParam() + ".gguf"),
+             decoded = folder / ("decoded-" + GetParam() + ".gguf");
   write_pair(*find_quant_type(GetParam()), stored, decoded);
 
   std::vector<double> divergences;
@@ -143,14 +154,15 @@ TEST_P(Quantized, MeanDivergenceFromTheDecodedWeights) {
   ASSERT_GE(divergences.size(), size_t{4000});
   std::sort(divergences.begin(), divergences.end());
   const auto mean_of_first = [&](size_t n) {
-    return std::accumulate(divergences.begin(), divergences.begin() + static_cast<int64_t>(n), 0.0) / static_cast<double>(n);
+    return std::accumulate(divergences.begin(), divergences.begin() + static_cast<int64_t>(n), 0.0) /
+           static_cast<double>(n);
   };
   const double mean = mean_of_first(divergences.size()), without_tips = mean_of_first(divergences.size() * 99 / 100);
   EXPECT_LE(mean, unlucky(GetParam()) ? kMaxMeanOfUnlucky : kMaxMeanDivergence);
   EXPECT_GE(mean, -1e-9);
   EXPECT_LE(without_tips, kMaxMeanWithoutTips);
-  std::cout << GetParam() << ": mean KL divergence " << mean << " over " << divergences.size() << " positions, " << without_tips
-            << " without the largest 1 %, median " << divergences[divergences.size() / 2] << "\n";
+  std::cout << GetParam() << ": mean KL divergence " << mean << " over " << divergences.size() << " positions, "
+            << without_tips << " without the largest 1 %, median " << divergences[divergences.size() / 2] << "\n";
 }
 
 std::vector<std::string> encodable_types() {
@@ -161,7 +173,8 @@ std::vector<std::string> encodable_types() {
   return names;
 }
 
-INSTANTIATE_TEST_SUITE_P(Types, Quantized, testing::ValuesIn(encodable_types()), [](const auto& info) { return info.param; });
+INSTANTIATE_TEST_SUITE_P(Types, Quantized, testing::ValuesIn(encodable_types()),
+                         [](const auto& info) { return info.param; });
 
 }  // namespace
 }  // namespace moxie

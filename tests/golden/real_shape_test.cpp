@@ -34,12 +34,13 @@ TEST_F(RealShape, SameBitsForAnyThreadsAndBatch) {
   for (const CpuTarget& target : cpu_targets()) {
     if (!target.supported()) continue;
     const std::string name(target.name);
-    const auto expected = golden::logits_of({.model = path_.string(), .threads = 1, .cpu_target = name, .ubatch_size = 512}, ids_);
+    const auto expected =
+        golden::logits_of({.model = path_.string(), .threads = 1, .cpu_target = name, .ubatch_size = 512}, ids_);
     ASSERT_TRUE(expected.ok()) << expected.error().message;
     for (const float logit : *expected) ASSERT_TRUE(std::isfinite(logit));
     for (const auto& [threads, ubatch] : std::vector<std::pair<int, int64_t>>{{1, 1}, {2, 512}, {3, 5}, {8, 11}}) {
-      const auto found =
-          golden::logits_of({.model = path_.string(), .threads = threads, .cpu_target = name, .ubatch_size = ubatch}, ids_);
+      const auto found = golden::logits_of(
+          {.model = path_.string(), .threads = threads, .cpu_target = name, .ubatch_size = ubatch}, ids_);
       ASSERT_TRUE(found.ok()) << found.error().message;
       EXPECT_TRUE(*found == *expected) << target.name << ", threads " << threads << ", ubatch " << ubatch;
     }
@@ -67,7 +68,8 @@ TEST_F(RealShape, PeakMemoryIsFileAndCacheAndLittleElse) {
     ASSERT_EQ(pclose(pipe), 0) << output;
     const auto stats = nlohmann::json::parse(output.substr(output.rfind('{')));
     const uint64_t cache = 512ull * 8 * 128 * 2 * 2;  // tokens, heads, values, K and V, f16
-    EXPECT_LE(stats.at("rss_peak_bytes").get<uint64_t>(), std::filesystem::file_size(path_) + cache + 300'000'000) << flag;
+    EXPECT_LE(stats.at("rss_peak_bytes").get<uint64_t>(), std::filesystem::file_size(path_) + cache + 300'000'000)
+        << flag;
     EXPECT_GE(stats.at("rss_peak_bytes").get<uint64_t>(), 10'000'000u);
   }
 }
@@ -84,7 +86,8 @@ TEST_F(RealShape, TargetsAgreeWithinAccuracy) {
       error += std::pow(double{(*found)[i]} - (*baseline)[i], 2);
       size += std::pow(double{(*baseline)[i]}, 2);
     }
-    EXPECT_LE(std::sqrt(error / size), 1e-2) << target.name;  // rounding of activations to 8 bits tips the other way here and there
+    EXPECT_LE(std::sqrt(error / size), 1e-2)
+        << target.name;  // rounding of activations to 8 bits tips the other way here and there
   }
 }
 

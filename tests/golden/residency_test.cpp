@@ -1,5 +1,5 @@
-// Residency never changes the answer: logits are the same bits however few experts are kept, whatever the policy, the guesses, the
-// reads and the container.
+// Residency never changes the answer: logits are the same bits however few experts are kept, whatever the policy, the
+// guesses, the reads and the container.
 #include <gtest/gtest.h>
 
 #include <cstring>
@@ -20,7 +20,9 @@ Result<std::vector<float>> logits_of(EngineOptions options, ExpertStats* stats =
   MOXIE_TRY(auto engine, Engine::open(options));
   MOXIE_TRY(auto sequence, engine->new_sequence());
   std::vector<float> all;
-  const auto keep = [&](int64_t, std::span<const float> logits) { all.insert(all.end(), logits.begin(), logits.end()); };
+  const auto keep = [&](int64_t, std::span<const float> logits) {
+    all.insert(all.end(), logits.begin(), logits.end());
+  };
   MOXIE_TRY_VOID(sequence->append(kPrompt, keep));
   for (int step = 0; step < 24; ++step) {
     const std::span<const float> logits = sequence->logits();
@@ -48,7 +50,8 @@ TEST_P(Residency, AnyNumberOfKeptExperts) {
     some.expert_slots = slots;
     ExpertStats stats;
     const auto streamed = logits_of(some, &stats);
-    if (!streamed.ok() && streamed.error().code == ErrorCode::invalid_argument) continue;  // fewer than the model uses at once
+    if (!streamed.ok() && streamed.error().code == ErrorCode::invalid_argument)
+      continue;  // fewer than the model uses at once
     ASSERT_TRUE(streamed.ok()) << streamed.error().message;
     EXPECT_TRUE(same_bits(*resident, *streamed)) << slots;
     EXPECT_GT(stats.hits + stats.misses, 0u);
@@ -89,14 +92,16 @@ TEST_P(Residency, AnyPolicyGuessesAndReads) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Containers, Residency,
-                         ::testing::Values("mixtral/merged.gguf", "mixtral/split.gguf", "mixtral/q8_0.gguf", "qwen2_moe/merged.gguf"));
+                         ::testing::Values("mixtral/merged.gguf", "mixtral/split.gguf", "mixtral/q8_0.gguf",
+                                           "qwen2_moe/merged.gguf"));
 
 TEST(PromptLargerThanThePool, ReadsTheFileOnce) {
   // A whole prompt passes a layer before the next: however few experts stay, each is read once for all of its tokens.
   std::vector<int32_t> prompt;
   for (int32_t i = 0; i < 300; ++i) prompt.push_back(300 + i * 7919 % 3700);
   for (const int slots : {0, 2, 4}) {
-    auto engine = Engine::open({.model = MOXIE_SOURCE_DIR "/models/demo", .ubatch_size = 64, .expert_slots = slots}).value();
+    auto engine =
+        Engine::open({.model = MOXIE_SOURCE_DIR "/models/demo", .ubatch_size = 64, .expert_slots = slots}).value();
     auto sequence = engine->new_sequence().value();
     ASSERT_TRUE(sequence->append(prompt).ok());
     const ExpertStats stats = engine->expert_stats();
@@ -124,7 +129,8 @@ TEST(RoutingTraceOfARun, ReplayCountsWhatTheStoreCounted) {
       ASSERT_EQ(layers.size(), stats.layer_hits.size());
       for (size_t layer = 0; layer < layers.size(); ++layer) {
         EXPECT_EQ(layers[layer].total().hits, stats.layer_hits[layer]) << policy << " " << slots << " layer " << layer;
-        EXPECT_EQ(layers[layer].total().misses, stats.layer_misses[layer]) << policy << " " << slots << " layer " << layer;
+        EXPECT_EQ(layers[layer].total().misses, stats.layer_misses[layer])
+            << policy << " " << slots << " layer " << layer;
       }
     }
   }

@@ -1,5 +1,5 @@
-// The small story models: real weights, real text, a float64 reference run. The dense one comes as GGUF (written by a script here), the
-// mixture as safetensors with a tokenizer.
+// The small story models: real weights, real text, a float64 reference run. The dense one comes as GGUF (written by a
+// script here), the mixture as safetensors with a tokenizer.
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -135,9 +135,9 @@ TEST(StoryMixture, SeededTextIsTheSameForAnyThreadsAndBatch) {
 TEST(StoryDense, AsGguf) {
   const fs::path folder = golden::data_folder() / "models" / "stories260k";
   const fs::path out = fs::path(testing::TempDir()) / "stories260k.gguf";
-  const std::string command = "python3 " + (fs::path(MOXIE_SOURCE_DIR) / "tools" / "llama2c_to_gguf.py").string() + " " +
-                              (folder / "stories260K.bin").string() + " " + (folder / "tok512.bin").string() + " " + out.string() +
-                              " > /dev/null 2>&1";
+  const std::string command = "python3 " + (fs::path(MOXIE_SOURCE_DIR) / "tools" / "llama2c_to_gguf.py").string() +
+                              " " + (folder / "stories260K.bin").string() + " " + (folder / "tok512.bin").string() +
+                              " " + out.string() + " > /dev/null 2>&1";
   if (std::system("python3 --version > /dev/null 2>&1") != 0) GTEST_SKIP() << "python3 is not installed";
   ASSERT_EQ(std::system(command.c_str()), 0) << command;
   auto engine = test::open_engine({.model = out.string(), .cache_type = "f32"});

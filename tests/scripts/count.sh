@@ -1,7 +1,8 @@
 #!/bin/bash
 # count.sh RESULT COMMAND...: runs a test command and leaves how many single tests passed, failed and were skipped in RESULT.count,
-# their names in RESULT.failed and RESULT.skipped. Understands GoogleTest's output, a last line `N passed, N failed[, N skipped]`,
-# or, for a command that prints neither, its exit status (0 passed, 77 skipped).
+# their names in RESULT.failed and RESULT.skipped, and all it said in RESULT.log. Prints what it said; of a GoogleTest program only
+# the cases that failed, so that one among hundreds is in sight. Understands GoogleTest's output, a last line
+# `N passed, N failed[, N skipped]`, or, for a command that prints neither, its exit status (0 passed, 77 skipped).
 set -uo pipefail
 result=$1
 shift
@@ -11,11 +12,12 @@ scratch=$(mktemp -d)
 trap 'rm -rf "$scratch"' EXIT
 # Each test gets a folder of its own, so that tests running side by side never share a file, nor touch the user's cache.
 export TMPDIR=$scratch TEST_TMPDIR=$scratch XDG_CACHE_HOME=$scratch/cache
-"$@" 2>&1 </dev/null | tee "$result.log"
-status=${PIPESTATUS[0]}
+"$@" >"$result.log" 2>&1 </dev/null
+status=$?
 
 name=$(basename "$result")
 touch "$result.failed" "$result.skipped"
+if ! grep -aq '\[==========\] Running' "$result.log"; then cat "$result.log"; fi
 summary=$(grep -aE '^[0-9]+ passed, [0-9]+ failed(, [0-9]+ skipped)?$' "$result.log" | tail -n 1)
 if grep -aq '\[==========\] Running' "$result.log"; then
   # One RUN line per case, then OK, FAILED or SKIPPED with a duration; a case with none of these crashed.
@@ -31,6 +33,14 @@ if grep -aq '\[==========\] Running' "$result.log"; then
       }
       print count["passed"] + 0, count["failed"] + 0, count["skipped"] + 0 > (result ".count")
     }' "$result.log"
+  awk '
+    /\[ RUN      \] / { block = $0; inside = 1; next }
+    /\[       OK \] .* \([0-9]+ ms\)$/ { inside = 0; next }
+    inside { block = block "\n" $0 }
+    /\[  SKIPPED \] .* \([0-9]+ ms\)$/ { inside = 0; next }
+    /\[  FAILED  \] .* \([0-9]+ ms\)$/ { if (inside) print block; inside = 0; next }
+    !inside && !/^\[[-=]+\]/ && !/^$/ { print }
+    END { if (inside) print block }' "$result.log"
 elif [[ -n $summary ]]; then
   read -r passed _ failed _ skipped _ <<<"${summary//,/} 0"
   [[ $summary == *skipped* ]] || skipped=0

@@ -27,9 +27,12 @@ void Activations::set(const float* x, int64_t rows, int64_t columns) {
 
 size_t Activations::row_bytes(ActFormat format, int64_t columns) {
   switch (format) {
-    case ActFormat::f32: return static_cast<size_t>(columns) * sizeof(float);
-    case ActFormat::q8_32: return static_cast<size_t>(columns / 32) * sizeof(ActBlock32);
-    case ActFormat::q8_256: return static_cast<size_t>(columns / 256) * sizeof(ActBlock256);
+    case ActFormat::f32:
+      return static_cast<size_t>(columns) * sizeof(float);
+    case ActFormat::q8_32:
+      return static_cast<size_t>(columns / 32) * sizeof(ActBlock32);
+    case ActFormat::q8_256:
+      return static_cast<size_t>(columns / 256) * sizeof(ActBlock256);
   }
   return 0;
 }
@@ -75,7 +78,8 @@ void CpuBackend::prepare(Activations& x, ActFormat format) {
   ready = true;
 }
 
-// Where a job's activation rows lie one after another. A gathered job's rows are copied together, unless there is just one.
+// Where a job's activation rows lie one after another. A gathered job's rows are copied together, unless there is just
+// one.
 const std::byte* CpuBackend::activation_rows(const MatmulJob& job, size_t* row_bytes) {
   const ActFormat format = job.weights->type->activations;
   const Activations& x = *job.x;
@@ -95,7 +99,8 @@ void CpuBackend::matmul(std::span<const MatmulJob> jobs) {
     prepare(*job.x, job.weights->type->activations);
     total_rows += job.weights->rows;
     if (job.gather != nullptr && job.rows > 1) {
-      gathered_bytes += Activations::row_bytes(job.weights->type->activations, job.x->columns()) * static_cast<size_t>(job.rows);
+      gathered_bytes +=
+          Activations::row_bytes(job.weights->type->activations, job.x->columns()) * static_cast<size_t>(job.rows);
     }
   }
   if (gathered_.size() < gathered_bytes) gathered_.resize(gathered_bytes);
@@ -114,7 +119,8 @@ void CpuBackend::matmul(std::span<const MatmulJob> jobs) {
                                                       : job.x->copies_[static_cast<size_t>(format)].data();
       std::byte* to = gathered_.data() + gathered_used;
       for (int64_t row = 0; row < job.rows; ++row) {
-        std::memcpy(to + static_cast<size_t>(row) * row_bytes, all + static_cast<size_t>(job.gather[row]) * row_bytes, row_bytes);
+        std::memcpy(to + static_cast<size_t>(row) * row_bytes, all + static_cast<size_t>(job.gather[row]) * row_bytes,
+                    row_bytes);
       }
       gathered_used += static_cast<size_t>(job.rows) * row_bytes;
       activations = to;
@@ -148,7 +154,8 @@ void CpuBackend::rope(float* x, int64_t tokens, int heads, int head_dim, const R
   const int64_t n = int64_t{heads} * head_dim;
   rows(tokens, n, [&](int64_t t) {
     const int64_t angles = (first + t) * table.half;
-    kernels_->rope(x + t * n, heads, head_dim, table.half, table.cos.data() + angles, table.sin.data() + angles, table.neox);
+    kernels_->rope(x + t * n, heads, head_dim, table.half, table.cos.data() + angles, table.sin.data() + angles,
+                   table.neox);
   });
 }
 
@@ -200,12 +207,13 @@ void CpuBackend::swiglu(const float* gate, const float* up, int64_t row_count, i
 
 void CpuBackend::add(float* x, const float* y, int64_t n) {
   constexpr int64_t kPiece = 4096;
-  rows((n + kPiece - 1) / kPiece, kPiece,
-       [&](int64_t piece) { kernels_->add(x + piece * kPiece, y + piece * kPiece, std::min(kPiece, n - piece * kPiece)); });
+  rows((n + kPiece - 1) / kPiece, kPiece, [&](int64_t piece) {
+    kernels_->add(x + piece * kPiece, y + piece * kPiece, std::min(kPiece, n - piece * kPiece));
+  });
 }
 
-void CpuBackend::add_weighted(float* x, const float* y, const int32_t* slots, const float* weights, int64_t tokens, int top_k,
-                              int64_t n) {
+void CpuBackend::add_weighted(float* x, const float* y, const int32_t* slots, const float* weights, int64_t tokens,
+                              int top_k, int64_t n) {
   rows(tokens, n * top_k, [&](int64_t t) {
     for (int k = 0; k < top_k; ++k) {
       kernels_->add_scaled(x + t * n, weights[t * top_k + k], y + int64_t{slots[t * top_k + k]} * n, n);
@@ -214,9 +222,12 @@ void CpuBackend::add_weighted(float* x, const float* y, const int32_t* slots, co
 }
 
 void CpuBackend::add_gated(float* x, const float* y, const float* gate, int64_t tokens, int64_t n) {
-  rows(tokens, n, [&](int64_t t) { kernels_->add_scaled(x + t * n, 1.0f / (1.0f + std::exp(-gate[t])), y + t * n, n); });
+  rows(tokens, n,
+       [&](int64_t t) { kernels_->add_scaled(x + t * n, 1.0f / (1.0f + std::exp(-gate[t])), y + t * n, n); });
 }
 
-void CpuBackend::softmax(float* x, int64_t n) { kernels_->softmax(x, n); }
+void CpuBackend::softmax(float* x, int64_t n) {
+  kernels_->softmax(x, n);
+}
 
 }  // namespace moxie

@@ -55,7 +55,9 @@ class Perplexity final : public Command {
     auto result = measure(false);
     std::optional<PerplexityResult> exact;
     if (result.ok() && mode != "exact") {
-      note("measured twice, exact and lossy: lossy modes act on single tokens, so the second time takes them one by one");
+      note(
+          "measured twice, exact and lossy: lossy modes act on single tokens, so the second time takes them one by "
+          "one");
       exact = *result;
       result = measure(true);
     }

@@ -20,7 +20,12 @@ void project_qkv(ForwardPass& pass, int64_t layer, Chunk chunk) {
   ws.jobs.clear();
   const auto add = [&](Role role, float* out) {
     const Matrix& weights = pass.model.matrix(role, layer);
-    ws.jobs.push_back({.weights = &weights, .x = &ws.normed_acts, .rows = chunk.count, .first_row = chunk.first, .out = out, .out_stride = weights.rows});
+    ws.jobs.push_back({.weights = &weights,
+                       .x = &ws.normed_acts,
+                       .rows = chunk.count,
+                       .first_row = chunk.first,
+                       .out = out,
+                       .out_stride = weights.rows});
   };
   add(Role::attn_q, ws.q);
   add(Role::attn_k, ws.k);
@@ -39,8 +44,10 @@ void norm_qk(ForwardPass& pass, int64_t layer, QkNorm kind, int64_t tokens) {
   const int64_t k_rows = per_head ? tokens * hp.kv_heads : tokens;
   const int64_t q_width = per_head ? hp.head_dim : hp.heads * hp.head_dim;
   const int64_t k_width = per_head ? hp.head_dim : hp.kv_heads * hp.head_dim;
-  pass.backend.rms_norm(pass.ws.q, pass.model.vector(Role::attn_q_norm, layer), hp.norm_eps, q_rows, q_width, pass.ws.q);
-  pass.backend.rms_norm(pass.ws.k, pass.model.vector(Role::attn_k_norm, layer), hp.norm_eps, k_rows, k_width, pass.ws.k);
+  pass.backend.rms_norm(pass.ws.q, pass.model.vector(Role::attn_q_norm, layer), hp.norm_eps, q_rows, q_width,
+                        pass.ws.q);
+  pass.backend.rms_norm(pass.ws.k, pass.model.vector(Role::attn_k_norm, layer), hp.norm_eps, k_rows, k_width,
+                        pass.ws.k);
 }
 
 void store_and_attend(ForwardPass& pass, int64_t layer, Chunk chunk) {
@@ -52,7 +59,8 @@ void store_and_attend(ForwardPass& pass, int64_t layer, Chunk chunk) {
   for (const BatchSegment& segment : pass.segments) {
     const int64_t segment_tokens = static_cast<int64_t>(segment.ids.size());
     // What of the segment lies in the chunk.
-    const int64_t begin = std::max(segment_row, chunk.first), end = std::min(segment_row + segment_tokens, chunk.first + chunk.count);
+    const int64_t begin = std::max(segment_row, chunk.first),
+                  end = std::min(segment_row + segment_tokens, chunk.first + chunk.count);
     const int64_t first_in_segment = begin - segment_row, row = begin - chunk.first, count = end - begin;
     segment_row += segment_tokens;
     if (count <= 0) continue;
@@ -62,8 +70,10 @@ void store_and_attend(ForwardPass& pass, int64_t layer, Chunk chunk) {
     const int kv_heads = static_cast<int>(hp.kv_heads);
     for (int64_t t = 0; t < count; ++t) {
       const int64_t position = cache->tokens() + first_in_segment + t;
-      pass.backend.store_kv(ws.k + (row + t) * kv_width, kv_heads, hp.head_dim, layout.type, cache->key(layer, position), layout.head_bytes());
-      pass.backend.store_kv(ws.v + (row + t) * kv_width, kv_heads, hp.head_dim, layout.type, cache->value(layer, position), layout.head_bytes());
+      pass.backend.store_kv(ws.k + (row + t) * kv_width, kv_heads, hp.head_dim, layout.type,
+                            cache->key(layer, position), layout.head_bytes());
+      pass.backend.store_kv(ws.v + (row + t) * kv_width, kv_heads, hp.head_dim, layout.type,
+                            cache->value(layer, position), layout.head_bytes());
     }
     ws.attention_jobs.push_back({.q = ws.q + row * q_width,
                                  .out = ws.mixed + row * q_width,

@@ -13,10 +13,13 @@ void embed(ForwardPass& pass) {
 }
 
 void norm(ForwardPass& pass, Role role, int64_t layer) {
-  pass.backend.rms_norm(pass.ws.x, pass.model.vector(role, layer), pass.hp.norm_eps, pass.tokens, pass.hp.hidden, pass.ws.normed);
+  pass.backend.rms_norm(pass.ws.x, pass.model.vector(role, layer), pass.hp.norm_eps, pass.tokens, pass.hp.hidden,
+                        pass.ws.normed);
   pass.ws.normed_acts.set(pass.ws.normed, pass.tokens, pass.hp.hidden);
 }
 
-void final_norm(ForwardPass& pass) { norm(pass, Role::output_norm, 0); }
+void final_norm(ForwardPass& pass) {
+  norm(pass, Role::output_norm, 0);
+}
 
 }  // namespace moxie

@@ -12,8 +12,12 @@ void gated(ForwardPass& pass, const Matrix& gate, const Matrix& up, const Matrix
   Workspace& ws = pass.ws;
   ws.jobs.clear();
   for (const auto& [weights, out] : {std::pair{&gate, ws.gate}, std::pair{&up, ws.up}}) {
-    ws.jobs.push_back(
-        {.weights = weights, .x = &ws.normed_acts, .rows = count, .first_row = first, .out = out, .out_stride = weights->rows});
+    ws.jobs.push_back({.weights = weights,
+                       .x = &ws.normed_acts,
+                       .rows = count,
+                       .first_row = first,
+                       .out = out,
+                       .out_stride = weights->rows});
   }
   pass.backend.matmul(ws.jobs);
   pass.backend.swiglu(ws.gate, ws.up, count, gate.rows, ws.gate);

@@ -18,8 +18,10 @@ double logarithm(float probability) {
 }  // namespace
 
 Result<std::unique_ptr<LossyRouting>> LossyRouting::create(const EngineOptions& options) {
-  for (const auto& [name, value] : {std::pair{"cache-prior", options.cache_prior}, std::pair{"top1-threshold", options.top1_threshold}}) {
-    if (!(value >= 0 && value <= 1)) return fail(ErrorCode::invalid_argument, "{} {} is outside 0 to 1; 0 is off", name, value);
+  for (const auto& [name, value] :
+       {std::pair{"cache-prior", options.cache_prior}, std::pair{"top1-threshold", options.top1_threshold}}) {
+    if (!(value >= 0 && value <= 1))
+      return fail(ErrorCode::invalid_argument, "{} {} is outside 0 to 1; 0 is off", name, value);
   }
   auto routing = std::unique_ptr<LossyRouting>(new LossyRouting(options));
   if (routing->name().empty()) routing.reset();
@@ -28,18 +30,24 @@ Result<std::unique_ptr<LossyRouting>> LossyRouting::create(const EngineOptions& 
 
 std::string_view LossyRouting::mode_name(LossyMode mode) {
   switch (mode) {
-    case LossyMode::cache_prior: return "cache-prior";
-    case LossyMode::top1_threshold: return "top1-threshold";
-    case LossyMode::skip_missing: return "skip-missing";
+    case LossyMode::cache_prior:
+      return "cache-prior";
+    case LossyMode::top1_threshold:
+      return "top1-threshold";
+    case LossyMode::skip_missing:
+      return "skip-missing";
   }
   return "";
 }
 
 bool LossyRouting::enabled(LossyMode mode) const {
   switch (mode) {
-    case LossyMode::cache_prior: return prior_ > 0;
-    case LossyMode::top1_threshold: return threshold_ > 0;
-    case LossyMode::skip_missing: return skip_missing_;
+    case LossyMode::cache_prior:
+      return prior_ > 0;
+    case LossyMode::top1_threshold:
+      return threshold_ > 0;
+    case LossyMode::skip_missing:
+      return skip_missing_;
   }
   return false;
 }
@@ -62,8 +70,8 @@ float LossyRouting::sum(const Choice& choice) {
 }
 
 // Of `ids` those that are not in the choice.
-void LossyRouting::count_absent(const std::vector<int32_t>& ids, const std::vector<float>& weights, const Choice& choice,
-                                LossyCounts& counts) {
+void LossyRouting::count_absent(const std::vector<int32_t>& ids, const std::vector<float>& weights,
+                                const Choice& choice, LossyCounts& counts) {
   double all = 0, absent = 0;
   for (size_t i = 0; i < ids.size(); ++i) {
     all += weights[i];
@@ -74,8 +82,8 @@ void LossyRouting::count_absent(const std::vector<int32_t>& ids, const std::vect
   if (all > 0) counts.weight += absent / all;
 }
 
-int64_t LossyRouting::apply(const ExpertStore& experts, int64_t layer, std::span<const float> probabilities, const RouterOptions& router,
-                            int32_t* ids, float* weights) {
+int64_t LossyRouting::apply(const ExpertStore& experts, int64_t layer, std::span<const float> probabilities,
+                            const RouterOptions& router, int32_t* ids, float* weights) {
   Choice choice = {.ids = ids, .weights = weights, .count = router.used};
   exact_ids_.assign(ids, ids + router.used);
   exact_weights_.assign(weights, weights + router.used);
@@ -89,8 +97,8 @@ int64_t LossyRouting::apply(const ExpertStore& experts, int64_t layer, std::span
   return choice.count;
 }
 
-// The bias of experts in memory is a share of the range of the token's logits. It decides who is chosen, not with what weight. Taken from
-// the others instead of added, it leaves the order among those in memory as it was, to the bit.
+// The bias of experts in memory is a share of the range of the token's logits. It decides who is chosen, not with what
+// weight. Taken from the others instead of added, it leaves the order among those in memory as it was, to the bit.
 void LossyRouting::prefer_resident(const ExpertStore& experts, int64_t layer, std::span<const float> probabilities,
                                    const RouterOptions& router, Choice& choice) {
   const auto ready = [&](int32_t id) { return experts.ready(layer, id); };

@@ -1,6 +1,6 @@
-// Opt-in departures from the router's choice, which save reads at a price in quality. They change single-token steps alone: a prompt reads
-// each expert once anyway. What they do hangs on which experts are in memory at that moment, so two runs may differ. Belongs to the thread
-// that computes.
+// Opt-in departures from the router's choice, which save reads at a price in quality. They change single-token steps
+// alone: a prompt reads each expert once anyway. What they do hangs on which experts are in memory at that moment, so
+// two runs may differ. Belongs to the thread that computes.
 #pragma once
 
 #include <array>
@@ -36,10 +36,10 @@ class LossyRouting {
   static std::string_view mode_name(LossyMode mode);
   bool enabled(LossyMode mode) const;
 
-  // Changes one token's choice (heaviest first; probabilities over all experts) and returns how many experts of it are left, at least one;
-  // the weights left have the sum of those chosen. A choice that is not changed keeps its bits.
-  int64_t apply(const ExpertStore& experts, int64_t layer, std::span<const float> probabilities, const RouterOptions& router, int32_t* ids,
-                float* weights);
+  // Changes one token's choice (heaviest first; probabilities over all experts) and returns how many experts of it are
+  // left, at least one; the weights left have the sum of those chosen. A choice that is not changed keeps its bits.
+  int64_t apply(const ExpertStore& experts, int64_t layer, std::span<const float> probabilities,
+                const RouterOptions& router, int32_t* ids, float* weights);
   // Of the last apply: chosen experts that were left out because they were not in memory.
   std::span<const int32_t> skipped() const { return skipped_; }
 
@@ -56,14 +56,15 @@ class LossyRouting {
   };
   explicit LossyRouting(const EngineOptions& options)
       : skip_missing_(options.skip_missing), prior_(options.cache_prior), threshold_(options.top1_threshold) {}
-  void prefer_resident(const ExpertStore& experts, int64_t layer, std::span<const float> probabilities, const RouterOptions& router,
-                       Choice& choice);
+  void prefer_resident(const ExpertStore& experts, int64_t layer, std::span<const float> probabilities,
+                       const RouterOptions& router, Choice& choice);
   void drop_light(Choice& choice);
   void drop_missing(const ExpertStore& experts, int64_t layer, Choice& choice);
   template <typename Keeps>
   void keep(Choice& choice, LossyMode mode, const Keeps& keeps);
   static float sum(const Choice& choice);
-  static void count_absent(const std::vector<int32_t>& ids, const std::vector<float>& weights, const Choice& choice, LossyCounts& counts);
+  static void count_absent(const std::vector<int32_t>& ids, const std::vector<float>& weights, const Choice& choice,
+                           LossyCounts& counts);
 
   bool skip_missing_;
   float prior_, threshold_;

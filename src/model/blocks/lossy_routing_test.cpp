@@ -19,7 +19,9 @@ class SomeExperts final : public ExpertStore {
   Result<ExpertLease> lease(const ExpertRequest& request) override { return ExpertLease(*this, request); }
   int64_t look_ahead(int64_t, std::span<const int32_t>, Guess) override { return 0; }
   bool wants_look_ahead(Guess) const override { return false; }
-  Presence presence(int64_t, int32_t id) const override { return ready_.contains(id) ? Presence::ready : Presence::reading; }
+  Presence presence(int64_t, int32_t id) const override {
+    return ready_.contains(id) ? Presence::ready : Presence::reading;
+  }
 
  private:
   Result<size_t> wait(ExpertLease& lease, size_t first) override { return lease.size() - first; }
@@ -33,7 +35,8 @@ class SomeExperts final : public ExpertStore {
 class LossyRoutingTest : public ::testing::Test {
  protected:
   // Applies `options` to a token with these logits while `ready` are in memory.
-  void apply(const EngineOptions& options, std::vector<double> logits, std::set<int32_t> ready, int64_t used = 2, bool normalise = true) {
+  void apply(const EngineOptions& options, std::vector<double> logits, std::set<int32_t> ready, int64_t used = 2,
+             bool normalise = true) {
     if (routing_ == nullptr) routing_ = LossyRouting::create(options).value();
     double sum = 0;
     for (const double logit : logits) sum += std::exp(logit);
@@ -136,7 +139,8 @@ TEST_F(LossyRoutingTest, NothingChangesWhileTheChosenAreInMemory) {
 TEST_F(LossyRoutingTest, WhateverTheScoresTheWeightsStayInBounds) {
   const float nan = std::numeric_limits<float>::quiet_NaN();
   routing_ = LossyRouting::create({.skip_missing = true, .cache_prior = 1, .top1_threshold = 0.5f}).value();
-  for (const std::vector<float>& p : {std::vector<float>{0, 0, 0, 0}, {1, 0, 0, 0}, {nan, nan, nan, nan}, {0.5f, nan, 0.5f, 0}}) {
+  for (const std::vector<float>& p :
+       {std::vector<float>{0, 0, 0, 0}, {1, 0, 0, 0}, {nan, nan, nan, nan}, {0.5f, nan, 0.5f, 0}}) {
     for (const std::set<int32_t>& ready : {std::set<int32_t>{}, {3}, {0, 2}, {0, 1, 2, 3}}) {
       const RouterOptions router = {.experts = 4, .used = 3, .normalise = true};
       int32_t ids[3];

@@ -1,5 +1,6 @@
-// The mixture of experts: route every token, then compute expert by expert over the tokens that chose it, in the order in which the
-// experts' weights are in memory, then sum each token's experts in router order (so the sum never depends on what was in memory first).
+// The mixture of experts: route every token, then compute expert by expert over the tokens that chose it, in the order
+// in which the experts' weights are in memory, then sum each token's experts in router order (so the sum never depends
+// on what was in memory first).
 #include <algorithm>
 #include <utility>
 
@@ -27,7 +28,8 @@ void route(ForwardPass& pass, int64_t layer, Activations& x, int64_t tokens, int
   for (int64_t t = 0; t < tokens; ++t) {
     float* row = ws.scores + t * router.experts;
     pass.backend.softmax(row, router.experts);
-    choose_experts({row, static_cast<size_t>(router.experts)}, router, chosen + t * router.used, weights + t * router.used);
+    choose_experts({row, static_cast<size_t>(router.experts)}, router, chosen + t * router.used,
+                   weights + t * router.used);
   }
 }
 
@@ -45,8 +47,8 @@ void list_active(Workspace& ws, int64_t tokens, int64_t used, int64_t experts) {
   }
 }
 
-// Groups the (token, choice) pairs by expert, experts in the order of ws.active: ws.grouped holds tokens expert after expert, ws.slots
-// where each pair went, ws.group_begin where the rows of the i-th active expert start.
+// Groups the (token, choice) pairs by expert, experts in the order of ws.active: ws.grouped holds tokens expert after
+// expert, ws.slots where each pair went, ws.group_begin where the rows of the i-th active expert start.
 void group_by_expert(Workspace& ws, int64_t tokens, int64_t used, int64_t experts) {
   std::fill(ws.place.begin(), ws.place.begin() + experts, 0);
   for (int64_t i = 0; i < tokens * used; ++i) ++ws.place[static_cast<size_t>(ws.chosen[i])];
@@ -63,8 +65,8 @@ void group_by_expert(Workspace& ws, int64_t tokens, int64_t used, int64_t expert
   }
 }
 
-// Computes `count` experts of the lease from `first` on over their rows. All rows at once where the workspace has room for them, else
-// (then count is 1) in parts.
+// Computes `count` experts of the lease from `first` on over their rows. All rows at once where the workspace has room
+// for them, else (then count is 1) in parts.
 Result<void> compute_group(ForwardPass& pass, ExpertLease& lease, size_t first, size_t count) {
   Workspace& ws = pass.ws;
   const int64_t ffn = pass.hp.expert_ffn, hidden = pass.hp.hidden;
@@ -74,7 +76,8 @@ Result<void> compute_group(ForwardPass& pass, ExpertLease& lease, size_t first, 
     const int64_t part_end = std::min(end, part + room);
     // Rows of expert i inside the part.
     const auto rows_of = [&](size_t i) {
-      const int64_t from = std::max<int64_t>(part, ws.group_begin[i]), to = std::min<int64_t>(part_end, ws.group_begin[i + 1]);
+      const int64_t from = std::max<int64_t>(part, ws.group_begin[i]),
+                    to = std::min<int64_t>(part_end, ws.group_begin[i + 1]);
       return std::pair{from, to - from};
     };
     ws.jobs.clear();
@@ -82,8 +85,12 @@ Result<void> compute_group(ForwardPass& pass, ExpertLease& lease, size_t first, 
       const auto [row, rows] = rows_of(i);
       const ExpertView& view = lease[i];
       for (const auto& [weights, out] : {std::pair{&view.gate, ws.gate}, std::pair{&view.up, ws.up}}) {
-        ws.jobs.push_back({.weights = weights, .x = &ws.normed_acts, .rows = rows, .gather = ws.grouped + row,
-                           .out = out + (row - part) * ffn, .out_stride = ffn});
+        ws.jobs.push_back({.weights = weights,
+                           .x = &ws.normed_acts,
+                           .rows = rows,
+                           .gather = ws.grouped + row,
+                           .out = out + (row - part) * ffn,
+                           .out_stride = ffn});
       }
     }
     pass.backend.matmul(ws.jobs);
@@ -94,8 +101,12 @@ Result<void> compute_group(ForwardPass& pass, ExpertLease& lease, size_t first, 
     ws.jobs.clear();
     for (size_t i = first; i < first + count; ++i) {
       const auto [row, rows] = rows_of(i);
-      ws.jobs.push_back({.weights = &lease[i].down, .x = &ws.gate_acts, .rows = rows, .first_row = row - part,
-                         .out = ws.down + row * hidden, .out_stride = hidden});
+      ws.jobs.push_back({.weights = &lease[i].down,
+                         .x = &ws.gate_acts,
+                         .rows = rows,
+                         .first_row = row - part,
+                         .out = ws.down + row * hidden,
+                         .out_stride = hidden});
     }
     pass.backend.matmul(ws.jobs);
   }
@@ -116,7 +127,8 @@ Result<void> compute_experts(ForwardPass& pass, ExpertLease& lease) {
   return {};
 }
 
-// Guesses what the next layers will want by their own routers, applied to the state before this layer's experts have been added.
+// Guesses what the next layers will want by their own routers, applied to the state before this layer's experts have
+// been added.
 void look_ahead(ForwardPass& pass, int64_t layer) {
   ExpertStore& experts = pass.model.experts();
   Workspace& ws = pass.ws;
@@ -134,7 +146,8 @@ void look_ahead(ForwardPass& pass, int64_t layer) {
   const int64_t last = std::min(pass.layers() - 1, layer + kLookAheadLayers);
   for (int64_t next = layer + 1; next <= last; ++next) {
     if (!pass.model.matrix(Role::router, next)) continue;
-    pass.backend.rms_norm(ws.x, pass.model.vector(Role::ffn_norm, next), pass.hp.norm_eps, pass.tokens, pass.hp.hidden, ws.guess_normed);
+    pass.backend.rms_norm(ws.x, pass.model.vector(Role::ffn_norm, next), pass.hp.norm_eps, pass.tokens, pass.hp.hidden,
+                          ws.guess_normed);
     ws.guess_acts.set(ws.guess_normed, pass.tokens, pass.hp.hidden);
     route(pass, next, ws.guess_acts, pass.tokens, ws.guess, ws.guess_weights);
     if (experts.look_ahead(next, {ws.guess, static_cast<size_t>(pass.tokens * pass.hp.router.used)},
@@ -159,7 +172,11 @@ void mixture_of_experts(ForwardPass& pass, int64_t layer) {
   const std::span<const int32_t> last_choice(ws.chosen + (pass.tokens - 1) * used, static_cast<size_t>(used));
   list_active(ws, pass.tokens, used, router.experts);
   for (RoutingObserver* observer : pass.observers) {
-    observer->on_choice({.layer = layer, .tokens = pass.tokens, .used = used, .ids = ws.chosen, .weights = ws.chosen_weights,
+    observer->on_choice({.layer = layer,
+                         .tokens = pass.tokens,
+                         .used = used,
+                         .ids = ws.chosen,
+                         .weights = ws.chosen_weights,
                          .distinct = ws.active});
   }
   if (pass.skip_experts) return;
@@ -174,8 +191,10 @@ void mixture_of_experts(ForwardPass& pass, int64_t layer) {
   // What was left out is read meanwhile, as far as there is a free place: the next token may want it again.
   if (pass.lossy != nullptr) pass.model.experts().look_ahead(layer, pass.lossy->skipped(), ExpertStore::Guess::decode);
   group_by_expert(ws, pass.tokens, used, router.experts);
-  if (auto computed = compute_experts(pass, lease.value()); !computed.ok()) return pass.fail_with(std::move(computed).error());
-  pass.backend.add_weighted(ws.x, ws.down, ws.slots, ws.chosen_weights, pass.tokens, static_cast<int>(used), pass.hp.hidden);
+  if (auto computed = compute_experts(pass, lease.value()); !computed.ok())
+    return pass.fail_with(std::move(computed).error());
+  pass.backend.add_weighted(ws.x, ws.down, ws.slots, ws.chosen_weights, pass.tokens, static_cast<int>(used),
+                            pass.hp.hidden);
 }
 
 }  // namespace moxie

@@ -1,5 +1,5 @@
-// Mixtral: Llama's attention, and in every layer eight (or any number of) experts of which two (or any) are used, weighted by a softmax
-// over the chosen ones. In GGUF it shares the architecture name with Llama; the experts tell.
+// Mixtral: Llama's attention, and in every layer eight (or any number of) experts of which two (or any) are used,
+// weighted by a softmax over the chosen ones. In GGUF it shares the architecture name with Llama; the experts tell.
 #include "model/family.h"
 #include "model/forward.h"
 
@@ -9,7 +9,8 @@ namespace {
 constexpr std::string_view kArchs[] = {"llama", "mixtral", "mistral"};
 constexpr std::string_view kTypes[] = {"mixtral"};
 constexpr RoleRow kRoles[] = {
-    {Role::router, "blk.{}.ffn_gate_inp", "model.layers.{}.block_sparse_moe.gate", Dim::experts, Dim::hidden, Layers::moe},
+    {Role::router, "blk.{}.ffn_gate_inp", "model.layers.{}.block_sparse_moe.gate", Dim::experts, Dim::hidden,
+     Layers::moe},
     {Role::router, "blk.{}.ffn_gate_inp", "model.layers.{}.mlp.gate", Dim::experts, Dim::hidden, Layers::moe},
 };
 constexpr ExpertNames kExperts[] = {

@@ -1,5 +1,5 @@
-// OLMoE: RMSNorm over the whole width of q and of k before the heads part; 64 experts of which 8 are used, softmax over all before the
-// choice, weights not renormalised.
+// OLMoE: RMSNorm over the whole width of q and of k before the heads part; 64 experts of which 8 are used, softmax over
+// all before the choice, weights not renormalised.
 #include "model/family.h"
 #include "model/forward.h"
 

@@ -1,5 +1,5 @@
-// Qwen3-MoE (30B-A3B, 235B-A22B, Coder): RMSNorm on every query and key head, head size of its own, softmax over all experts before the
-// choice, then (norm_topk_prob) renormalised. Some layers may be dense.
+// Qwen3-MoE (30B-A3B, 235B-A22B, Coder): RMSNorm on every query and key head, head size of its own, softmax over all
+// experts before the choice, then (norm_topk_prob) renormalised. Some layers may be dense.
 #include "model/families/qwen_common.h"
 #include "model/family.h"
 #include "model/forward.h"
@@ -24,7 +24,8 @@ Result<void> adjust(Hyperparameters& hp, const WeightFiles& files) {
   hp.rope.neox = true;
   hp.router.experts = count_experts(files);
   // GGUF has no key for it: every published Qwen3-MoE renormalises.
-  hp.router.normalise = gguf ? md.boolean("qwen3moe.expert_weights_norm").value_or(true) : md.boolean("norm_topk_prob").value_or(false);
+  hp.router.normalise =
+      gguf ? md.boolean("qwen3moe.expert_weights_norm").value_or(true) : md.boolean("norm_topk_prob").value_or(false);
   read_qwen_window(hp, files);
   return read_qwen_moe_layers(hp, files);
 }
