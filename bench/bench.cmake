@@ -5,3 +5,7 @@ if(benchmark_FOUND)
   target_include_directories(kernels_bench PRIVATE src)
   target_link_libraries(kernels_bench PRIVATE moxie benchmark::benchmark)
 endif()
+
+if(COMMAND moxie_add_test)
+  moxie_add_test(bench-compare tidy ${MOXIE_SCRIPTS}/with_python.sh ${CMAKE_SOURCE_DIR}/bench/compare_test.py)
+endif()
