@@ -9,6 +9,8 @@
 #include <span>
 #include <sstream>
 
+#include "support/paths.h"
+
 namespace {
 
 namespace fs = std::filesystem;
@@ -105,7 +107,7 @@ class CliFile : public testing::TestWithParam<std::string> {
     folder_ = pattern;
     fs::create_directories(folder_ / "bin");
     fs::create_directories(folder_ / "work");
-    for (const char* name : {"moxie", "main", "llama-cli"}) fs::create_symlink(MOXIE_PROGRAM, folder_ / "bin" / name);
+    for (const char* name : {"moxie", "main", "llama-cli"}) fs::create_symlink(moxie::moxie_program(), folder_ / "bin" / name);
   }
   void TearDown() override { fs::remove_all(folder_); }
 
@@ -113,7 +115,7 @@ class CliFile : public testing::TestWithParam<std::string> {
     const fs::path script = folder_ / "script", out = folder_ / "out", error = folder_ / "error";
     std::ofstream(script) << "cd '" << (folder_ / "work").string() << "'\nexport PATH='" << (folder_ / "bin").string()
                           << "':\"$PATH\"\n"
-                          << "export DATA='" << MOXIE_SOURCE_DIR << "/tests/data'\nexport XDG_CACHE_HOME='"
+                          << "export DATA='" << moxie::source_dir() << "/tests/data'\nexport XDG_CACHE_HOME='"
                           << (folder_ / "cache").string() << "'\nexport MODEL=\"$DATA/models/stories260k-moe8\"\n"
                           << test.command << "\n";
     const std::string line =
@@ -136,7 +138,7 @@ class CliFile : public testing::TestWithParam<std::string> {
 };
 
 TEST_P(CliFile, Runs) {
-  const fs::path path = fs::path(MOXIE_SOURCE_DIR) / "tests/cli" / (GetParam() + ".txt");
+  const fs::path path = fs::path(moxie::source_dir()) / "tests/cli" / (GetParam() + ".txt");
   const std::vector<Case> cases = read_cases(path);
   ASSERT_FALSE(cases.empty());
   for (const Case& test : cases) check(test, path.filename().string() + ":" + std::to_string(test.line));
@@ -144,7 +146,7 @@ TEST_P(CliFile, Runs) {
 
 std::vector<std::string> files() {
   std::vector<std::string> names;
-  for (const auto& entry : fs::directory_iterator(fs::path(MOXIE_SOURCE_DIR) / "tests/cli")) {
+  for (const auto& entry : fs::directory_iterator(fs::path(moxie::source_dir()) / "tests/cli")) {
     if (entry.path().extension() == ".txt") names.push_back(entry.path().stem().string());
   }
   std::sort(names.begin(), names.end());

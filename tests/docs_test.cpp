@@ -9,13 +9,14 @@
 
 #include "model/family.h"
 #include "quant/quant_type.h"
+#include "support/paths.h"
 
 namespace moxie {
 namespace {
 
 // The text between <!-- NAME --> and <!-- end -->.
 std::string section(const std::string& file, const std::string& name) {
-  std::ifstream in(std::string(MOXIE_SOURCE_DIR) + "/docs/" + file);
+  std::ifstream in(source_dir() + "/docs/" + file);
   std::stringstream text;
   text << in.rdbuf();
   const std::string all = text.str(), begin = "<!-- " + name + " -->\n";

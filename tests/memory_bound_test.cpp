@@ -17,6 +17,7 @@
 
 #include "core/fail.h"
 #include "golden/gguf_writer.h"
+#include "support/paths.h"
 
 namespace moxie {
 namespace {
@@ -43,7 +44,7 @@ struct Outcome {
 // Runs the program with `arguments`, first joining the control group of `procs` where given.
 Outcome run(const std::string& arguments, const std::string& procs = "") {
   const std::string join = procs.empty() ? "" : "echo $$ > " + procs + " && ";
-  const std::string command = "exec 2>&1 >/dev/null; " + join + "exec " + MOXIE_PROGRAM + " " + arguments;
+  const std::string command = "exec 2>&1 >/dev/null; " + join + "exec " + moxie_program() + " " + arguments;
   Outcome outcome;
   FILE* pipe = popen(("bash -c '" + command + "'").c_str(), "r");
   if (pipe == nullptr) return outcome;
@@ -210,7 +211,7 @@ class MemoryBound : public testing::Test {
   }
 
   static std::vector<Subject> subjects() {
-    const std::string demo = std::string(MOXIE_SOURCE_DIR) + "/models/demo";
+    const std::string demo = source_dir() + "/models/demo";
     const std::string rest = " -n 24 --ignore-eos --temp 0 --stats json";
     return {{.name = "demo",
              .model = demo,

@@ -12,10 +12,8 @@ endfunction()
 
 # moxie_add_cases(PROGRAM LABEL SOURCES...): a GoogleTest program. Two entries share its cases, so that two processors are busy.
 function(moxie_add_cases program label)
-  add_executable(${program} ${ARGN})
+  add_executable(${program} ${ARGN} ${CMAKE_SOURCE_DIR}/tests/support/paths.cpp)
   target_include_directories(${program} PRIVATE ${CMAKE_SOURCE_DIR}/src ${CMAKE_SOURCE_DIR}/tests)
-  target_compile_definitions(${program} PRIVATE MOXIE_SOURCE_DIR="${CMAKE_SOURCE_DIR}"
-                             MOXIE_PROGRAM="$<TARGET_FILE:moxie_program>")
   target_link_libraries(${program} PRIVATE moxie_cli GTest::gtest GTest::gmock GTest::gtest_main)
   target_compile_options(${program} PRIVATE $<$<CONFIG:Release>:-O1>)  # compiles faster; what is tested is optimised as ever
   add_dependencies(${program} moxie_program)
@@ -25,6 +23,9 @@ function(moxie_add_cases program label)
                          ENVIRONMENT "GTEST_TOTAL_SHARDS=2;GTEST_SHARD_INDEX=${shard}")
   endforeach()
 endfunction()
+
+set_source_files_properties(${CMAKE_SOURCE_DIR}/tests/support/paths.cpp PROPERTIES COMPILE_DEFINITIONS
+                            "MOXIE_SOURCE_DIR=\"${CMAKE_SOURCE_DIR}\";MOXIE_PROGRAM=\"$<TARGET_FILE:moxie_program>\"")
 
 moxie_add_cases(moxie_tests unit ${MOXIE_TEST_SOURCES})
 if(MOXIE_MODEL_TEST_SOURCES)

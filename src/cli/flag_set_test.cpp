@@ -6,6 +6,7 @@
 #include <fstream>
 
 #include "cli/command.h"
+#include "support/paths.h"
 
 namespace moxie::cli {
 namespace {
@@ -121,7 +122,7 @@ TEST(Commands, TakeEveryFlagOfTheTable) {
 }
 
 TEST(Commands, ReferencePageIsCurrent) {
-  std::ifstream in(std::string(MOXIE_SOURCE_DIR) + "/docs/cli.md");
+  std::ifstream in(source_dir() + "/docs/cli.md");
   const std::string page{std::istreambuf_iterator<char>(in), {}};
   EXPECT_TRUE(page == reference_page())
       << "docs/cli.md is not what the program says; run: moxie help --markdown > docs/cli.md";

@@ -10,6 +10,7 @@
 
 #include "format/formats/gguf_pack.h"
 #include "model/model.h"
+#include "support/paths.h"
 
 namespace moxie {
 namespace {
@@ -30,9 +31,7 @@ class Pack : public ::testing::Test {
   }
   void TearDown() override { fs::remove_all(folder_); }
 
-  static std::string golden(const std::string& name) {
-    return std::string(MOXIE_SOURCE_DIR) + "/tests/data/golden/" + name;
-  }
+  static std::string golden(const std::string& name) { return source_dir() + "/tests/data/golden/" + name; }
   std::string path(const std::string& name = "pack.gguf") const { return (folder_ / name).string(); }
   std::string write(const std::string& name, std::string_view bytes) const {
     std::ofstream(folder_ / name, std::ios::binary).write(bytes.data(), static_cast<std::streamsize>(bytes.size()));
@@ -118,7 +117,7 @@ TEST_F(Pack, RecordsAreAlignedWholeAndInOrder) {
 TEST_F(Pack, EverythingThatTheSourceSaysComesAlong) {
   for (const std::string& name :
        {golden("qwen2_moe/merged.gguf"), golden("mixtral-shards"), golden("llama/f32-00002-of-00002.gguf"),
-        std::string(MOXIE_SOURCE_DIR) + "/tests/data/models/stories260k-moe8"}) {
+        source_dir() + "/tests/data/models/stories260k-moe8"}) {
     SCOPED_TRACE(name);
     ASSERT_TRUE(pack(name, path(), {.overwrite = true}).ok());
     const auto source = open_weights(name), packed = open_weights(path());

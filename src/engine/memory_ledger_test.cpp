@@ -4,6 +4,8 @@
 
 #include <deque>
 
+#include "support/paths.h"
+
 namespace moxie {
 namespace {
 
@@ -264,7 +266,7 @@ TEST(MemoryLedger, DenseModelsFitOrDoNot) {
 }
 
 TEST(MemoryLedger, ReadsRealHeaders) {
-  const auto files = open_weights(std::string(MOXIE_SOURCE_DIR) + "/models/demo");
+  const auto files = open_weights(source_dir() + "/models/demo");
   ASSERT_TRUE(files.ok()) << files.error().message;
   Log log;
   const auto plan = plan_model(*files, "", log);

@@ -4,10 +4,12 @@
 
 #include <fstream>
 
+#include "support/paths.h"
+
 namespace moxie {
 namespace {
 
-const std::string kDemo = std::string(MOXIE_SOURCE_DIR) + "/models/demo";
+const std::string kDemo = source_dir() + "/models/demo";
 
 WeightFiles demo() {
   auto files = open_weights(kDemo);

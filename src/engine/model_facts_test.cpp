@@ -2,10 +2,12 @@
 
 #include <gtest/gtest.h>
 
+#include "support/paths.h"
+
 namespace moxie {
 namespace {
 
-const std::string kModels = std::string(MOXIE_SOURCE_DIR) + "/tests/data/models/";
+const std::string kModels = source_dir() + "/tests/data/models/";
 
 TEST(ModelFacts, AddUpToTheFile) {
   const auto files = open_weights(kModels + "stories260k-moe8");

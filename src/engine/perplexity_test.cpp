@@ -5,6 +5,8 @@
 #include <cmath>
 #include <fstream>
 
+#include "support/paths.h"
+
 namespace moxie {
 namespace {
 
@@ -21,7 +23,7 @@ TEST(Perplexity, LikelihoodIsThatOfTheSoftmax) {
 class PerplexityOfStories : public testing::Test {
  protected:
   void SetUp() override {
-    const std::string models = std::string(MOXIE_SOURCE_DIR) + "/tests/data/models/";
+    const std::string models = source_dir() + "/tests/data/models/";
     auto opened = Engine::open({.model = models + "stories260k-moe8", .threads = 1});
     ASSERT_TRUE(opened.ok()) << opened.error().message;
     engine_ = std::move(opened).value();

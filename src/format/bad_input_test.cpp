@@ -11,6 +11,7 @@
 
 #include "format/test_files.h"
 #include "format/weight_file.h"
+#include "support/paths.h"
 
 namespace moxie {
 namespace {
@@ -460,7 +461,7 @@ std::string read_all(const std::string& path) {
 
 // Real files cut in the middle of the header and at random places of the data.
 TEST(CutFiles, AlwaysGiveAnError) {
-  const std::string golden = std::string(MOXIE_SOURCE_DIR) + "/tests/data/golden/mixtral/";
+  const std::string golden = source_dir() + "/tests/data/golden/mixtral/";
   for (const std::string name : {"merged.gguf", "split.gguf", "model.safetensors"}) {
     const std::string bytes = read_all(golden + name);
     ASSERT_GT(bytes.size(), 100000u);

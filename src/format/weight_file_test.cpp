@@ -6,11 +6,13 @@
 
 #include <cstdlib>
 
+#include "support/paths.h"
+
 namespace moxie {
 namespace {
 
 std::string golden(std::string_view name) {
-  return std::string(MOXIE_SOURCE_DIR) + "/tests/data/golden/" + std::string(name);
+  return source_dir() + "/tests/data/golden/" + std::string(name);
 }
 
 TEST(OpenWeights, ReadsSafetensorsWithItsConfiguration) {

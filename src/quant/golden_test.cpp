@@ -11,6 +11,7 @@
 
 #include "kernels/select.h"
 #include "quant/quant_type.h"
+#include "support/paths.h"
 
 namespace moxie {
 namespace {
@@ -31,7 +32,7 @@ std::vector<std::byte> bytes_from_hex(const std::string& hex) {
 // By lower-case type name.
 std::map<std::string, Golden> read_goldens() {
   std::map<std::string, Golden> goldens;
-  std::ifstream file(MOXIE_SOURCE_DIR "/tests/data/quant-golden.txt");
+  std::ifstream file(source_dir() + "/tests/data/quant-golden.txt");
   Golden* current = nullptr;
   for (std::string line; std::getline(file, line);) {
     if (line.empty() || line[0] == '#') continue;

@@ -10,6 +10,8 @@
 #include <nlohmann/json.hpp>
 #include <set>
 
+#include "support/paths.h"
+
 namespace moxie {
 namespace {
 
@@ -17,7 +19,7 @@ using nlohmann::json;
 
 const json& vectors() {
   static const json all = [] {
-    std::ifstream in(std::string(MOXIE_SOURCE_DIR) + "/tests/data/samplers.json");
+    std::ifstream in(source_dir() + "/tests/data/samplers.json");
     return json::parse(in);
   }();
   return all;

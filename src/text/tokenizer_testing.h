@@ -12,12 +12,13 @@
 #include <vector>
 
 #include "core/tokenizer_source.h"
+#include "support/paths.h"
 #include "text/tokenizer.h"
 
 namespace moxie {
 
 inline std::string tokenizer_data(const std::string& name) {
-  return std::string(MOXIE_SOURCE_DIR "/tests/data/tokenizers/") + name;
+  return (source_dir() + "/tests/data/tokenizers/") + name;
 }
 
 inline std::string read_whole(const std::string& path) {

@@ -14,6 +14,7 @@
 #include "golden/engine_with.h"
 #include "golden/golden_models.h"
 #include "support/disk_reader_fixture.h"
+#include "support/paths.h"
 #include "support/watchdog.h"
 
 namespace moxie {
@@ -31,7 +32,7 @@ const std::vector<int32_t> kIds = {1,   300, 17, 901, 44,   2,  65, 4000, 12, 7,
 constexpr size_t kPrompt = 12;  // ids of the prompt; the others come one by one
 
 fs::path demo() {
-  return fs::path(MOXIE_SOURCE_DIR) / "models" / "demo";
+  return fs::path(source_dir()) / "models" / "demo";
 }
 
 // Logits after each of kIds, computed with every expert in memory.

@@ -16,13 +16,14 @@
 
 #include "moxie/engine.h"
 #include "support/open_engine.h"
+#include "support/paths.h"
 
 namespace moxie::golden {
 
 namespace fs = std::filesystem;
 
 inline fs::path data_folder() {
-  return fs::path(MOXIE_SOURCE_DIR) / "tests" / "data";
+  return fs::path(source_dir()) / "tests" / "data";
 }
 
 // (tokens, vocabulary) of a .npy file, version 1.0, '<f4', C order.

@@ -10,6 +10,7 @@
 #include "engine/perplexity.h"
 #include "golden/golden_models.h"
 #include "support/open_engine.h"
+#include "support/paths.h"
 
 namespace moxie {
 namespace {
@@ -136,7 +137,7 @@ TEST(LossyModes, BadValuesAreRefusedBeforeAFileIsOpened) {
 // With 3 of 8 experts kept. How much a mode costs hangs on the moment; that it costs something, and no more than half,
 // does not.
 TEST(LossyModes, PriceOnTheDemoModel) {
-  const std::filesystem::path data = std::filesystem::path(MOXIE_SOURCE_DIR) / "tests/data/models";
+  const std::filesystem::path data = std::filesystem::path(source_dir()) / "tests/data/models";
   std::ifstream in(data / "tinystories-valid-24.txt", std::ios::binary);
   const std::string text{std::istreambuf_iterator<char>(in), {}};
   EngineOptions options = {

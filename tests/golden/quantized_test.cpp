@@ -11,6 +11,7 @@
 #include "format/weight_file.h"
 #include "golden/gguf_writer.h"
 #include "golden/golden_models.h"
+#include "support/paths.h"
 
 namespace moxie {
 namespace {
@@ -24,7 +25,7 @@ bool unlucky(const std::string& type) {
 }
 
 std::filesystem::path demo_model() {
-  return std::filesystem::path(MOXIE_SOURCE_DIR) / "models" / "demo";
+  return std::filesystem::path(source_dir()) / "models" / "demo";
 }
 
 std::vector<float> read_floats(const WeightFiles& files, const std::string& name) {

@@ -7,6 +7,7 @@
 #include "golden/golden_models.h"
 #include "golden/real_shape_model.h"
 #include "kernels/select.h"
+#include "support/paths.h"
 
 namespace moxie {
 namespace {
@@ -59,7 +60,7 @@ TEST_F(RealShape, PeakMemoryIsFileAndCacheAndLittleElse) {
   std::string ids = "1";
   for (int i = 1; i < 400; ++i) ids += "," + std::to_string(i % 128);
   for (const char* flag : {"--mmap", "--no-mmap"}) {
-    const std::string command = std::string(MOXIE_PROGRAM) + " run " + path_.string() + " --ids " + ids +
+    const std::string command = moxie_program() + " run " + path_.string() + " --ids " + ids +
                                 " -n 8 --ignore-eos --stats json " + flag + " 2>&1 >/dev/null";
     FILE* pipe = popen(command.c_str(), "r");
     ASSERT_NE(pipe, nullptr);

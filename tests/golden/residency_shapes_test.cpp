@@ -10,6 +10,7 @@
 #include "golden/golden_models.h"
 #include "golden/real_shape_model.h"
 #include "store/policy.h"
+#include "support/paths.h"
 #include "support/watchdog.h"
 
 namespace moxie {
@@ -138,7 +139,7 @@ void expect_same_for_every_way(const Reference& reference, int64_t slots) {
 // ---- the demo model ----
 
 EngineOptions demo() {
-  return {.model = (fs::path(MOXIE_SOURCE_DIR) / "models" / "demo").string(), .ctx_size = 1024, .threads = 2};
+  return {.model = (fs::path(source_dir()) / "models" / "demo").string(), .ctx_size = 1024, .threads = 2};
 }
 
 std::vector<int32_t> some_ids(int count, int vocabulary) {

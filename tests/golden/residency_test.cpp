@@ -8,6 +8,7 @@
 #include "core/fail.h"
 #include "golden/golden_models.h"
 #include "store/replay.h"
+#include "support/paths.h"
 
 namespace moxie {
 namespace {
@@ -101,7 +102,7 @@ TEST(PromptLargerThanThePool, ReadsTheFileOnce) {
   for (int32_t i = 0; i < 300; ++i) prompt.push_back(300 + i * 7919 % 3700);
   for (const int slots : {0, 2, 4}) {
     auto engine =
-        Engine::open({.model = MOXIE_SOURCE_DIR "/models/demo", .ubatch_size = 64, .expert_slots = slots}).value();
+        Engine::open({.model = source_dir() + "/models/demo", .ubatch_size = 64, .expert_slots = slots}).value();
     auto sequence = engine->new_sequence().value();
     ASSERT_TRUE(sequence->append(prompt).ok());
     const ExpertStats stats = engine->expert_stats();

@@ -7,6 +7,7 @@
 #include <cstdlib>
 
 #include "golden/golden_models.h"
+#include "support/paths.h"
 
 namespace moxie {
 namespace {
@@ -135,9 +136,9 @@ TEST(StoryMixture, SeededTextIsTheSameForAnyThreadsAndBatch) {
 TEST(StoryDense, AsGguf) {
   const fs::path folder = golden::data_folder() / "models" / "stories260k";
   const fs::path out = fs::path(testing::TempDir()) / "stories260k.gguf";
-  const std::string command = "python3 " + (fs::path(MOXIE_SOURCE_DIR) / "tools" / "llama2c_to_gguf.py").string() +
-                              " " + (folder / "stories260K.bin").string() + " " + (folder / "tok512.bin").string() +
-                              " " + out.string() + " > /dev/null 2>&1";
+  const std::string command = "python3 " + (fs::path(source_dir()) / "tools" / "llama2c_to_gguf.py").string() + " " +
+                              (folder / "stories260K.bin").string() + " " + (folder / "tok512.bin").string() + " " +
+                              out.string() + " > /dev/null 2>&1";
   if (std::system("python3 --version > /dev/null 2>&1") != 0) GTEST_SKIP() << "python3 is not installed";
   ASSERT_EQ(std::system(command.c_str()), 0) << command;
   auto engine = test::open_engine({.model = out.string(), .cache_type = "f32"});

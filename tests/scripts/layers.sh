@@ -27,7 +27,7 @@ awk '
   FNR == 1 {
     n = split(FILENAME, part, "/")
     layer = part[1] == "include" ? "include" : part[2]
-    test = FILENAME ~ /_test\.cpp$/
+    test = FILENAME ~ /_test(ing\.h|\.cpp)$/
     simd = FILENAME ~ /\.simd\.cpp$/
     conditional = 0
     if (part[1] == "src" && !(layer in known)) bad("folder " layer " has no line in src/LAYERS")
@@ -56,6 +56,7 @@ awk '
       if (simd) bad("a *.simd.cpp file includes " name)
     } else if (to[1] == "moxie") {
       if (!((layer, "api") in allowed)) bad(layer " includes " name " (src/LAYERS does not list api for it)")
+    } else if (to[1] == "support" && test) {  # helpers of the tests, tests/support
     } else if (to[1] == layer || (!simd && ((layer, name) in allowed))) {
     } else if (test && ((layer "_test", name) in allowed)) {
     } else if (!(to[1] in known)) {

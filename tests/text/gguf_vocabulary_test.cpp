@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "format/weight_file.h"
+#include "support/paths.h"
 #include "text/detokenizer.h"
 #include "text/tokenizer.h"
 
@@ -18,7 +19,7 @@ namespace {
 using Ids = std::vector<int32_t>;
 
 std::string data(const std::string& name) {
-  return std::string(MOXIE_SOURCE_DIR "/tests/data/tokenizers/gguf-vocab/") + name;
+  return (source_dir() + "/tests/data/tokenizers/gguf-vocab/") + name;
 }
 
 std::string read_whole(const std::string& path) {
