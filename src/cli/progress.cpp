@@ -13,12 +13,12 @@ constexpr auto kInterval = std::chrono::milliseconds(100);
 
 }  // namespace
 
-Progress::Progress(std::string_view doing)
-    : doing_(doing), terminal_(is_terminal(StandardStream::error)), start_(Clock::now()), last_(start_) {}
+Progress::Progress(std::string_view doing, Clock::time_point (*now)())
+    : doing_(doing), now_(now), terminal_(is_terminal(StandardStream::error)), start_(now()), last_(start_) {}
 
 void Progress::update(uint64_t done, uint64_t total) {
   if (!terminal_ || total == 0) return;
-  const auto now = Clock::now();
+  const auto now = now_();
   if (now - start_ < kQuiet || now - last_ < kInterval) return;
   last_ = now;
   shown_ = true;

@@ -10,14 +10,16 @@ namespace moxie::cli {
 
 class Progress {
  public:
-  explicit Progress(std::string_view doing = "loading");
+  using Clock = std::chrono::steady_clock;
+  // now: what tells the time.
+  explicit Progress(std::string_view doing = "loading", Clock::time_point (*now)() = &Clock::now);
   ~Progress() { clear(); }
   void update(uint64_t done, uint64_t total);
   void clear();
 
  private:
-  using Clock = std::chrono::steady_clock;
   std::string_view doing_;
+  Clock::time_point (*now_)();
   bool terminal_;
   bool shown_ = false;
   Clock::time_point start_, last_;

@@ -11,7 +11,6 @@
 #include <cstdio>
 #include <cstdlib>
 #include <string>
-#include <thread>
 
 namespace moxie::cli {
 namespace {
@@ -33,13 +32,18 @@ class Redirection {
   int saved_;
 };
 
+int time_ms = 0;  // a clock that waits for nobody
+
 // What a load of a MiB that is slow enough to be worth a line writes to stderr.
 void load_slowly() {
-  Progress progress;
-  progress.update(1 << 18, 1 << 20);  // at once: not yet
-  std::this_thread::sleep_for(std::chrono::milliseconds(350));
+  time_ms = 0;
+  Progress progress("loading", [] { return Progress::Clock::time_point(std::chrono::milliseconds(time_ms)); });
+  time_ms = 299;
+  progress.update(1 << 18, 1 << 20);  // too early for a line
+  time_ms = 350;
   progress.update(1 << 19, 1 << 20);
-  progress.update(3 << 18, 1 << 20);  // right after: not again
+  time_ms = 449;
+  progress.update(3 << 18, 1 << 20);  // right after it: not again
 }
 
 std::string read_all(int from) {
