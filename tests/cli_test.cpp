@@ -1,6 +1,8 @@
 // Runs the text files of tests/cli: commands with what they must print. tests/cli/README.md explains the form.
+#include <fcntl.h>
 #include <gtest/gtest.h>
 #include <sys/wait.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <cstdlib>
@@ -99,6 +101,14 @@ std::string joined(std::span<const std::string> lines) {
   return text;
 }
 
+bool has_terminals() {
+  const int terminal = posix_openpt(O_RDWR | O_NOCTTY);
+  const bool has =
+      terminal >= 0 && grantpt(terminal) == 0 && unlockpt(terminal) == 0 && access(ptsname(terminal), R_OK | W_OK) == 0;
+  close(terminal);
+  return has;
+}
+
 class CliFile : public testing::TestWithParam<std::string> {
  protected:
   void SetUp() override {
@@ -138,6 +148,7 @@ class CliFile : public testing::TestWithParam<std::string> {
 };
 
 TEST_P(CliFile, Runs) {
+  if (GetParam() == "terminal" && !has_terminals()) GTEST_SKIP() << "no pseudo-terminals here: is /dev/pts mounted?";
   const fs::path path = fs::path(moxie::source_dir()) / "tests/cli" / (GetParam() + ".txt");
   const std::vector<Case> cases = read_cases(path);
   ASSERT_FALSE(cases.empty());
