@@ -30,7 +30,7 @@ struct TokenizerSource {
   // added_tokens.json, special_tokens_map.json, generation_config.json, tekken.json, chat_template.jinja,
   // chat_template.json.
   std::map<std::string, std::string> files;
-  // GGUF tokenizer.chat_template (key "") and its named variants.
+  // The chat template (key "") and its named variants, wherever they stood.
   std::map<std::string, std::string> chat_templates;
   // vocab_size of the configuration, to compare with; 0 when unknown.
   int64_t configured_vocab_size = 0;

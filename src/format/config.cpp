@@ -138,6 +138,33 @@ Result<void> read_named_templates(const std::string& folder, TokenizerSource& so
   return {};
 }
 
+// A template by itself, or a list of them with names, of which "default" is the one to take unasked.
+void add_templates(const Json& found, TokenizerSource& source) {
+  if (const std::string* text = found.text()) source.chat_templates.try_emplace("", *text);
+  const Json::Array* list = found.array();
+  for (size_t i = 0; list != nullptr && i < list->size(); ++i) {
+    const Json *name = (*list)[i].find("name"), *content = (*list)[i].find("template");
+    if (name == nullptr || content == nullptr || name->text() == nullptr || content->text() == nullptr) continue;
+    source.chat_templates.try_emplace(*name->text() == "default" ? "" : *name->text(), *content->text());
+  }
+}
+
+// From the files of their own first, which newer tools write, then from the configuration of the tokenizer.
+Result<void> read_templates(const std::string& folder, TokenizerSource& source) {
+  MOXIE_TRY_VOID(read_named_templates(folder, source));
+  if (const auto plain = source.files.find("chat_template.jinja"); plain != source.files.end()) {
+    source.chat_templates[""] = plain->second;
+  }
+  for (const char* name : {"chat_template.json", "tokenizer_config.json"}) {
+    const auto file = source.files.find(name);
+    if (file == source.files.end()) continue;
+    auto json = parse_json(file->second, join_path(folder, name));
+    if (!json.ok()) return add_remedy(std::move(json).error(), "correct the file or download it again");
+    if (const Json* found = json->find("chat_template")) add_templates(*found, source);
+  }
+  return {};
+}
+
 }  // namespace
 
 Result<Metadata> parse_config(std::string_view text, std::string_view what) {
@@ -174,7 +201,7 @@ Result<TokenizerSource> read_tokenizer_files(const std::string& folder, const Me
       !versioned.empty() && !source.files.contains("tokenizer.model")) {
     MOXIE_TRY(source.files["tokenizer.model"], read_side_file(folder, versioned, kTokenizerBytesMax));
   }
-  MOXIE_TRY_VOID(read_named_templates(folder, source));
+  MOXIE_TRY_VOID(read_templates(folder, source));
   MOXIE_TRY_VOID(add_configured_tokens(config, folder, source));
   return source;
 }

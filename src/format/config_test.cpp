@@ -2,6 +2,9 @@
 
 #include <gtest/gtest.h>
 
+#include <map>
+#include <string>
+
 #include "format/test_files.h"
 
 namespace moxie {
@@ -52,6 +55,40 @@ TEST(TokenizerFiles, AreReadAsTheyAre) {
   EXPECT_EQ(source->chat_templates, (std::map<std::string, std::string>{{"tool_use", "{{ x }}"}}));
   EXPECT_EQ(source->configured_eos_ids, (std::vector<int64_t>{2, 7}));
   EXPECT_EQ(source->configured_vocab_size, 99);
+}
+
+std::map<std::string, std::string> templates_in(const TempFolder& at) {
+  const auto source = read_tokenizer_files(at.path(), Metadata());
+  EXPECT_TRUE(source.ok()) << source.error().message;
+  return source.ok() ? source->chat_templates : std::map<std::string, std::string>();
+}
+
+TEST(ChatTemplates, StandInThreePlacesOfWhichTheNewestWins) {
+  using Templates = std::map<std::string, std::string>;
+  const TempFolder at;
+  at.write("tokenizer_config.json", R"({"chat_template": "oldest"})");
+  EXPECT_EQ(templates_in(at), (Templates{{"", "oldest"}}));
+  at.write(
+      "tokenizer_config.json",
+      R"({"chat_template": [{"name": "rag", "template": "x"}, {"name": "default", "template": "y"}, {"name": 1}]})");
+  EXPECT_EQ(templates_in(at), (Templates{{"", "y"}, {"rag", "x"}}));
+  at.write("chat_template.json", R"({"chat_template": "newer"})");
+  EXPECT_EQ(templates_in(at), (Templates{{"", "newer"}, {"rag", "x"}}));
+  at.write("chat_template.jinja", "newest");
+  at.write("additional_chat_templates/rag.jinja", "z");
+  EXPECT_EQ(templates_in(at), (Templates{{"", "newest"}, {"rag", "z"}}));
+  at.write("tokenizer_config.json", R"({"chat_template": 7})");
+  EXPECT_EQ(templates_in(at), (Templates{{"", "newest"}, {"rag", "z"}}));
+}
+
+TEST(ChatTemplates, InADamagedFileAreAnError) {
+  const TempFolder at;
+  at.write("tokenizer_config.json", "{");
+  const auto source = read_tokenizer_files(at.path(), Metadata());
+  ASSERT_FALSE(source.ok());
+  EXPECT_EQ(source.error().code, ErrorCode::corrupt);
+  EXPECT_NE(source.error().message.find("tokenizer_config.json: not valid JSON"), std::string::npos)
+      << source.error().message;
 }
 
 TEST(TokenizerFiles, MayBeAbsent) {
