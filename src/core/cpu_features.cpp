@@ -2,6 +2,10 @@
 
 #if defined(__x86_64__)
 #include <cpuid.h>
+#if defined(__linux__)
+#include <sys/syscall.h>
+#include <unistd.h>
+#endif
 #endif
 
 namespace moxie {
@@ -35,6 +39,20 @@ bool cpu_is_x86_64_v4() {
 bool cpu_has_avx512_vnni() {
   return __builtin_cpu_supports("avx512vnni");
 }
+bool cpu_allows_amx() {
+#if defined(__linux__)
+  static const bool allowed = [] {
+    unsigned a = 0, b = 0, c = 0, d = 0;
+    constexpr unsigned kBf16 = 1u << 22, kTiles = 1u << 24, kInt8 = 1u << 25, kAll = kBf16 | kTiles | kInt8;
+    if (!__get_cpuid_count(7, 0, &a, &b, &c, &d) || (d & kAll) != kAll) return false;
+    constexpr int kRequestPermission = 0x1023, kTileData = 18;  // ARCH_REQ_XCOMP_PERM, XFEATURE_XTILEDATA
+    return syscall(SYS_arch_prctl, kRequestPermission, kTileData) == 0;
+  }();
+  return allowed;
+#else
+  return false;
+#endif
+}
 #else
 bool cpu_is_x86_64_v2() {
   return false;
@@ -46,6 +64,9 @@ bool cpu_is_x86_64_v4() {
   return false;
 }
 bool cpu_has_avx512_vnni() {
+  return false;
+}
+bool cpu_allows_amx() {
   return false;
 }
 #endif

@@ -24,6 +24,7 @@
 #include "quant/byte_products.h"
 #include "quant/make_quant_type.h"
 #include "quant/panel_256.h"
+#include "quant/tiled_256.h"
 
 namespace moxie::MOXIE_TARGET {
 namespace {
@@ -127,6 +128,9 @@ void multiply_256(const MultiplyArgs& args) {
     default:
       break;
   }
+#if defined(__AMX_INT8__)
+  if (args.tokens >= kLeastTiled256Tokens) return multiply_256_tiles<Parts>(args);
+#endif
   for (int64_t token = 0; token < args.tokens; token += kPanel256Tokens) {
     const int64_t left = args.tokens - token;
     multiply_256_tokens<Parts>(args, token, static_cast<int>(left < kPanel256Tokens ? left : kPanel256Tokens));

@@ -36,50 +36,66 @@ MOXIE_INLINE void prefetch_block(const Block* block, size_t distance) {
 template <class Parts>
 constexpr int kSumPairs = 128 / Parts::kSubValues;
 
-// Everything is transposed as it stands in files, which is less, and unpacked then.
+// A block of each of kLanes rows as it stands in files, which is less than unpacked, lane r being of row r.
+template <class Parts>
+struct BlockDwords {
+  static constexpr int kRawChunks = Parts::kRawBytes / 64;
+  static constexpr bool kRawTail = Parts::kRawBytes % 64 != 0;  // 32 bytes, transposed along with the scales
+  static constexpr int kChunks = kRawChunks + (kRawTail ? 2 : 1);
+  IntVec dwords[kChunks][16];
+
+  const IntVec* raw() const { return dwords[0]; }
+  // Two numbers in a dword, for each 16 values one.
+  const IntVec* sub_scales() const { return dwords[0] + Parts::kRawBytes / 4; }
+  const IntVec* sub_minima() const { return sub_scales() + 8; }
+};
+
+template <class Parts>
+MOXIE_INLINE void transpose_blocks(const RowGroup& rows, int64_t index, size_t prefetch_distance,
+                                   BlockDwords<Parts>& to) {
+  using Dwords = BlockDwords<Parts>;
+  Bytes64 chunks[Dwords::kChunks][kLanes];
+  for (int r = 0; r < kLanes; ++r) {
+    const typename Parts::Block& block = block_of<Parts>(rows, r, index);
+    prefetch_block(&block, prefetch_distance);
+    const std::byte* raw = reinterpret_cast<const std::byte*>(&block) + Parts::kRawAt;
+    for (int i = 0; i < Dwords::kRawChunks; ++i) std::memcpy(&chunks[i][r], raw + 64 * i, 64);
+    const Parts parts(block);
+    const Shorts16 sub_scales = parts.sub_scales();
+    Shorts16 sub_minima = {};
+    if constexpr (Parts::kMinimum) sub_minima = parts.sub_minima();
+    if constexpr (Dwords::kRawTail) {
+      chunks[Dwords::kRawChunks][r] = load_32_32(raw + 64 * Dwords::kRawChunks, &sub_scales);
+      chunks[Dwords::kRawChunks + 1][r] = load_32_32(&sub_minima, &sub_minima);
+    } else {
+      chunks[Dwords::kRawChunks][r] = load_32_32(&sub_scales, &sub_minima);
+    }
+  }
+  for (int i = 0; i < Dwords::kChunks; ++i) transpose(chunks[i], to.dwords[i]);
+}
+
 template <class Parts>
 void fill_panel_256(const RowGroup& rows, int64_t first, int blocks, size_t prefetch_distance, Panel256& panel) {
-  constexpr int kRawChunks = Parts::kRawBytes / 64;
-  constexpr bool kRawTail = Parts::kRawBytes % 64 != 0;  // 32 bytes, transposed along with the scales
-  constexpr int kChunks = kRawChunks + (kRawTail ? 2 : 1);
   constexpr int kSubDwords = Parts::kSubValues / 4;
   for (int b = 0; b < blocks; ++b) {
-    Bytes64 chunks[kChunks][kLanes];
-    for (int r = 0; r < kLanes; ++r) {
-      const typename Parts::Block& block = block_of<Parts>(rows, r, first + b);
-      prefetch_block(&block, prefetch_distance);
-      const std::byte* raw = reinterpret_cast<const std::byte*>(&block) + Parts::kRawAt;
-      for (int i = 0; i < kRawChunks; ++i) std::memcpy(&chunks[i][r], raw + 64 * i, 64);
-      const Parts parts(block);
-      const Shorts16 sub_scales = parts.sub_scales();
-      Shorts16 sub_minima = {};
-      if constexpr (Parts::kMinimum) sub_minima = parts.sub_minima();
-      if constexpr (kRawTail) {
-        chunks[kRawChunks][r] = load_32_32(raw + 64 * kRawChunks, &sub_scales);
-        chunks[kRawChunks + 1][r] = load_32_32(&sub_minima, &sub_minima);
-      } else {
-        chunks[kRawChunks][r] = load_32_32(&sub_scales, &sub_minima);
-      }
-    }
-    IntVec dwords[kChunks][16];
-    for (int i = 0; i < kChunks; ++i) transpose(chunks[i], dwords[i]);
+    BlockDwords<Parts> dwords;
+    transpose_blocks<Parts>(rows, first + b, prefetch_distance, dwords);
 #pragma GCC unroll 64
     for (int i = 0; i < 64; ++i) {
-      const Bytes bytes = (Bytes)Parts::quants(dwords[0], i);
+      const Bytes bytes = (Bytes)Parts::quants(dwords.raw(), i);
       panel.values[b][i] = (IntVec)(kShifted<Parts> ? bytes ^ 0x80 : bytes);
     }
-    const IntVec* sub_scales = dwords[0] + Parts::kRawBytes / 4;
 #pragma GCC unroll 16
     for (int j = 0; j < 64 / kScaleDwords<Parts>; ++j) {
       const int first = j * kScaleDwords<Parts>, last = first + kScaleDwords<Parts> - 1;
-      panel.scales[b][j] = join_sub_blocks<Parts>(sub_scales, first / kSubDwords, last / kSubDwords);
+      panel.scales[b][j] = join_sub_blocks<Parts>(dwords.sub_scales(), first / kSubDwords, last / kSubDwords);
       if (kWideRuns<Parts>) panel.scales[b][j] = (IntVec)((UintVec)panel.scales[b][j] & kHighHalf);
     }
 #pragma GCC unroll 8
     for (int k = 0; k < kSumPairs<Parts>; ++k) {
-      const IntVec pair = join_sub_blocks<Parts>(sub_scales, 2 * k, 2 * k + 1);
+      const IntVec pair = join_sub_blocks<Parts>(dwords.sub_scales(), 2 * k, 2 * k + 1);
       panel.corrections[b][k] = (IntVec)((Shorts)pair * (Shorts{} + kCorrection<Parts>));
-      panel.sub_minima[b][k] = join_sub_blocks<Parts>(sub_scales + 8, 2 * k, 2 * k + 1);
+      panel.sub_minima[b][k] = join_sub_blocks<Parts>(dwords.sub_minima(), 2 * k, 2 * k + 1);
     }
     panel.scale[b] = load_halves<Parts>(rows, first + b, Parts::kScaleAt);
     if constexpr (Parts::kMinimum) panel.minimum[b] = load_halves<Parts>(rows, first + b, Parts::kScaleAt + 2);

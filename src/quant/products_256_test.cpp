@@ -105,7 +105,7 @@ TEST(Products256, ExactAtTheEndsOfTheRange) {
           const ActBlock256 x = activations(pattern, random);
           int64_t exact = 0;
           for (int i = 0; i < 256; ++i) exact += std::lrint(weights[i]) * x.factors[i / 16] * x.values[i];
-          for (const int64_t tokens : {1, 7}) {  // the way of few tokens and that of many
+          for (const int64_t tokens : {1, 7, 18}) {  // the ways of few tokens, of more and of many
             const std::vector<ActBlock256> all(static_cast<size_t>(tokens), x);
             for (const float result : multiply(type, block, 1, all, tokens)) {
               EXPECT_EQ(result, static_cast<float>(exact))

@@ -2,8 +2,9 @@
 // runs that meet the scales of sub-blocks at once. Internal to the including *.simd.cpp file. Pure functions; exact.
 #pragma once
 
+#include "quant/activations.h"
+#include "quant/blocks_32.h"
 #include "quant/byte_products.h"
-#include "quant/multiply_32.h"
 
 namespace moxie::MOXIE_TARGET {
 namespace {

@@ -1,0 +1,88 @@
+// Matrix tiles of CPUs with AMX: eight registers of up to 16 rows of 64 bytes. For *.simd.cpp files only; internal to
+// the including file. What a thread loads into its tiles is its own.
+#pragma once
+
+#include "core/simd.h"
+#include "quant/quant_type.h"
+
+#if defined(__AMX_INT8__)
+namespace moxie::MOXIE_TARGET {
+namespace {
+
+constexpr int kTileRows = 16;
+constexpr int kTileBytes = 1024;
+
+// Configures all tiles as 16 rows of 64 bytes but for those of operands, whose depth is `depth` bytes: `left` tiles are
+// 16 rows of `depth` bytes, `right` tiles depth / 4 rows of 64. Releases them in the end.
+class Tiles {
+ public:
+  // Tiles [0, left) take sums, [left, right) left operands, [right, 8) right operands.
+  Tiles(int left, int right, int depth) {
+    struct {
+      uint8_t palette = 1;
+      uint8_t start = 0;
+      uint8_t reserved[14] = {};
+      uint16_t row_bytes[16] = {};
+      uint8_t rows[16] = {};
+    } layout;
+    for (int i = 0; i < 8; ++i) {
+      layout.rows[i] = static_cast<uint8_t>(i < right ? kTileRows : depth / 4);
+      layout.row_bytes[i] = static_cast<uint16_t>(i >= left && i < right ? depth : 64);
+    }
+    static_assert(sizeof layout == 64);
+    memory_is_read();
+    _tile_loadconfig(&layout);
+  }
+  ~Tiles() { _tile_release(); }
+  Tiles(const Tiles&) = delete;
+  Tiles& operator=(const Tiles&) = delete;
+
+  // What was written before is in memory: the compiler does not know that loading a tile reads it.
+  MOXIE_INLINE static void memory_is_read() { __asm__ volatile("" ::: "memory"); }
+};
+
+// What the intrinsics do; gcc 12 wants their tiles as literals.
+template <int kTo>
+MOXIE_INLINE void zero_tile() {
+  __asm__ volatile("tilezero %%tmm%c0" : : "i"(kTo));
+}
+template <int kTo>
+MOXIE_INLINE void load_tile(const void* from, int64_t stride) {
+  __asm__ volatile("tileloadd (%0,%1,1), %%tmm%c2" : : "r"(from), "r"(stride), "i"(kTo));
+}
+template <int kFrom>
+MOXIE_INLINE void store_tile(void* to, int64_t stride) {
+  __asm__ volatile("tilestored %%tmm%c2, (%0,%1,1)" : : "r"(to), "r"(stride), "i"(kFrom) : "memory");
+}
+// Adds the products of kLeft's rows with kRight's columns, whose bytes are signed or not.
+template <int kTo, int kLeft, int kRight, bool kLeftSigned, bool kRightSigned>
+MOXIE_INLINE void add_tile_products() {
+  if constexpr (kLeftSigned && kRightSigned) {
+    __asm__ volatile("tdpbssd %%tmm%c2, %%tmm%c1, %%tmm%c0" : : "i"(kTo), "i"(kLeft), "i"(kRight));
+  } else if constexpr (kLeftSigned) {
+    __asm__ volatile("tdpbsud %%tmm%c2, %%tmm%c1, %%tmm%c0" : : "i"(kTo), "i"(kLeft), "i"(kRight));
+  } else if constexpr (kRightSigned) {
+    __asm__ volatile("tdpbusd %%tmm%c2, %%tmm%c1, %%tmm%c0" : : "i"(kTo), "i"(kLeft), "i"(kRight));
+  } else {
+    __asm__ volatile("tdpbuud %%tmm%c2, %%tmm%c1, %%tmm%c0" : : "i"(kTo), "i"(kLeft), "i"(kRight));
+  }
+}
+
+// Calls body(token, tokens, row, rows) for parts of a product of at most so many of each. Tokens in parts as even as
+// whole tiles are.
+template <typename Body>
+MOXIE_INLINE void for_parts(const MultiplyArgs& args, int64_t most_tokens, int64_t most_rows, const Body& body) {
+  const int64_t parts = (args.tokens + most_tokens - 1) / most_tokens;
+  const int64_t part_tokens = ((args.tokens + parts - 1) / parts + kTileRows - 1) / kTileRows * kTileRows;
+  for (int64_t token = 0; token < args.tokens; token += part_tokens) {
+    const int64_t tokens = args.tokens - token < part_tokens ? args.tokens - token : part_tokens;
+    for (int64_t row = 0; row < args.rows; row += most_rows) {
+      const int64_t rows = args.rows - row < most_rows ? args.rows - row : most_rows;
+      body(token, static_cast<int>(tokens), row, static_cast<int>(rows));
+    }
+  }
+}
+
+}  // namespace
+}  // namespace moxie::MOXIE_TARGET
+#endif
