@@ -49,7 +49,8 @@ struct Sums {
   std::atomic<int> compared{0}, failed{0}, cancelled{0};
 };
 
-// One thread: goes through texts in steps of any size, now and then back or from the beginning.
+// One thread: goes through texts in steps of any size, now and then back or from the beginning; a little longer while
+// nothing has failed or was cancelled yet.
 void go_through(Engine& engine, const std::vector<Text>& texts, unsigned seed, int steps, Sums& sums) {
   std::mt19937 random(seed);
   const Text* text = nullptr;
@@ -64,7 +65,8 @@ void go_through(Engine& engine, const std::vector<Text>& texts, unsigned seed, i
       if (sequence != nullptr && seed % 2 == 0) sequence->cancel();
     }
   });
-  for (int step = 0; step < steps; ++step) {
+  const auto seen_all = [&] { return sums.failed > 0 && sums.cancelled > 0 && sums.compared > 200; };
+  for (int step = 0; step < steps || (!seen_all() && step < 50 * steps); ++step) {
     if (sequence == nullptr || random() % 20 == 0) {
       const std::lock_guard lock(owned);
       text = &texts[random() % texts.size()];
@@ -127,7 +129,18 @@ TEST(Stress, SequencesOfSeveralThreadsOnFewSlots) {
         threads.emplace_back(
             [&, seed] { go_through(*engine, texts, seed + 10 * static_cast<unsigned>(slots), 80, sums); });
       }
+      std::atomic<bool> over{false};
+      std::thread watcher([&] {  // as a display does
+        while (!over) {
+          const ExpertHeat heat = engine->expert_heat();
+          EXPECT_EQ(heat.states.size(), static_cast<size_t>(heat.layers * heat.experts));
+          EXPECT_GE(engine->expert_stats().misses, heat.misses);
+          std::this_thread::sleep_for(std::chrono::milliseconds(5));
+        }
+      });
       for (std::thread& thread : threads) thread.join();
+      over = true;
+      watcher.join();
       EXPECT_GT(sums.compared, 200) << slots << " " << backend;
       EXPECT_GT(sums.failed, 0) << slots << " " << backend;
       EXPECT_GT(sums.cancelled, 0) << slots << " " << backend;
