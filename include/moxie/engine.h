@@ -74,7 +74,12 @@ struct ExpertHeat {
   std::vector<ExpertState> states;                // absent where a layer has no mixture
   std::vector<uint64_t> uses;                     // tokens it was computed for
   std::vector<uint8_t> last;                      // 1: the last token used it
+  std::vector<uint8_t> pinned;                    // 1: it never gives way
+  std::vector<uint8_t> mixtures;                  // by layer; 0: it has no experts
+  uint64_t tokens = 0;                            // that reached the first mixture
   uint64_t hits = 0, misses = 0, bytes_read = 0;  // as in ExpertStats
+  double stall_seconds = 0, disk_busy_seconds = 0;
+  uint64_t lookahead_useful = 0, lookahead_late = 0, lookahead_wasted = 0;
 };
 
 class Sequence;

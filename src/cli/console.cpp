@@ -3,8 +3,11 @@
 #include <cerrno>
 #include <cstdio>
 #include <cstring>
+#include <mutex>
 
+#include "cli/text_column.h"
 #include "core/fail.h"
+#include "core/terminal.h"
 
 namespace moxie::cli {
 namespace {
@@ -16,9 +19,15 @@ int hex_digit(char c) {
   return -1;
 }
 
+std::mutex console_mutex;
+TextColumn text_column;  // of the terminal's cursor, where text goes to one
+
 }  // namespace
 
 Result<void> print(std::string_view text) {
+  const std::lock_guard lock(console_mutex);
+  static const bool terminal = is_terminal(StandardStream::output);
+  if (terminal) text_column.add(text);
   if (std::fwrite(text.data(), 1, text.size(), stdout) == text.size() && std::fflush(stdout) == 0) return {};
   return fail(ErrorCode::io, "standard output: {}", std::strerror(errno));
 }
@@ -28,8 +37,29 @@ void note(std::string_view text) {
 }
 
 void diagnose(std::string_view text) {
+  const std::lock_guard lock(console_mutex);
+  text_column.add(text);
   std::fwrite(text.data(), 1, text.size(), stderr);
   std::fflush(stderr);
+}
+
+bool draw_beside_text(std::string_view sequences, int columns) {
+  const std::lock_guard lock(console_mutex);
+  text_column.set_row(columns);
+  if (text_column.fills_row()) return false;
+  std::fwrite(sequences.data(), 1, sequences.size(), stderr);
+  std::fflush(stderr);
+  return true;
+}
+
+bool at_line_start() {
+  const std::lock_guard lock(console_mutex);
+  return text_column.at_line_start();
+}
+
+void line_was_ended() {
+  const std::lock_guard lock(console_mutex);
+  text_column.add("\n");
 }
 
 std::string_view colour_sequence(Colour colour, bool enabled) {

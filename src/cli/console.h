@@ -1,4 +1,4 @@
-// What the program prints: text for the user to stdout, everything else to stderr. One thread prints at a time.
+// What the program prints: text for the user to stdout, everything else to stderr. Thread-safe.
 #pragma once
 
 #include <cstdint>
@@ -16,6 +16,15 @@ Result<void> print(std::string_view text);
 void note(std::string_view text);
 // TEXT as it is, on stderr.
 void diagnose(std::string_view text);
+
+// Escape sequences to stderr that leave the cursor where it is. Not while the text's cursor stands behind a full row of
+// `columns`: many terminals forget that when the cursor goes and comes back, and the next character would replace the
+// last one. Returns whether they were written.
+bool draw_beside_text(std::string_view sequences, int columns);
+// Is the terminal's cursor at the beginning of a line, as far as what was printed tells?
+bool at_line_start();
+// The user has ended a line.
+void line_was_ended();
 
 enum class Colour { normal, prompt, user };
 // Escape sequence that switches stdout to a colour; empty unless enabled.

@@ -2,6 +2,7 @@
 
 #include <iostream>
 
+#include "cli/console.h"
 #include "core/fail.h"
 #include "core/terminal.h"
 #include "engine/conversation.h"
@@ -14,6 +15,7 @@ std::optional<std::string> read_user_text(Session& session, bool multiline) {
   bool any = false;
   while (std::getline(std::cin, line)) {
     any = true;
+    line_was_ended();
     if (!line.empty() && line.back() == '\r') line.pop_back();
     const bool marked = !line.empty() && line.back() == '\\';
     if (marked) line.pop_back();

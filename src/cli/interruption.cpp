@@ -4,11 +4,14 @@
 #include <cstdio>
 #include <cstdlib>
 
+#include "cli/live_region.h"
+
 namespace moxie::cli {
 namespace {
 
 // Without destructors: other threads are still at work. Whatever was printed is out already.
 [[noreturn]] void end_now() {
+  release_terminal();
   std::_Exit(exit_code(ErrorCode::cancelled));
 }
 

@@ -57,6 +57,12 @@ void ModelOptions::add_flags(FlagSet& flags) {
   flags.add("cache-type-v", cache_type_v);
   flags.toggle("mmap", engine.mmap);
   flags.toggle("no-mmap", engine.mmap, false);
+  add_expert_flags(flags);
+  flags.add("trace-routing", engine.trace_routing);
+  flags.toggle("watch", watch);
+}
+
+void ModelOptions::add_expert_flags(FlagSet& flags) {
   flags.group("experts under a budget");
   flags.add("memory", engine.memory);
   flags.add("expert-slots", engine.expert_slots);
@@ -74,7 +80,6 @@ void ModelOptions::add_flags(FlagSet& flags) {
   flags.add("cache-prior", engine.cache_prior);
   flags.add("top1-threshold", engine.top1_threshold);
   flags.toggle("verify", engine.verify);
-  flags.add("trace-routing", engine.trace_routing);
 }
 
 Result<std::string> choose_model(const ModelOptions& options) {

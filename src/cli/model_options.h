@@ -14,10 +14,12 @@ struct ModelOptions {
   EngineOptions engine;
   std::string positional;  // MODEL without a flag
   std::string cache_type_k, cache_type_v, alias;
-  bool verbose = false;
+  bool verbose = false, watch = false;
 
   // MODEL, -m, --arch and -v: enough for commands that read headers.
   void add_header_flags(FlagSet& flags);
+  // How experts are kept and read, and what may be left out of them.
+  void add_expert_flags(FlagSet& flags);
   // Those and all that concern computing.
   void add_flags(FlagSet& flags);
 };

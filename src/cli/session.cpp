@@ -12,6 +12,7 @@ Result<void> Session::open(ModelOptions& options) {
   MOXIE_TRY(sequence_, engine_->new_sequence());
   stats_.load_seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
   interruption_.attach(sequence_.get());
+  if (options.watch) watch_.start(*engine_);
   return {};
 }
 

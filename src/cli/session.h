@@ -6,6 +6,7 @@
 #include <string>
 
 #include "cli/console.h"
+#include "cli/expert_watch.h"
 #include "cli/interruption.h"
 #include "cli/model_options.h"
 #include "cli/stats.h"
@@ -17,6 +18,8 @@ class Session {
  public:
   Session() = default;
   ~Session() { interruption_.attach(nullptr); }
+  Session(const Session&) = delete;
+  Session& operator=(const Session&) = delete;
 
   Result<void> open(ModelOptions& options);
   const Engine& engine() const { return *engine_; }
@@ -38,11 +41,14 @@ class Session {
   // Text that the program itself puts on stdout.
   Result<void> show(std::string_view text, Colour colour);
   void set_colour(bool enabled) { colour_ = enabled; }
+  // Ends --watch, before the figures.
+  void end_watch() { watch_.stop(); }
 
  private:
   Interruption interruption_;  // first: its signal mask is for all threads that follow
   std::unique_ptr<Engine> engine_;
   std::unique_ptr<Sequence> sequence_;
+  ExpertWatch watch_;  // after the engine that it watches
   RunStats stats_;
   bool colour_ = false;
   bool at_line_start_ = true;

@@ -65,12 +65,22 @@ std::string experts_text(const RunStats& stats) {
   const ExpertStats& e = stats.experts;
   const auto accesses = static_cast<double>(e.hits + e.misses);
   return fmt::format(
-      "moxie: experts {}, {:.1f} kept per layer: {:.1f} % hits of {}; read {}, disk busy {:.0f} %, waited {}; "
+      "moxie: experts {}, {:.1f} kept per layer: {:.1f} % hits of {}, {} misses; read {}, disk busy {:.0f} %, waited "
+      "{}; "
       "lookahead {} useful, {} late, "
       "{} wasted; budget {}\n",
-      e.mode, e.slots_per_layer, 100 * share(static_cast<double>(e.hits), accesses), e.hits + e.misses,
+      e.mode, e.slots_per_layer, 100 * share(static_cast<double>(e.hits), accesses), e.hits + e.misses, e.misses,
       human_bytes(e.bytes_read), 100 * busy_share(stats), human_seconds(e.stall_seconds), e.lookahead_useful,
       e.lookahead_late, e.lookahead_wasted, human_bytes(stats.memory.budget));
+}
+
+std::string layers_text(const ExpertStats& experts) {
+  std::string text = "moxie: hits by layer, %:";
+  for (size_t layer = 0; layer < experts.layer_hits.size(); ++layer) {
+    const auto all = static_cast<double>(experts.layer_hits[layer] + experts.layer_misses[layer]);
+    text += all > 0 ? fmt::format(" {:.0f}", 100 * static_cast<double>(experts.layer_hits[layer]) / all) : " -";
+  }
+  return text + "\n";
 }
 
 std::string change_text(const ExpertStats& experts, uint64_t changed, double weight_share) {
@@ -178,7 +188,7 @@ std::string stats_text(const RunStats& stats, StatsForm form) {
       "peak memory {}\n",
       human_seconds(stats.load_seconds), stats.prompt_tokens, per_second(stats.prompt_tokens, stats.prompt_seconds),
       human_seconds(stats.first_token_seconds), stats.generated_tokens, generate_rate(stats), human_bytes(peak));
-  if (stats.experts.streaming) text += experts_text(stats);
+  if (stats.experts.streaming) text += experts_text(stats) + layers_text(stats.experts);
   text += lossy_text(stats.experts);
   return text;
 }

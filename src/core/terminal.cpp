@@ -18,15 +18,18 @@ bool is_terminal(StandardStream stream) {
 #endif
 }
 
-int terminal_columns(StandardStream stream) {
-  constexpr int kUsual = 80;
+TerminalSize terminal_size(StandardStream stream) {
+  TerminalSize found;
 #if defined(TIOCGWINSZ)
   winsize size = {};
-  if (ioctl(static_cast<int>(stream), TIOCGWINSZ, &size) == 0 && size.ws_col > 0) return size.ws_col;
+  if (ioctl(static_cast<int>(stream), TIOCGWINSZ, &size) == 0) {
+    if (size.ws_row > 0) found.rows = size.ws_row;
+    if (size.ws_col > 0) found.columns = size.ws_col;
+  }
 #else
   static_cast<void>(stream);
 #endif
-  return kUsual;
+  return found;
 }
 
 std::string executable_path() {

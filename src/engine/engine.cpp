@@ -359,8 +359,10 @@ Result<std::unique_ptr<Engine>> Engine::open(const EngineOptions& options) {
 }
 
 Result<std::unique_ptr<Engine>> Engine::Impl::open(const EngineOptions& options,
-                                                   std::function<void(DiskReaderOptions&)> adjust_reader) {
+                                                   std::function<void(DiskReaderOptions&)> adjust_reader,
+                                                   WarmStart::Pace warm_pace) {
   auto impl = std::make_unique<Impl>(options);
+  impl->warm_pace = warm_pace;
   impl->adjust_reader = std::move(adjust_reader);
   MOXIE_TRY_VOID(impl->load());
   return std::unique_ptr<Engine>(new Engine(std::move(impl)));
@@ -411,10 +413,15 @@ ExpertHeat Engine::expert_heat() const {
   heat.experts = impl_->model->hp().router.experts;
   heat.uses = impl_->uses->uses();
   heat.last = impl_->uses->last();
+  heat.tokens = impl_->uses->tokens();
   heat.states.resize(heat.uses.size(), ExpertState::absent);
+  heat.pinned.resize(heat.uses.size(), 0);
+  heat.mixtures.resize(static_cast<size_t>(heat.layers), 0);
+  for (const KnownExpert& pin : impl_->pins) heat.pinned[static_cast<size_t>(pin.layer * heat.experts + pin.id)] = 1;
   const ExpertStore& experts = impl_->model->experts();
   for (int64_t layer = 0; layer < heat.layers; ++layer) {
     if (!impl_->model->matrix(Role::router, layer)) continue;
+    heat.mixtures[static_cast<size_t>(layer)] = 1;
     for (int32_t id = 0; id < heat.experts; ++id) {
       const auto presence = experts.presence(layer, id);
       heat.states[static_cast<size_t>(layer * heat.experts + id)] =
@@ -427,7 +434,13 @@ ExpertHeat Engine::expert_heat() const {
     const StreamCounts counts = streamed->counts();
     heat.hits = counts.hits;
     heat.misses = counts.misses;
-    heat.bytes_read = impl_->model->reader()->stats().bytes();
+    const DiskReaderStats disk = impl_->model->reader()->stats();
+    heat.bytes_read = disk.bytes();
+    heat.stall_seconds = counts.stall_seconds;
+    heat.disk_busy_seconds = disk.busy_seconds;
+    heat.lookahead_useful = counts.lookahead_useful;
+    heat.lookahead_late = counts.lookahead_late;
+    heat.lookahead_wasted = counts.lookahead_wasted;
   }
   return heat;
 }

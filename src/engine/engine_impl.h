@@ -44,6 +44,8 @@ struct Engine::Impl {
   std::unique_ptr<UseCounter> uses;
   std::unique_ptr<RoutingRecorder> recorder;  // with options.trace_routing
   std::unique_ptr<WarmStart> warm;            // where experts stream and something is kept between runs
+  WarmStart::Pace warm_pace;                  // tests: another
+  std::vector<KnownExpert> pins;              // that have an effect
   std::unique_ptr<LossyRouting> lossy;        // null: exact
   bool lookahead_auto = false;
   bool skip_experts = false;                              // the next steps' routers choose, nothing comes of it
@@ -58,7 +60,8 @@ struct Engine::Impl {
   explicit Impl(EngineOptions opts);
   ~Impl();
   static Result<std::unique_ptr<Engine>> open(const EngineOptions& options,
-                                              std::function<void(DiskReaderOptions&)> adjust_reader);
+                                              std::function<void(DiskReaderOptions&)> adjust_reader,
+                                              WarmStart::Pace warm_pace = {});
   Result<void> load();
 
   // Computes one batch (at most ubatch_size tokens) of a sequence and commits it to its state. `each`, where given,

@@ -21,13 +21,14 @@ Result<void> Engine::Impl::start_experts(const PolicyEntry& policy) {
     }
     // First, so that no other expert takes their places.
     MOXIE_TRY_VOID(streamed->pin(choice.pins, identity.used));
-    log.write(LogLevel::info, fmt::format("{} experts are pinned", choice.pins.size()));
+    pins = choice.pins;
+    log.write(LogLevel::info, fmt::format("{} experts are pinned", pins.size()));
   }
 
   std::vector<KnownExpert> known;
   if (choice.profile) known = known_from(*choice.profile, policy);
   if (keeps) {
-    warm = std::make_unique<WarmStart>(options.cache_folder, identity, policy);
+    warm = std::make_unique<WarmStart>(options.cache_folder, identity, policy, warm_pace);
     // A profile says what this run is for, the last run only what that one was for.
     auto saved = choice.profile ? Result<std::vector<KnownExpert>>(std::vector<KnownExpert>()) : warm->read();
     if (!saved.ok()) {

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <limits>
 #include <mutex>
 #include <vector>
 
@@ -19,6 +20,8 @@ class UseCounter final : public RoutingObserver {
   void on_choice(const Choice& choice) override {
     const std::lock_guard lock(mutex_);
     const auto layer = static_cast<size_t>(choice.layer * experts_);
+    first_layer_ = std::min(first_layer_, choice.layer);
+    if (choice.layer == first_layer_) tokens_ += static_cast<uint64_t>(choice.tokens);
     for (int64_t i = 0; i < choice.tokens * choice.used; ++i) ++uses_[layer + static_cast<size_t>(choice.ids[i])];
     std::fill_n(last_.begin() + static_cast<ptrdiff_t>(layer), experts_, uint8_t{0});
     const int32_t* last = choice.ids + (choice.tokens - 1) * choice.used;
@@ -35,10 +38,17 @@ class UseCounter final : public RoutingObserver {
     const std::lock_guard lock(mutex_);
     return last_;
   }
+  // That reached the first mixture.
+  uint64_t tokens() const {
+    const std::lock_guard lock(mutex_);
+    return tokens_;
+  }
 
  private:
   mutable std::mutex mutex_;
   int64_t experts_;
+  int64_t first_layer_ = std::numeric_limits<int64_t>::max();
+  uint64_t tokens_ = 0;
   std::vector<uint64_t> uses_;
   std::vector<uint8_t> last_;
 };

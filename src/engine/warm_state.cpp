@@ -108,10 +108,12 @@ std::vector<KnownExpert> best_first(std::vector<KnownExpert> known, const Policy
   return known;
 }
 
-WarmStart::WarmStart(const std::string& cache_folder, ModelIdentity model, const PolicyEntry& policy)
+WarmStart::WarmStart(const std::string& cache_folder, ModelIdentity model, const PolicyEntry& policy, Pace pace)
     : model_(std::move(model)),
       policy_(&policy),
-      path_(join_path(join_path(cache_folder, "experts"), model_.fingerprint + ".json")) {}
+      path_(join_path(join_path(cache_folder, "experts"), model_.fingerprint + ".json")),
+      pace_(pace),
+      saved_(pace.now()) {}
 
 Result<std::vector<KnownExpert>> WarmStart::read() const {
   auto text = read_small_file(path_, bytes_max(model_));
@@ -122,12 +124,12 @@ Result<std::vector<KnownExpert>> WarmStart::read() const {
 
 bool WarmStart::is_due() {
   stale_ = true;
-  return Clock::now() - saved_ >= kPause;
+  return pace_.now() - saved_ >= pace_.pause;
 }
 
 Result<void> WarmStart::save(std::span<const KnownExpert> known) {
   // A failed try is not repeated sooner than any other.
-  saved_ = Clock::now();
+  saved_ = pace_.now();
   stale_ = false;
   return replace_file(path_, warm_state_text(model_, *policy_, known));
 }

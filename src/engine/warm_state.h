@@ -32,13 +32,18 @@ double highest_count(const PolicyEntry& policy);
 
 class WarmStart {
  public:
-  // Nothing is read or written before the calls below.
-  WarmStart(const std::string& cache_folder, ModelIdentity model, const PolicyEntry& policy);
+  using Clock = std::chrono::steady_clock;
+  struct Pace {
+    Clock::duration pause = std::chrono::minutes(3);  // between two saves
+    Clock::time_point (*now)() = Clock::now;
+  };
+  // Nothing is read or written before the calls below. Tests give a pace of their own.
+  WarmStart(const std::string& cache_folder, ModelIdentity model, const PolicyEntry& policy, Pace pace);
 
   const std::string& path() const { return path_; }
   // Empty when nothing was saved. Errors: as parse_warm_state, io.
   Result<std::vector<KnownExpert>> read() const;
-  // After each step: true every few minutes, then save.
+  // After each step: true after every pause, then save.
   bool is_due();
   // There are steps that no save knows of.
   bool is_stale() const { return stale_; }
@@ -46,14 +51,12 @@ class WarmStart {
   Result<void> save(std::span<const KnownExpert> known);
 
  private:
-  using Clock = std::chrono::steady_clock;
-  static constexpr std::chrono::minutes kPause{3};
-
   ModelIdentity model_;
   const PolicyEntry* policy_;
   std::string path_;
+  Pace pace_;
   bool stale_ = false;
-  Clock::time_point saved_ = Clock::now();
+  Clock::time_point saved_;
 };
 
 }  // namespace moxie

@@ -122,7 +122,7 @@ TEST(WarmState, CountsOfASlowerPolicyFitIntoAFasterOne) {
 TEST(WarmStart, WritesOneSmallFilePerModel) {
   const std::string folder = (fs::path(::testing::TempDir()) / "moxie-warm-start").string();
   fs::remove_all(folder);
-  WarmStart warm(folder, kModel, default_policy());
+  WarmStart warm(folder, kModel, default_policy(), {});
   EXPECT_TRUE(warm.read()->empty());
   EXPECT_FALSE(fs::exists(folder));
   EXPECT_FALSE(warm.is_stale());
@@ -137,6 +137,33 @@ TEST(WarmStart, WritesOneSmallFilePerModel) {
   fs::remove_all(folder);
   std::ofstream(folder) << "a file";
   EXPECT_EQ(warm.save(kKnown).error().code, ErrorCode::io);
+  fs::remove(folder);
+}
+
+WarmStart::Clock::time_point clock_of_the_test;
+
+TEST(WarmStart, IsDueEveryThreeMinutes) {
+  using namespace std::chrono_literals;
+  const std::string folder = (fs::path(::testing::TempDir()) / "moxie-warm-pace").string();
+  fs::remove_all(folder);
+  WarmStart warm(folder, kModel, default_policy(), {.now = [] { return clock_of_the_test; }});
+  clock_of_the_test += 2min + 59s;
+  EXPECT_FALSE(warm.is_due());
+  clock_of_the_test += 1s;
+  EXPECT_TRUE(warm.is_due());
+  ASSERT_TRUE(warm.save(kKnown).ok());
+  EXPECT_FALSE(warm.is_due());
+  clock_of_the_test += 3min - 1ns;
+  EXPECT_FALSE(warm.is_due());
+  clock_of_the_test += 1ns;
+  EXPECT_TRUE(warm.is_due());
+  // A save that fails is not tried again sooner than one that works.
+  fs::remove_all(folder);
+  std::ofstream(folder) << "a file";
+  EXPECT_FALSE(warm.save(kKnown).ok());
+  EXPECT_FALSE(warm.is_due());
+  clock_of_the_test += 3min;
+  EXPECT_TRUE(warm.is_due());
   fs::remove(folder);
 }
 

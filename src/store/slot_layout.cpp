@@ -98,12 +98,12 @@ bool fill(PoolLayout& pool, std::span<const LayerNeed> layers, int used, uint64_
     const size_t half = layers.size() / 2;
     order.push_back(i % 2 == 0 ? half + i / 2 : half - (i + 1) / 2);
   }
-  const bool floors_met =
-      std::none_of(order.begin(), order.end(), [&](size_t l) { return layers[l].experts > 0 && pool.kept[l] == 0; });
-  for (bool given = floors_met; given;) {
+  // Where some keep nothing, less than another floor is left, and goes to those who keep something.
+  for (bool given = true; given;) {
     given = false;
     for (const size_t layer : order) {
-      if (pool.kept[layer] >= layers[layer].experts || slot_bytes(pool, layer) > left) continue;
+      const bool wants = pool.kept[layer] > 0 && pool.kept[layer] < layers[layer].experts;
+      if (!wants || slot_bytes(pool, layer) > left) continue;
       ++pool.kept[layer];
       left -= slot_bytes(pool, layer);
       given = true;

@@ -55,7 +55,8 @@ struct PoolLayout {
 uint64_t minimum_pool_bytes(std::span<const LayerNeed> layers, int used);
 
 // Divides `bytes`. Every mixture gets the same number of kept slots, give or take one, but never fewer than `used`:
-// where that many do not fit everywhere, as many layers as possible get `used` and the others none. Layers of different
+// where that many do not fit everywhere, as many layers as possible get `used`, these share what is left (less than
+// another `used`), and the others get none. Layers of different
 // slot sizes share a class only when that gives more slots. Errors: out_of_memory below the minimum (names both
 // numbers).
 Result<PoolLayout> divide_pool(std::span<const LayerNeed> layers, int used, uint64_t bytes);

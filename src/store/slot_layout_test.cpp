@@ -60,14 +60,27 @@ TEST(DividePool, NeverTakesMoreThanGivenAndMoreGivesMore) {
     if (pool.streaming_layers == 0) {
       EXPECT_GE(*low, 2);
     } else {
-      EXPECT_LE(*high, 2);
+      EXPECT_LE(*high, 3);
     }
-    // A further slot would not have fitted.
-    if (!pool.complete && pool.streaming_layers == 0) {
+    // A further slot would not have fitted, once one layer has the floor.
+    if (!pool.complete && *high > 0) {
       EXPECT_LT(bytes - pool.bytes, uint64_t{114} << 20);
     }
   }
   EXPECT_EQ(before, 8);
+}
+
+TEST(DividePool, WhatIsLessThanAFloorGoesToLayersThatHaveOne) {
+  const std::vector<LayerNeed> layers(6, LayerNeed{128, 1000});
+  // 8 in transit, the floor of 8 for two layers, and 7 more.
+  const PoolLayout pool = divide_pool(layers, 8, 31'999).value();
+  EXPECT_EQ(pool.kept, (std::vector<int>{11, 12, 0, 0, 0, 0}));
+  EXPECT_EQ(pool.streaming_layers, 4);
+  EXPECT_EQ(pool.bytes, 31'000u);
+  // The eighth more is a floor.
+  EXPECT_EQ(divide_pool(layers, 8, 32'000).value().kept, (std::vector<int>{8, 8, 8, 0, 0, 0}));
+  // Nobody has a floor: what is left serves nobody.
+  EXPECT_EQ(divide_pool(layers, 8, 15'999).value().bytes, 8'000u);
 }
 
 TEST(DividePool, TheMinimumIsWhatOneTokenUses) {

@@ -1,14 +1,19 @@
 // What is kept between runs, pins and profiles change when experts are read, never the answer.
 #include <gtest/gtest.h>
+#include <signal.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <cstring>
 #include <filesystem>
 #include <fstream>
 #include <map>
+#include <thread>
 
 #include "core/fail.h"
 #include "core/folder.h"
+#include "engine/engine_impl.h"
 #include "engine/profiler.h"
 #include "golden/golden_models.h"
 
@@ -128,6 +133,63 @@ TEST_F(WarmStartOfAModel, WithoutItNothingIsReadOrWritten) {
 TEST_F(WarmStartOfAModel, AnEngineThatComputesNothingSavesNothing) {
   ASSERT_TRUE(Engine::open(options_).ok());
   EXPECT_TRUE(saved().empty());
+}
+
+WarmStart::Clock::time_point clock_of_the_test;
+
+TEST_F(WarmStartOfAModel, IsSavedWhileRunningWhenItIsDue) {
+  using namespace std::chrono_literals;
+  auto engine = Engine::Impl::open(options_, {}, {.now = [] { return clock_of_the_test; }}).value();
+  auto sequence = engine->new_sequence().value();
+  ASSERT_TRUE(sequence->append(kPrompt).ok());
+  EXPECT_TRUE(saved().empty());
+  clock_of_the_test += 3min;
+  const int32_t id = 7;
+  ASSERT_TRUE(sequence->append({&id, 1}).ok());
+  ASSERT_EQ(saved().size(), 1u);
+  const std::string first = text_of(state_path());
+  ASSERT_TRUE(sequence->append({&id, 1}).ok());
+  EXPECT_EQ(text_of(state_path()), first);
+  clock_of_the_test += 3min;
+  ASSERT_TRUE(sequence->append({&id, 1}).ok());
+  EXPECT_NE(text_of(state_path()), first);
+}
+
+// Killed at any moment, a program leaves the state of its last save, whole.
+TEST_F(WarmStartOfAModel, AKilledProgramLeavesItsLastSave) {
+  const Outcome cold = run({.model = options_.model, .threads = 2, .expert_slots = 3});
+  for (int round = 0; round < 8; ++round) {
+    fs::remove_all(folder_ / "experts");
+    const pid_t child = fork();
+    ASSERT_GE(child, 0);
+    if (child == 0) {
+      auto engine = Engine::Impl::open(options_, {}, {.pause = std::chrono::seconds(0)});  // every step is saved
+      if (!engine.ok()) _exit(1);
+      auto sequence = (*engine)->new_sequence().value();
+      for (int32_t id = 0;; id = (id + 7) % 64) {
+        if (sequence->ids().size() > 100 && !sequence->truncate(1).ok()) _exit(2);
+        if (!sequence->append({&id, 1}).ok()) _exit(3);
+      }
+    }
+    for (int wait = 0; saved().empty() && wait < 20000; ++wait)
+      std::this_thread::sleep_for(std::chrono::milliseconds(1));
+    std::this_thread::sleep_for(std::chrono::microseconds(1700 * round));
+    kill(child, SIGKILL);
+    int status = 0;
+    ASSERT_EQ(waitpid(child, &status, 0), child);
+    ASSERT_TRUE(WIFSIGNALED(status)) << "the child ended by itself: " << status;
+    const auto state =
+        std::count_if(fs::directory_iterator(folder_ / "experts"), fs::directory_iterator(),
+                      [](const fs::directory_entry& file) { return file.path().extension() == ".json"; });
+    EXPECT_EQ(state, 1);
+    EngineOptions options = options_;
+    std::vector<std::string> said;
+    options.on_log = [&](Severity, std::string_view text) { said.emplace_back(text); };
+    const Outcome next = run(options);
+    EXPECT_TRUE(same_bits(next.logits, cold.logits));
+    EXPECT_FALSE(speaks_of(said, "this run starts without"));
+    EXPECT_TRUE(speaks_of(said, "experts known from the last run are read"));
+  }
 }
 
 TEST_F(WarmStartOfAModel, ABrokenStateIsSaidAndReplaced) {

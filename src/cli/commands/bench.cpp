@@ -22,9 +22,12 @@ struct Measurement {
   bool prompt = false;  // else generation
   int64_t tokens = 0;
   int threads = 0;
-  std::vector<double> rates;     // tokens a second, ascending
-  uint64_t bytes_per_token = 0;  // weights and KV cache that one decoded token reads; 0 for prompts
-  double bandwidth = 0;          // of this machine with these threads, bytes a second
+  std::vector<double> rates;                      // tokens a second, ascending
+  uint64_t bytes_per_token = 0;                   // weights and KV cache that one decoded token reads; 0 for prompts
+  double bandwidth = 0;                           // of this machine with these threads, bytes a second
+  std::string mode;                               // "exact", or the lossy modes
+  bool streaming = false;                         // experts come from the disk
+  uint64_t disk_bytes = 0, hits = 0, misses = 0;  // of all repetitions
 
   double median() const {
     const size_t middle = rates.size() / 2;
@@ -32,6 +35,13 @@ struct Measurement {
   }
   std::string name() const { return fmt::format("{}{}", prompt ? "pp" : "tg", tokens); }
   double bytes_per_second() const { return median() * static_cast<double>(bytes_per_token); }
+  double disk_bytes_per_token() const {
+    const int64_t computed = tokens + (prompt ? 0 : 1);  // the token before the first one counts here
+    return static_cast<double>(disk_bytes) / static_cast<double>(computed) / static_cast<double>(rates.size());
+  }
+  double hit_rate() const {
+    return hits + misses > 0 ? static_cast<double>(hits) / static_cast<double>(hits + misses) : 0;
+  }
   double share() const { return bandwidth > 0 ? bytes_per_second() / bandwidth : 0; }
 };
 
@@ -46,6 +56,7 @@ class Bench final : public Command {
     flags.add("cache-type-v", model_.cache_type_v);
     flags.toggle("mmap", model_.engine.mmap);
     flags.toggle("no-mmap", model_.engine.mmap, false);
+    model_.add_expert_flags(flags);
     flags.group("measurement");
     for (const char* name : {"prompt", "n-prompt"})
       flags.add(name, prompts_, "prompt lengths to measure: 128,512; 0: none");
@@ -144,10 +155,17 @@ class Bench final : public Command {
         }
         MOXIE_TRY_VOID(
             once(engine, sequence, prompt, std::min<int64_t>(tokens, prompt ? tokens : 4)));  // pages and caches warm
+        const ExpertStats before = engine.expert_stats();
         for (int64_t i = 0; i < repetitions_; ++i) {
           MOXIE_TRY(const double seconds, once(engine, sequence, prompt, tokens));
           one.rates.push_back(static_cast<double>(tokens) / seconds);
         }
+        const ExpertStats after = engine.expert_stats();
+        one.mode = after.mode;
+        one.streaming = after.streaming;
+        one.disk_bytes = after.bytes_read - before.bytes_read;
+        one.hits = after.hits - before.hits;
+        one.misses = after.misses - before.misses;
         std::sort(one.rates.begin(), one.rates.end());
         all.push_back(std::move(one));
       }
@@ -174,16 +192,26 @@ class Bench final : public Command {
   }
 
   std::string as_markdown(const std::vector<Measurement>& all) const {
-    Table table(
-        {"test", ">threads", ">tokens/s", ">min - max", ">read per token", ">GiB/s", ">memory GiB/s", ">share"});
+    std::vector<std::string> headings = {"test",   ">threads",      ">tokens/s", ">min - max", ">read per token",
+                                         ">GiB/s", ">memory GiB/s", ">share"};
+    const bool streaming = std::any_of(all.begin(), all.end(), [](const Measurement& one) { return one.streaming; });
+    if (streaming) headings.insert(headings.end(), {"mode", ">from disk per token", ">hits"});
+    Table table(std::move(headings));
     constexpr double kGiB = 1024.0 * 1024 * 1024;
     for (const Measurement& one : all) {
-      table.row({one.name(), fmt::format("{}", one.threads), fmt::format("{:.2f}", one.median()),
-                 fmt::format("{:.2f} - {:.2f}", one.rates.front(), one.rates.back()),
-                 one.prompt ? "" : human_bytes(one.bytes_per_token),
-                 one.prompt ? "" : fmt::format("{:.2f}", one.bytes_per_second() / kGiB),
-                 fmt::format("{:.2f}", one.bandwidth / kGiB),
-                 one.prompt ? "" : fmt::format("{:.0f} %", 100 * one.share())});
+      std::vector<std::string> row = {one.name(),
+                                      fmt::format("{}", one.threads),
+                                      fmt::format("{:.2f}", one.median()),
+                                      fmt::format("{:.2f} - {:.2f}", one.rates.front(), one.rates.back()),
+                                      one.prompt ? "" : human_bytes(one.bytes_per_token),
+                                      one.prompt ? "" : fmt::format("{:.2f}", one.bytes_per_second() / kGiB),
+                                      fmt::format("{:.2f}", one.bandwidth / kGiB),
+                                      one.prompt ? "" : fmt::format("{:.0f} %", 100 * one.share())};
+      if (streaming) {
+        row.insert(row.end(), {one.mode, human_bytes(static_cast<uint64_t>(one.disk_bytes_per_token())),
+                               fmt::format("{:.1f} %", 100 * one.hit_rate())});
+      }
+      table.row(std::move(row));
     }
     std::string out = table.markdown();
     out += fmt::format("\nMedians of {}. Memory: reading {} with the same threads, the best of {} passes.\n",
@@ -209,6 +237,12 @@ class Bench final : public Command {
         object["bytes_per_s"] = one.bytes_per_second();
         object["memory_share"] = one.share();
       }
+      if (one.streaming) {
+        object["mode"] = one.mode;
+        object["disk_bytes_per_token"] = one.disk_bytes_per_token();
+        object["expert_hits"] = one.hits;
+        object["expert_misses"] = one.misses;
+      }
       list.push_back(std::move(object));
     }
     return list.dump(2) + "\n";
@@ -229,7 +263,10 @@ extern const CommandEntry bench = {
     .detail =
         "ppN: a prompt of N tokens at once. tgN: N tokens one by one. A generated token reads the dense weights, the "
         "experts it\n"
-        "uses and the KV cache; the share is that rate of bytes over the memory bandwidth, measured in the same run.",
+        "uses and the KV cache; the share is that rate of bytes over the memory bandwidth, measured in the same run.\n"
+        "Where experts stream, what was read from disk for a token stands beside it. The ids are drawn: hits of real "
+        "text are\n"
+        "others.",
     .create = []() -> std::unique_ptr<Command> { return std::make_unique<Bench>(); },
 };
 

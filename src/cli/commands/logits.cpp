@@ -1,5 +1,6 @@
 #include "cli/command.h"
 #include "cli/console.h"
+#include "cli/expert_watch.h"
 #include "cli/generate_options.h"
 #include "cli/interruption.h"
 #include "cli/model_options.h"
@@ -26,10 +27,13 @@ class Logits final : public Command {
     MOXIE_TRY(const auto sequence, engine->new_sequence());
     MOXIE_TRY(NpyWriter out, NpyWriter::create(output_, static_cast<int64_t>(ids.size()), engine->model().vocabulary));
     interruption.attach(sequence.get());
+    ExpertWatch watch;
+    if (model_.watch) watch.start(*engine);
     Result<void> written;
     const auto computed = sequence->append(ids, [&](int64_t, std::span<const float> row) {
       if (written.ok()) written = out.write_row(row);
     });
+    watch.stop();
     interruption.attach(nullptr);
     MOXIE_TRY_VOID(computed);
     MOXIE_TRY_VOID(written);

@@ -6,6 +6,7 @@
 
 #include "cli/command.h"
 #include "cli/console.h"
+#include "cli/expert_watch.h"
 #include "cli/generate_options.h"
 #include "cli/interruption.h"
 #include "cli/model_options.h"
@@ -38,7 +39,12 @@ class Perplexity final : public Command {
     MOXIE_TRY(const auto ids, engine->tokenize(text, true, false));
     MOXIE_TRY(const auto sequence, engine->new_sequence());
     interruption.attach(sequence.get());
+    ExpertWatch watch;
+    if (model_.watch) watch.start(*engine);
+    uint64_t bytes_before = 0;
+    double disk_bytes = 0;  // for a token, in the last measurement
     const auto measure = [&](bool single_tokens) -> Result<PerplexityResult> {
+      bytes_before = engine->expert_stats().bytes_read;
       const PerplexityOptions options = {
           .chunk_tokens = model_.engine.ctx_size, .chunks = chunks_, .single_tokens = single_tokens};
       auto result = measure_perplexity(*engine, *sequence, ids, options, [&](const PerplexityResult& running) {
@@ -46,6 +52,10 @@ class Perplexity final : public Command {
         return !interruption.happened();
       });
       if (!json_ && std::exchange(shown_, false)) diagnose("\n");
+      if (result.ok() && result->chunks > 0) {
+        disk_bytes = static_cast<double>(engine->expert_stats().bytes_read - bytes_before) /
+                     static_cast<double>(result->chunks * options.chunk_tokens);
+      }
       if (result.ok() && result->tokens == 0) {
         return fail(ErrorCode::invalid_argument, "--chunks {} leaves nothing to measure", chunks_);
       }
@@ -61,10 +71,20 @@ class Perplexity final : public Command {
       exact = *result;
       result = measure(true);
     }
+    watch.stop();
     interruption.attach(nullptr);
     MOXIE_TRY_VOID(result);
-    MOXIE_TRY_VOID(print(json_ ? as_json(*result, exact, engine->expert_stats()) : as_text(*result, exact, mode)));
-    if (!json_) diagnose(lossy_text(engine->expert_stats()));
+    const ExpertStats experts = engine->expert_stats();
+    if (json_) {
+      MOXIE_TRY_VOID(print(as_json(*result, exact, experts, disk_bytes)));
+      return 0;
+    }
+    MOXIE_TRY_VOID(print(as_text(*result, exact, mode)));
+    diagnose(lossy_text(experts));
+    if (experts.streaming) {
+      note(fmt::format("{} read from disk for a token{}", human_bytes(static_cast<uint64_t>(disk_bytes)),
+                       exact ? ", token by token" : ", a chunk at a time"));
+    }
     return 0;
   }
 
@@ -88,7 +108,7 @@ class Perplexity final : public Command {
   }
 
   std::string as_json(const PerplexityResult& result, const std::optional<PerplexityResult>& exact,
-                      const ExpertStats& experts) const {
+                      const ExpertStats& experts, double disk_bytes) const {
     nlohmann::ordered_json object = {{"perplexity", result.perplexity}, {"error", result.error},
                                      {"mean_nll", result.mean_nll},     {"tokens", result.tokens},
                                      {"chunks", result.chunks},         {"chunk_tokens", model_.engine.ctx_size}};
@@ -99,6 +119,7 @@ class Perplexity final : public Command {
       object["lossy_changed"] = experts.lossy_changed;
       object["lossy_weight_share"] = experts.lossy_weight_share;
     }
+    if (experts.streaming) object["disk_bytes_per_token"] = disk_bytes;
     return object.dump() + "\n";
   }
 
@@ -119,7 +140,8 @@ extern const CommandEntry perplexity = {
         "token where\n"
         "the tokenizer adds one; the second half of each chunk is scored. Prints the running figure and the final one "
         "with its\n"
-        "standard error. With a lossy mode it measures twice, exact and lossy, and prints what the mode costs.",
+        "standard error. With a lossy mode it measures twice, exact and lossy, and prints what the mode costs.\n"
+        "Where experts stream, it says how much was read from disk for a token.",
     .create = []() -> std::unique_ptr<Command> { return std::make_unique<Perplexity>(); },
 };
 

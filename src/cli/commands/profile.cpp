@@ -3,6 +3,7 @@
 
 #include "cli/command.h"
 #include "cli/console.h"
+#include "cli/expert_watch.h"
 #include "cli/generate_options.h"
 #include "cli/interruption.h"
 #include "cli/model_options.h"
@@ -49,10 +50,13 @@ class Profile final : public Command {
     MOXIE_TRY(const auto ids, engine->tokenize(text, false, false));
     options_.chunk_tokens = model_.engine.ctx_size;
     options_.stop = &interruption.flag();
+    ExpertWatch watch;
+    if (model_.watch) watch.start(*engine);
     const bool shows = is_terminal(StandardStream::error);
     auto result = Profiler::run(*engine, ids, options_, [&](int64_t done, int64_t total) {
       if (shows) diagnose(fmt::format("\rmoxie: chunk {} of {}{}", done, total, done == total ? "\n" : ""));
     });
+    watch.stop();
     MOXIE_TRY_VOID(result);
     const std::string profile = profile_text(result->profile);
     if (output_.empty()) {

@@ -37,6 +37,7 @@ class Run final : public Command {
     session.set_colour(colour_ != "off" && is_terminal(StandardStream::output));
     MOXIE_TRY_VOID(session.open(model_));
     const auto status = conversation_ ? converse(session) : interactive_ ? interact(session) : complete(session);
+    session.end_watch();
     // What was generated is counted even when it ended badly.
     if (status.ok()) diagnose(stats_text(session.stats(), stats_));
     return status;
