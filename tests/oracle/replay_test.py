@@ -20,7 +20,7 @@ def score(policy, count, age):
     if policy == "lfu":
         return count
     if policy == "lfru":
-        return (count + 1) / (age + 4)
+        return (count + 2.5) / (age + 4)
     if policy == "class_lru":
         return -age / 2 ** min(7, int(math.floor(math.log2(count))) if count >= 1 else 0)
     return math.log2(count) - 2 * age / 128  # lcp, lcp_retained

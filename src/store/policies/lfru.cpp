@@ -7,7 +7,7 @@
 namespace moxie::policies {
 namespace {
 
-constexpr double kHalfLife = 64, kUsesBefore = 1, kGraceEvents = 4;
+constexpr double kHalfLife = 64, kUsesBefore = 2.5, kGraceEvents = 4;
 
 double score(const UseRecord& use, int64_t now) {
   return (use.count + kUsesBefore) / (static_cast<double>(now - use.last_use) + kGraceEvents);
@@ -17,7 +17,7 @@ double score(const UseRecord& use, int64_t now) {
 
 extern const PolicyEntry lfru = {
     .name = "lfru",
-    .summary = "the lowest (count + 1) / (age + 4) goes; counts fade by half in 64 events",
+    .summary = "the lowest (count + 2.5) / (age + 4) goes; counts fade by half in 64 events",
     .half_life = kHalfLife,
     .score = score,
 };
