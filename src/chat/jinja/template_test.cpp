@@ -8,6 +8,7 @@
 #include <sstream>
 
 #include "core/json.h"
+#include "support/paths.h"
 
 namespace moxie::jinja {
 namespace {
@@ -92,7 +93,7 @@ void expect_cases(const std::string& path, size_t least) {
 }
 
 TEST(JinjaTemplate, EqualsJinja2) {
-  expect_cases(std::string(MOXIE_SOURCE_DIR) + "/tests/data/templates/cases.jsonl", 300);
+  expect_cases(source_dir() + "/tests/data/templates/cases.jsonl", 300);
 }
 
 // What a comparison with Python writes and points to (tests/oracle/templates_test.py).
