@@ -1,6 +1,7 @@
 // Weight products of every type on every CPU target, one thread: matrix times vector in bytes of weights per second,
 // beside plain reading of memory in the same run, and matrix times matrix in operations per second (two for each weight
-// and token). The figures named best are of the fastest iteration: what the code can do when nothing else runs.
+// and token). Attention of one kv head that four queries share, likewise: tokens one by one and 16 together, at depths
+// of context. The figures named best are of the fastest iteration: what the code can do when nothing else runs.
 //   ninja -C build kernels_bench && build/kernels_bench --benchmark_filter=avx512/q4_k
 #include <benchmark/benchmark.h>
 #include <time.h>
@@ -132,6 +133,49 @@ void bench_multiply(benchmark::State& state, const CpuTarget& target, const Quan
   state.counters["GOP/s_best"] = 2.0 * static_cast<double>(rows * kColumns * tokens) / best * 1e-9;
 }
 
+// Keys and values of a context in blocks; several contexts one after another, so that no cache serves a single token.
+void bench_attention(benchmark::State& state, const CpuTarget& target, KvType type, int64_t depth, int64_t tokens) {
+  constexpr int kHeadDim = 128, kQueries = 4;
+  const size_t half_block = kv_row_bytes(type, kHeadDim) * kKvBlockTokens;
+  const int64_t blocks = (depth + tokens + kKvBlockTokens - 1) / kKvBlockTokens;
+  const int64_t contexts =
+      tokens > 1 ? 1 : std::max<int64_t>(1, kStreamedBytes / (blocks * static_cast<int64_t>(2 * half_block)));
+  std::byte* memory = streamed_memory();
+  std::memset(memory, 0x11, static_cast<size_t>(contexts * blocks) * 2 * half_block);  // small numbers of every type
+  std::vector<const std::byte*> pointers;
+  for (int64_t b = 0; b < contexts * blocks; ++b) pointers.push_back(memory + static_cast<size_t>(b) * 2 * half_block);
+  std::vector<float> q(static_cast<size_t>(tokens * kQueries * kHeadDim), 0.01f), out(q.size());
+  double best = 1e9;
+  int64_t context = 0;
+  for (auto _ : state) {
+    const double seconds = seconds_of([&] {
+      target.kernels->attention({.q = q.data(),
+                                 .q_stride = kQueries * kHeadDim,
+                                 .tokens = tokens,
+                                 .queries = kQueries,
+                                 .head_dim = kHeadDim,
+                                 .value_dim = kHeadDim,
+                                 .blocks = pointers.data() + context * blocks,
+                                 .k_offset = 0,
+                                 .v_offset = half_block,
+                                 .kv_type = type,
+                                 .first_position = depth,
+                                 .window = 0,
+                                 .scale = 0.1f,
+                                 .softcap = 0,
+                                 .sinks = nullptr,
+                                 .out = out.data(),
+                                 .out_stride = kQueries * kHeadDim});
+    });
+    benchmark::DoNotOptimize(out.data());
+    best = std::min(best, seconds);
+    context = (context + 1) % contexts;
+  }
+  const double positions = static_cast<double>(depth + 1);
+  state.counters["GB/s_best"] = positions * static_cast<double>(2 * half_block) / kKvBlockTokens / best * 1e-9;
+  state.counters["GOP/s_best"] = 4.0 * kHeadDim * kQueries * static_cast<double>(tokens) * positions / best * 1e-9;
+}
+
 }  // namespace
 }  // namespace moxie
 
@@ -140,6 +184,17 @@ int main(int argc, char** argv) {
   benchmark::RegisterBenchmark("read", bench_read)->Unit(benchmark::kMillisecond);
   for (const CpuTarget& target : cpu_targets()) {
     if (!target.supported()) continue;
+    for (const auto& [name, type] : {std::pair{"f16", KvType::f16}, std::pair{"q8_0", KvType::q8_0}}) {
+      for (const int64_t depth : {512, 4096, 16384}) {
+        for (const int64_t tokens : {1, 16}) {
+          const std::string full = std::string(target.name) + "/attention_" + name + "/" + std::to_string(depth) + "/" +
+                                   std::to_string(tokens);
+          benchmark::RegisterBenchmark(full.c_str(), [&target, type, depth, tokens](benchmark::State& state) {
+            bench_attention(state, target, type, depth, tokens);
+          })->Unit(benchmark::kMicrosecond);
+        }
+      }
+    }
     for (const QuantType* type : quant_types(target.name)) {
       if (!type->computable()) continue;
       for (const int64_t tokens : {1, 2, 4, 16, 192}) {

@@ -68,7 +68,6 @@ struct AttentionJob {
   std::span<std::byte* const> blocks;
   size_t k_offset, v_offset, head_bytes_k, head_bytes_v;
   KvType kv_type;
-  int block_tokens;
   float scale;
   float softcap = 0;
   const float* sinks = nullptr;  // (heads) or null
@@ -96,8 +95,9 @@ class Backend {
   virtual void matmul(std::span<const MatmulJob> jobs) = 0;
   // x: (tokens, heads, head_dim), rotated in place by rows [first, first + tokens) of the table.
   virtual void rope(float* x, int64_t tokens, int heads, int head_dim, const RopeTable& table, int64_t first) = 0;
-  // Writes one token's keys or values, (kv_heads, dim), into its place: to + kv_head * head_bytes.
-  virtual void store_kv(const float* x, int kv_heads, int64_t dim, KvType type, std::byte* to, size_t head_bytes) = 0;
+  // Writes the keys, (tokens, kv_heads, head_dim), and values, (tokens, kv_heads, value_dim), of a job's own tokens into
+  // its blocks.
+  virtual void store_kv(const AttentionJob& job, const float* keys, const float* values) = 0;
   virtual void attention(std::span<const AttentionJob> jobs) = 0;
   // out = silu(gate) * up, (rows, n), contiguous.
   virtual void swiglu(const float* gate, const float* up, int64_t rows, int64_t n, float* out) = 0;

@@ -2,6 +2,8 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
+
 namespace moxie {
 namespace {
 
@@ -11,6 +13,10 @@ TEST(MemoryBandwidth, IsWithinReason) {
   ASSERT_TRUE(bandwidth.ok()) << bandwidth.error().message;
   EXPECT_GT(*bandwidth, 0);     // how slow it is depends on who else computes
   EXPECT_LT(*bandwidth, 1e14);  // faster than any memory: the loop was dropped
+  const auto passes = measure_read_passes(pool, 8 << 20, 4);
+  ASSERT_TRUE(passes.ok()) << passes.error().message;
+  EXPECT_EQ(passes->size(), 4u);
+  EXPECT_TRUE(std::is_sorted(passes->begin(), passes->end()));
 }
 
 }  // namespace

@@ -177,7 +177,11 @@ void Engine::Impl::describe(const WeightFiles& files, const ModelPlan& plan) {
                 .trained_context = plan.hp.trained_context,
                 .parameters = plan.parameters,
                 .weight_bytes = plan.dense_bytes + plan.expert_bytes,
-                .active_bytes_per_token = plan.active_bytes_per_token};
+                .active_bytes_per_token = plan.active_bytes_per_token,
+                .integer_products = plan.integer_products,
+                .float_products = plan.float_products,
+                .attention_products =
+                    2 * static_cast<uint64_t>(plan.hp.layers * plan.hp.heads * plan.hp.head_dim)};  // keys, values
 }
 
 Result<void> Engine::Impl::load() {

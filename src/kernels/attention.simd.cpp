@@ -1,15 +1,40 @@
-// Attention of one token over one kv head: online softmax over chunks of positions that start at absolute multiples, so
-// the order of sums depends on the positions alone.
+// Attention of some tokens over one kv head: online softmax, block by block from the first position. A row's sums run
+// over dimensions, then over positions, one after another, so that they depend on its own positions alone.
 #include "kernels/declare.h"
 
 namespace moxie::MOXIE_TARGET {
 namespace {
 
-constexpr int kChunk = 32;   // positions a softmax step takes
-constexpr int kQueries = 4;  // queries that share a read of keys and values
+constexpr int kBlock = kKvBlockTokens;
+constexpr int kPart = 32;                    // dimensions that share a scale in q8_0
+constexpr int kTile = kLanes == 16 ? 8 : 4;  // rows that share a read of keys and values: their sums fill the registers
+constexpr int kWide = 2;                     // vectors each of them has
 
-// Loads of kLanes values at i of a cached row; `load_part` the first n.
-struct CacheF32 {
+// The keys of kPart dimensions from `begin` on, kLanes positions from `position` on.
+struct KeysF32 {
+  const float* from;
+  KeysF32(const std::byte* keys, int begin, int position)
+      : from(reinterpret_cast<const float*>(keys) + begin * kBlock + position) {}
+  FloatVec operator[](int dimension) const { return load(from + dimension * kBlock); }
+};
+struct KeysF16 {
+  const std::byte* from;
+  KeysF16(const std::byte* keys, int begin, int position) : from(keys + (begin * kBlock + position) * 2) {}
+  FloatVec operator[](int dimension) const { return load_f16(from + dimension * kBlock * 2); }
+};
+struct KeysQ8 {
+  const int8_t* from;
+  FloatVec scales;
+  KeysQ8(const std::byte* keys, int begin, int position) {
+    const std::byte* part = keys + begin / kPart * (kBlock * 34);
+    scales = load_f16(part + 2 * position);
+    from = reinterpret_cast<const int8_t*>(part + 2 * kBlock) + position;
+  }
+  FloatVec operator[](int dimension) const { return scales * load_int8(from + dimension * kBlock); }
+};
+
+// kLanes values at i of one position; `load_part` the first n.
+struct ValuesF32 {
   static FloatVec load(const std::byte* row, int i) {
     return ::moxie::MOXIE_TARGET::load(reinterpret_cast<const float*>(row) + i);
   }
@@ -17,11 +42,11 @@ struct CacheF32 {
     return ::moxie::MOXIE_TARGET::load_part(reinterpret_cast<const float*>(row) + i, n);
   }
 };
-struct CacheF16 {
+struct ValuesF16 {
   static FloatVec load(const std::byte* row, int i) { return load_f16(row + 2 * i); }
   static FloatVec load_part(const std::byte* row, int i, int n) { return load_f16_part(row + 2 * i, n); }
 };
-struct CacheQ8 {
+struct ValuesQ8 {
   static FloatVec load(const std::byte* row, int i) {
     const std::byte* block = row + i / 32 * 34;
     return half_to_float(load_u16(block)) * load_int8(reinterpret_cast<const int8_t*>(block + 2) + i % 32);
@@ -29,120 +54,186 @@ struct CacheQ8 {
   static FloatVec load_part(const std::byte*, int, int) { return FloatVec{}; }  // rows are multiples of 32
 };
 
-// What one query has gathered so far: weights relative to exp(top).
-struct Softmax {
-  float top;
-  float sum;
+// One query and what it has gathered so far: weights relative to exp(top).
+struct Row {
+  const float* q;
+  float* out;
+  float top, sum;
 };
 
-// scores[q][p] = q . k for `count` positions.
-template <typename Cache, int kCount>
-void score_chunk(const AttentionArgs& args, const float* q, const std::byte* keys, int count, float (*scores)[kChunk]) {
-  const size_t row_bytes = kv_row_bytes(args.kv_type, args.head_dim);
-  for (int p = 0; p < count; ++p) {
-    const std::byte* row = keys + p * row_bytes;
-    FloatVec sums[kCount] = {};
-    int i = 0;
-    for (; i + kLanes <= args.head_dim; i += kLanes) {
-      const FloatVec k = Cache::load(row, i);
-      for (int j = 0; j < kCount; ++j) sums[j] = fma(load(q + j * args.head_dim + i), k, sums[j]);
+// A block of positions, of which rows see [first, last).
+struct Block {
+  const std::byte *keys, *values;
+  const std::byte *next_keys, *next_values;  // fetched ahead
+  int first, last;
+};
+
+// scores[r][p] = q of row r . key p, for all positions of the block, seen or not.
+template <typename Keys, int kRows>
+MOXIE_INLINE void score(const AttentionArgs& args, const Block& block, const Row* rows, float (*scores)[kBlock]) {
+  const size_t line = kv_row_bytes(args.kv_type, args.head_dim) * kBlock / static_cast<size_t>(args.head_dim);
+  for (int position = 0; position < kBlock; position += kWide * kLanes) {
+    FloatVec sums[kRows][kWide] = {};
+    for (int begin = 0; begin < args.head_dim; begin += kPart) {
+      const Keys near(block.keys, begin, position), far(block.keys, begin, position + kLanes);
+      const int count = args.head_dim - begin < kPart ? args.head_dim - begin : kPart;
+      for (int i = 0; i < count; ++i) {
+        if (position == 0) __builtin_prefetch(block.next_keys + static_cast<size_t>(begin + i) * line);
+        const FloatVec a = near[i], b = far[i];
+        for (int r = 0; r < kRows; ++r) {
+          const FloatVec q = splat(rows[r].q[begin + i]);
+          sums[r][0] = fma(q, a, sums[r][0]);
+          sums[r][1] = fma(q, b, sums[r][1]);
+        }
+      }
     }
-    if (const int left = args.head_dim - i; left > 0) {
-      const FloatVec k = Cache::load_part(row, i, left);
-      for (int j = 0; j < kCount; ++j) sums[j] = fma(load_part(q + j * args.head_dim + i, left), k, sums[j]);
+    for (int r = 0; r < kRows; ++r) {
+      store(scores[r] + position, sums[r][0]);
+      store(scores[r] + position + kLanes, sums[r][1]);
     }
-    for (int j = 0; j < kCount; ++j) scores[j][p] = sum_lanes(sums[j]);
   }
 }
 
-// Scales, caps and exponentiates the scores of one query; returns the factor for what was gathered before.
-MOXIE_INLINE float weigh_chunk(const AttentionArgs& args, int count, float* scores, Softmax& state) {
-  for (int p = count; p < kChunk; ++p) scores[p] = -__builtin_inff();
-  FloatVec largest = splat(state.top);
-  for (int p = 0; p < kChunk; p += kLanes) {
+// Scales, caps and exponentiates the scores of one row; returns the factor for what was gathered before.
+MOXIE_INLINE float weigh(const AttentionArgs& args, const Block& block, float* scores, Row& row) {
+  for (int p = 0; p < kBlock; p += kLanes) {
     FloatVec s = load(scores + p) * args.scale;
-    if (args.softcap > 0) s = p < count ? args.softcap * tanh(s / args.softcap) : s;
+    if (args.softcap > 0) s = args.softcap * tanh(s / args.softcap);
     store(scores + p, s);
   }
-  for (int p = count; p < kChunk; ++p) scores[p] = -__builtin_inff();
-  for (int p = 0; p < kChunk; p += kLanes) largest = at_least(load(scores + p), largest);
+  for (int p = 0; p < block.first; ++p) scores[p] = -__builtin_inff();
+  for (int p = block.last; p < kBlock; ++p) scores[p] = -__builtin_inff();
+  FloatVec largest = splat(row.top);
+  for (int p = 0; p < kBlock; p += kLanes) largest = at_least(load(scores + p), largest);
   const float top = max_lanes(largest);
   FloatVec sums = {};
-  for (int p = 0; p < kChunk; p += kLanes) {
+  for (int p = 0; p < kBlock; p += kLanes) {
     const FloatVec w = exp(load(scores + p) - top);
     store(scores + p, w);
     sums += w;
   }
-  const float factor = exp(splat(state.top - top))[0];
-  state.sum = fma(state.sum, factor, sum_lanes(sums));
-  state.top = top;
+  const float factor = exp(splat(row.top - top))[0];
+  row.sum = fma(row.sum, factor, sum_lanes(sums));
+  row.top = top;
   return factor;
 }
 
-// out[q] = out[q] * factor[q] + weights[q] . values.
-template <typename Cache, int kCount>
-void gather_chunk(const AttentionArgs& args, const std::byte* values, int count, const float (*weights)[kChunk],
-                  const float* factors, float* out) {
+// out of row r = out * factor[r] + weights[r] . values, for kVectors vectors from i on (the first `left` lanes of one
+// if left > 0).
+template <typename Values, int kRows, int kVectors>
+MOXIE_INLINE void gather_columns(const Block& block, size_t row_bytes, int i, int left, const float (*weights)[kBlock],
+                                 const float* factors, const Row* rows) {
+  FloatVec sums[kRows][kVectors];
+  for (int r = 0; r < kRows; ++r) {
+    for (int v = 0; v < kVectors; ++v) {
+      const float* out = rows[r].out + i + v * kLanes;
+      sums[r][v] = (left > 0 ? load_part(out, left) : load(out)) * factors[r];
+    }
+  }
+  const std::byte* values = block.values + static_cast<size_t>(block.first) * row_bytes;
+  for (int p = block.first; p < block.last; ++p, values += row_bytes) {
+    FloatVec value[kVectors];
+    for (int v = 0; v < kVectors; ++v) {
+      value[v] = left > 0 ? Values::load_part(values, i, left) : Values::load(values, i + v * kLanes);
+    }
+    for (int r = 0; r < kRows; ++r) {
+      const FloatVec weight = splat(weights[r][p]);
+      for (int v = 0; v < kVectors; ++v) sums[r][v] = fma(weight, value[v], sums[r][v]);
+    }
+  }
+  for (int r = 0; r < kRows; ++r) {
+    for (int v = 0; v < kVectors; ++v) {
+      float* out = rows[r].out + i + v * kLanes;
+      if (left > 0) {
+        store_part(out, sums[r][v], left);
+      } else {
+        store(out, sums[r][v]);
+      }
+    }
+  }
+}
+
+template <typename Values, int kRows>
+MOXIE_INLINE void gather(const AttentionArgs& args, const Block& block, const float (*weights)[kBlock],
+                         const float* factors, const Row* rows) {
   const size_t row_bytes = kv_row_bytes(args.kv_type, args.value_dim);
+  for (size_t at = 0; at < row_bytes * kBlock; at += 64) __builtin_prefetch(block.next_values + at);
   int i = 0;
+  for (; i + kWide * kLanes <= args.value_dim; i += kWide * kLanes) {
+    gather_columns<Values, kRows, kWide>(block, row_bytes, i, 0, weights, factors, rows);
+  }
   for (; i + kLanes <= args.value_dim; i += kLanes) {
-    FloatVec sums[kCount];
-    for (int j = 0; j < kCount; ++j) sums[j] = load(out + j * args.value_dim + i) * factors[j];
-    for (int p = 0; p < count; ++p) {
-      const FloatVec v = Cache::load(values + p * row_bytes, i);
-      for (int j = 0; j < kCount; ++j) sums[j] = fma(splat(weights[j][p]), v, sums[j]);
-    }
-    for (int j = 0; j < kCount; ++j) store(out + j * args.value_dim + i, sums[j]);
+    gather_columns<Values, kRows, 1>(block, row_bytes, i, 0, weights, factors, rows);
   }
-  if (const int left = args.value_dim - i; left > 0) {
-    FloatVec sums[kCount];
-    for (int j = 0; j < kCount; ++j) sums[j] = load_part(out + j * args.value_dim + i, left) * factors[j];
-    for (int p = 0; p < count; ++p) {
-      const FloatVec v = Cache::load_part(values + p * row_bytes, i, left);
-      for (int j = 0; j < kCount; ++j) sums[j] = fma(splat(weights[j][p]), v, sums[j]);
-    }
-    for (int j = 0; j < kCount; ++j) store_part(out + j * args.value_dim + i, sums[j], left);
+  if (i < args.value_dim) {
+    gather_columns<Values, kRows, 1>(block, row_bytes, i, args.value_dim - i, weights, factors, rows);
   }
 }
 
-template <typename Cache, int kCount>
-void attend_queries(const AttentionArgs& args, int first_query) {
-  const float* q = args.q + static_cast<int64_t>(first_query) * args.head_dim;
-  float* out = args.out + static_cast<int64_t>(first_query) * args.value_dim;
-  const size_t key_bytes = kv_row_bytes(args.kv_type, args.head_dim);
-  const size_t value_bytes = kv_row_bytes(args.kv_type, args.value_dim);
-  Softmax states[kCount];
-  for (int j = 0; j < kCount; ++j) {
-    states[j] = args.sinks == nullptr ? Softmax{-__builtin_inff(), 0} : Softmax{args.sinks[first_query + j], 1};
-  }
-  std::memset(out, 0, sizeof(float) * static_cast<size_t>(kCount) * args.value_dim);
-
-  for (int64_t position = args.first; position < args.last;) {
-    const int64_t block = position / args.block_tokens;
-    const int offset = static_cast<int>(position % args.block_tokens);
-    const int chunk_end = (offset / kChunk + 1) * kChunk;
-    int64_t end = block * args.block_tokens + (chunk_end < args.block_tokens ? chunk_end : args.block_tokens);
-    if (end > args.last) end = args.last;
-    const int count = static_cast<int>(end - position);
-
-    float scores[kCount][kChunk];
-    float factors[kCount];
-    score_chunk<Cache, kCount>(args, q, args.k_blocks[block] + offset * key_bytes, count, scores);
-    for (int j = 0; j < kCount; ++j) factors[j] = weigh_chunk(args, count, scores[j], states[j]);
-    gather_chunk<Cache, kCount>(args, args.v_blocks[block] + offset * value_bytes, count, scores, factors, out);
-    position = end;
-  }
-  for (int j = 0; j < kCount; ++j) {
-    const float scale = states[j].sum > 0 ? 1 / states[j].sum : 0;
-    for (int i = 0; i < args.value_dim; ++i) out[j * args.value_dim + i] *= scale;
-  }
+template <typename Keys, typename Values, int kRows>
+void attend_tile(const AttentionArgs& args, const Block& block, Row* rows) {
+  alignas(64) float scores[kRows][kBlock];
+  float factors[kRows];
+  score<Keys, kRows>(args, block, rows, scores);
+  for (int r = 0; r < kRows; ++r) factors[r] = weigh(args, block, scores[r], rows[r]);
+  gather<Values, kRows>(args, block, scores, factors, rows);
 }
 
-template <typename Cache>
+template <typename Keys, typename Values>
+void attend_block(const AttentionArgs& args, const Block& block, Row* rows, int count) {
+  int r = 0;
+  for (; r + kTile <= count; r += kTile) attend_tile<Keys, Values, kTile>(args, block, rows + r);
+  if constexpr (kTile > 4) {
+    for (; r + 4 <= count; r += 4) attend_tile<Keys, Values, 4>(args, block, rows + r);
+  }
+  for (; r + 2 <= count; r += 2) attend_tile<Keys, Values, 2>(args, block, rows + r);
+  for (; r < count; ++r) attend_tile<Keys, Values, 1>(args, block, rows + r);
+}
+
+// The first position that the token at `position` sees.
+MOXIE_INLINE int64_t first_seen(const AttentionArgs& args, int64_t position) {
+  return args.window > 0 && position >= args.window ? position + 1 - args.window : 0;
+}
+
+template <typename Keys, typename Values>
 void attend(const AttentionArgs& args) {
-  int query = 0;
-  for (; query + kQueries <= args.queries; query += kQueries) attend_queries<Cache, kQueries>(args, query);
-  for (; query < args.queries; ++query) attend_queries<Cache, 1>(args, query);
+  if (args.tokens <= 0) return;
+  Row rows[kMaxAttentionRows];
+  const int count = static_cast<int>(args.tokens) * args.queries;
+  for (int r = 0; r < count; ++r) {
+    const int token = r / args.queries, query = r % args.queries;
+    rows[r] = {args.q + token * args.q_stride + query * args.head_dim,
+               args.out + token * args.out_stride + query * args.value_dim,
+               args.sinks == nullptr ? -__builtin_inff() : args.sinks[query], args.sinks == nullptr ? 0.0f : 1.0f};
+    std::memset(rows[r].out, 0, sizeof(float) * static_cast<size_t>(args.value_dim));
+  }
+  const int64_t end = args.first_position + args.tokens;
+  const int64_t last_block = (end - 1) / kBlock;
+  for (int64_t b = first_seen(args, args.first_position) / kBlock; b <= last_block; ++b) {
+    const std::byte* next = args.blocks[b < last_block ? b + 1 : b];
+    Block block = {args.blocks[b] + args.k_offset,
+                   args.blocks[b] + args.v_offset,
+                   next + args.k_offset,
+                   next + args.v_offset,
+                   0,
+                   kBlock};
+    const int64_t begin = b * kBlock;
+    if (begin + kBlock <= args.first_position + 1 && begin >= first_seen(args, end - 1)) {
+      attend_block<Keys, Values>(args, block, rows, count);
+      continue;
+    }
+    for (int token = 0; token < args.tokens; ++token) {  // each sees another part of the block
+      const int64_t position = args.first_position + token, first = first_seen(args, position);
+      block.first = first > begin ? static_cast<int>(first - begin < kBlock ? first - begin : kBlock) : 0;
+      block.last = position + 1 - begin < kBlock ? static_cast<int>(position + 1 - begin) : kBlock;
+      if (block.first >= block.last) continue;
+      attend_block<Keys, Values>(args, block, rows + token * args.queries, args.queries);
+    }
+  }
+  for (int r = 0; r < count; ++r) {
+    const float scale = rows[r].sum > 0 ? 1 / rows[r].sum : 0;
+    for (int i = 0; i < args.value_dim; ++i) rows[r].out[i] *= scale;
+  }
 }
 
 }  // namespace
@@ -150,11 +241,11 @@ void attend(const AttentionArgs& args) {
 void attention(const AttentionArgs& args) {
   switch (args.kv_type) {
     case KvType::f32:
-      return attend<CacheF32>(args);
+      return attend<KeysF32, ValuesF32>(args);
     case KvType::f16:
-      return attend<CacheF16>(args);
+      return attend<KeysF16, ValuesF16>(args);
     case KvType::q8_0:
-      return attend<CacheQ8>(args);
+      return attend<KeysQ8, ValuesQ8>(args);
   }
 }
 

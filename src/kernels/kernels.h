@@ -11,26 +11,33 @@ namespace moxie {
 
 enum class KvType : uint8_t { f32, f16, q8_0 };
 
-// One query token against the cached keys and values of one kv head (grouped-query attention: `queries` heads share
-// it). Keys and values lie in blocks of `block_tokens` positions; block b of a sequence holds positions [b *
-// block_tokens, ...). A block's keys for this kv head: (block_tokens, head_dim) of KvType, contiguous; its values
-// likewise with value_dim. Scores are summed block by block from position 0 (online softmax), so the result does not
-// depend on the batch.
+// The cache of a sequence lies in blocks of this many positions; block b holds positions [32 b, 32 b + 32).
+constexpr int kKvBlockTokens = 32;
+// Rows (tokens times queries) that one call of `attention` takes at most.
+constexpr int kMaxAttentionRows = 64;
+
+// Consecutive tokens of one sequence against the cached keys and values of one kv head (grouped-query attention:
+// `queries` heads share it). The token at position p sees positions up to p, of these the last `window` (0: all).
+// A block's keys for this head lie at its k_offset as (head_dim, 32) of KvType: the positions of one dimension side by
+// side, so that scores need no sums across lanes. q8_0: for every 32 dimensions first 32 scales, one for each position,
+// then (32, 32) bytes. Its values lie at v_offset as (32, value_dim). Scores are gathered block by block from position
+// 0 (online softmax), so that a row's result depends on its own positions alone.
 struct AttentionArgs {
-  const float* q;  // (queries, head_dim)
-  int queries;
-  int head_dim;
-  int value_dim;
-  const std::byte* const* k_blocks;  // k_blocks[b]: keys of block b for this kv head
-  const std::byte* const* v_blocks;
+  const float* q;  // token t, query j: q + t * q_stride + j * head_dim
+  int64_t q_stride;
+  int64_t tokens;
+  int queries;  // REQUIRES: tokens * queries <= kMaxAttentionRows
+  int head_dim, value_dim;
+  const std::byte* const* blocks;
+  size_t k_offset, v_offset;
   KvType kv_type;
-  int block_tokens;
-  int64_t first;  // positions [first, last) are visible
-  int64_t last;
-  float scale;         // usually 1 / sqrt(head_dim)
-  float softcap;       // 0: none; else scores = softcap * tanh(score / softcap)
-  const float* sinks;  // (queries) extra logits that take weight but give no value, or null
-  float* out;          // (queries, value_dim)
+  int64_t first_position;  // of token 0
+  int64_t window;          // 0: none
+  float scale;             // usually 1 / sqrt(head_dim)
+  float softcap;           // 0: none; else scores = softcap * tanh(score / softcap)
+  const float* sinks;      // (queries) extra logits that take weight but give no value, or null
+  float* out;              // token t, query j: out + t * out_stride + j * value_dim
+  int64_t out_stride;
 };
 
 struct Kernels {
@@ -48,9 +55,14 @@ struct Kernels {
   void (*add_scaled)(float* x, float scale, const float* y, int64_t n);  // x += scale * y
   void (*quantize_q8_32)(const float* x, int64_t n, std::byte* out);     // to ActBlock32; REQUIRES n % 32 == 0
   void (*quantize_q8_256)(const float* x, int64_t n, std::byte* out);    // to ActBlock256; REQUIRES n % 256 == 0
-  // n floats to one cached row (f16: rounded to nearest even; q8_0: blocks of 32, REQUIRES n % 32 == 0).
+  // n floats to one cached value row (f16: rounded to nearest even; q8_0: blocks of 32, REQUIRES n % 32 == 0).
   void (*store_kv)(const float* x, int64_t n, KvType type, std::byte* out);
+  // The same numbers to where a block's keys have those of its position `position` (AttentionArgs).
+  void (*store_key)(const float* x, int64_t n, KvType type, int position, std::byte* keys);
   void (*attention)(const AttentionArgs&);
+  // Multiply-adds as fast as this target has them, `rounds` times some; returns how many. result: a * b for each.
+  int64_t (*int8_peak)(int64_t rounds, int a, int b, int64_t* result);
+  int64_t (*float_peak)(int64_t rounds, float a, float b, double* result);
 };
 
 constexpr size_t kv_row_bytes(KvType type, int64_t n) {

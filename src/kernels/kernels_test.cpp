@@ -9,6 +9,7 @@
 #include <cmath>
 #include <cstring>
 #include <functional>
+#include <memory>
 #include <numeric>
 #include <random>
 #include <string>
@@ -338,12 +339,37 @@ TEST_P(KernelTest, StoresKeysAndValues) {
   }
 }
 
-// A cache of random keys and values for one kv head, and what it means in double precision.
-struct Cache {
-  std::vector<std::vector<std::byte>> key_blocks, value_blocks;
-  std::vector<const std::byte*> keys, values;  // one pointer per block
-  std::vector<std::vector<double>> exact_keys, exact_values;
-};
+TEST_P(KernelTest, StoresAKeyAsARowThatIsSpreadOut) {
+  constexpr size_t kPositions = kKvBlockTokens;
+  for (const KvType type : {KvType::f32, KvType::f16, KvType::q8_0}) {
+    for (const size_t n : {size_t{128}, size_t{96}, size_t{33}, size_t{5}}) {
+      if (type == KvType::q8_0 && n % 32 != 0) continue;
+      SCOPED_TRACE(testing::Message() << n << " of type " << static_cast<int>(type));
+      const size_t row_bytes = kv_row_bytes(type, static_cast<int64_t>(n));
+      GuardedBuffer block(row_bytes * kPositions);
+      std::memset(block.data(), 0x5a, row_bytes * kPositions);
+      std::vector<std::byte> expected(row_bytes * kPositions, std::byte{0x5a}), row(row_bytes);
+      for (const size_t position : {size_t{0}, size_t{7}, kPositions - 1}) {
+        Row x(normal_values(n, 20 + static_cast<uint32_t>(position)));
+        kernels().store_key(x.data(), static_cast<int64_t>(n), type, static_cast<int>(position), block.data());
+        kernels().store_kv(x.data(), static_cast<int64_t>(n), type, row.data());
+        const auto put = [&](size_t to, size_t from, size_t bytes) {
+          std::memcpy(expected.data() + to, row.data() + from, bytes);
+        };
+        for (size_t i = 0; i < n; ++i) {
+          if (type == KvType::f32) put((i * kPositions + position) * 4, 4 * i, 4);
+          if (type == KvType::f16) put((i * kPositions + position) * 2, 2 * i, 2);
+          if (type == KvType::q8_0) {
+            const size_t part = i / 32 * 34 * kPositions;
+            put(part + 2 * position, i / 32 * 34, 2);
+            put(part + 2 * kPositions + i % 32 * kPositions + position, i / 32 * 34 + 2 + i % 32, 1);
+          }
+        }
+      }
+      EXPECT_EQ(std::memcmp(block.data(), expected.data(), expected.size()), 0);
+    }
+  }
+}
 
 std::vector<double> read_row(const std::byte* row, KvType type, int n) {
   std::vector<double> values(static_cast<size_t>(n));
@@ -363,37 +389,50 @@ std::vector<double> read_row(const std::byte* row, KvType type, int n) {
   return values;
 }
 
-Cache make_cache(const Kernels& kernels, KvType type, int positions, int block_tokens, int head_dim, int value_dim) {
-  Cache cache;
-  const int blocks = (positions + block_tokens - 1) / block_tokens;
-  auto fill = [&](int dim, uint32_t seed, auto& storage, auto& pointers, auto& exact) {
-    const size_t row_bytes = kv_row_bytes(type, dim);
-    for (int b = 0; b < blocks; ++b) {
-      // The last block ends with the last position: what lies beyond is not there to be read.
-      const int rows = std::min(block_tokens, positions - b * block_tokens);
-      std::vector<std::byte>& block = storage.emplace_back(row_bytes * static_cast<size_t>(rows));
-      for (int r = 0; r < rows; ++r) {
-        const uint32_t row_seed = seed + static_cast<uint32_t>(b * block_tokens + r);
-        kernels.store_kv(normal_values(static_cast<size_t>(dim), row_seed).data(), dim, type,
-                         block.data() + row_bytes * static_cast<size_t>(r));
-        exact.push_back(read_row(block.data() + row_bytes * static_cast<size_t>(r), type, dim));
+// A cache of random keys and values for one kv head, and what it means in double precision. What lies beyond the last
+// position is no number.
+struct Cache {
+  Cache(const Kernels& kernels, KvType type_, int positions, int head_dim, int value_dim)
+      : type(type_), k_bytes(kKvBlockTokens * kv_row_bytes(type_, head_dim)) {
+    const size_t value_bytes = kv_row_bytes(type, value_dim), bytes = k_bytes + kKvBlockTokens * value_bytes;
+    for (int position = 0; position < positions; ++position) {
+      const int place = position % kKvBlockTokens;
+      if (place == 0) {
+        storage.push_back(std::make_unique<GuardedBuffer>(bytes));
+        blocks.push_back(storage.back()->data());
+        std::memset(storage.back()->data(), 0xff, bytes);
       }
+      std::byte* const block = storage.back()->data();
+      const uint32_t seed = static_cast<uint32_t>(position);
+      const std::vector<float> key = normal_values(static_cast<size_t>(head_dim), 1000 + seed);
+      const std::vector<float> value = normal_values(static_cast<size_t>(value_dim), 9000 + seed);
+      std::vector<std::byte> row(kv_row_bytes(type, head_dim));
+      kernels.store_kv(key.data(), head_dim, type, row.data());
+      exact_keys.push_back(read_row(row.data(), type, head_dim));
+      kernels.store_key(key.data(), head_dim, type, place, block);
+      std::byte* const to = block + k_bytes + static_cast<size_t>(place) * value_bytes;
+      kernels.store_kv(value.data(), value_dim, type, to);
+      exact_values.push_back(read_row(to, type, value_dim));
     }
-    for (const auto& block : storage) pointers.push_back(block.data());
-  };
-  fill(head_dim, 1000, cache.key_blocks, cache.keys, cache.exact_keys);
-  fill(value_dim, 9000, cache.value_blocks, cache.values, cache.exact_values);
-  return cache;
-}
+  }
 
-std::vector<double> plain_attention(const AttentionArgs& args, const Cache& cache, int query) {
+  KvType type;
+  size_t k_bytes;
+  std::vector<std::unique_ptr<GuardedBuffer>> storage;
+  std::vector<const std::byte*> blocks;
+  std::vector<std::vector<double>> exact_keys, exact_values;
+};
+
+std::vector<double> plain_attention(const AttentionArgs& args, const Cache& cache, int64_t token, int query) {
   std::vector<double> scores, out(static_cast<size_t>(args.value_dim));
+  const float* q = args.q + token * args.q_stride + query * args.head_dim;
+  const int64_t position = args.first_position + token;
+  const int64_t first = args.window > 0 ? std::max<int64_t>(0, position + 1 - args.window) : 0;
   double top = args.sinks == nullptr ? -INFINITY : args.sinks[query];
-  for (int64_t p = args.first; p < args.last; ++p) {
+  for (int64_t p = first; p <= position; ++p) {
     double score = 0;
     for (int i = 0; i < args.head_dim; ++i) {
-      score += static_cast<double>(args.q[query * args.head_dim + i]) *
-               cache.exact_keys[static_cast<size_t>(p)][static_cast<size_t>(i)];
+      score += static_cast<double>(q[i]) * cache.exact_keys[static_cast<size_t>(p)][static_cast<size_t>(i)];
     }
     score *= args.scale;
     if (args.softcap > 0) score = args.softcap * std::tanh(score / args.softcap);
@@ -404,7 +443,7 @@ std::vector<double> plain_attention(const AttentionArgs& args, const Cache& cach
   for (double score : scores) sum += std::exp(score - top);
   for (size_t p = 0; p < scores.size(); ++p) {
     for (size_t i = 0; i < out.size(); ++i) {
-      out[i] += std::exp(scores[p] - top) / sum * cache.exact_values[static_cast<size_t>(args.first) + p][i];
+      out[i] += std::exp(scores[p] - top) / sum * cache.exact_values[static_cast<size_t>(first) + p][i];
     }
   }
   return out;
@@ -412,97 +451,139 @@ std::vector<double> plain_attention(const AttentionArgs& args, const Cache& cach
 
 struct AttentionCase {
   KvType type;
-  int head_dim, value_dim, block_tokens, positions;
-  int64_t first, last;
+  int head_dim, value_dim;
+  int64_t first_position, tokens;
+  int queries;
+  int64_t window;
   float softcap;
   bool sinks;
 };
 
 const AttentionCase kAttentionCases[] = {
-    {KvType::f32, 128, 128, 32, 100, 0, 100, 0, false}, {KvType::f16, 128, 128, 32, 333, 0, 333, 0, false},
-    {KvType::q8_0, 128, 64, 32, 100, 0, 99, 0, false},  {KvType::f16, 64, 64, 32, 200, 45, 173, 0, true},
-    {KvType::f32, 20, 36, 32, 65, 1, 65, 0, false},     {KvType::f16, 20, 37, 16, 65, 15, 64, 0, false},
-    {KvType::q8_0, 96, 96, 32, 129, 64, 129, 30, true}, {KvType::f32, 64, 64, 32, 64, 0, 64, 5, false},
-    {KvType::f16, 80, 80, 7, 50, 3, 44, 50, true},      {KvType::f32, 64, 64, 256, 300, 10, 299, 0, false},
-    {KvType::f16, 192, 128, 32, 33, 32, 33, 0, false},  {KvType::f16, 64, 64, 32, 1, 0, 1, 0, false},
+    {KvType::f32, 128, 128, 99, 1, 7, 0, 0, false},   {KvType::f16, 128, 128, 300, 16, 4, 0, 0, false},
+    {KvType::q8_0, 128, 64, 98, 3, 6, 0, 0, false},   {KvType::f16, 64, 64, 172, 1, 1, 128, 0, true},
+    {KvType::f32, 20, 36, 0, 9, 5, 0, 0, false},      {KvType::f16, 20, 37, 31, 33, 1, 17, 0, false},
+    {KvType::q8_0, 96, 96, 60, 13, 3, 64, 30, true},  {KvType::f32, 64, 64, 63, 2, 8, 1, 5, false},
+    {KvType::f16, 80, 80, 20, 8, 8, 0, 50, true},     {KvType::f32, 33, 64, 250, 60, 1, 100, 0, false},
+    {KvType::f16, 192, 128, 32, 1, 64, 0, 0, false},  {KvType::f16, 64, 64, 0, 1, 1, 0, 0, false},
+    {KvType::q8_0, 128, 128, 0, 64, 1, 40, 0, false},
 };
 
 TEST_P(KernelTest, Attention) {
   for (const AttentionCase& c : kAttentionCases) {
     SCOPED_TRACE(testing::Message() << "type " << static_cast<int>(c.type) << " dims " << c.head_dim << ", "
-                                    << c.value_dim << ", positions " << c.first << " to " << c.last << " in blocks of "
-                                    << c.block_tokens);
-    constexpr int kQueries = 7;
-    const Cache cache = make_cache(kernels(), c.type, c.positions, c.block_tokens, c.head_dim, c.value_dim);
-    Row q(normal_values(static_cast<size_t>(kQueries * c.head_dim), 12, 2)), sinks(normal_values(kQueries, 13, 2));
-    Row out(static_cast<size_t>(kQueries * c.value_dim));
-    AttentionArgs args = {q.data(),
-                          kQueries,
-                          c.head_dim,
-                          c.value_dim,
-                          cache.keys.data(),
-                          cache.values.data(),
-                          c.type,
-                          c.block_tokens,
-                          c.first,
-                          c.last,
-                          1 / std::sqrt(static_cast<float>(c.head_dim)),
-                          c.softcap,
-                          c.sinks ? sinks.data() : nullptr,
-                          out.data()};
+                                    << c.value_dim << ", " << c.tokens << " tokens from " << c.first_position
+                                    << ", window " << c.window);
+    const Cache cache(kernels(), c.type, static_cast<int>(c.first_position + c.tokens), c.head_dim, c.value_dim);
+    // Rows lie apart, as those of one kv head among several do.
+    const int64_t q_stride = c.queries * c.head_dim + 5, out_stride = c.queries * c.value_dim + 3;
+    Row q(normal_values(static_cast<size_t>(c.tokens * q_stride), 12, 2));
+    Row sinks(normal_values(static_cast<size_t>(c.queries), 13, 2)), out(static_cast<size_t>(c.tokens * out_stride));
+    const AttentionArgs args = {.q = q.data(),
+                                .q_stride = q_stride,
+                                .tokens = c.tokens,
+                                .queries = c.queries,
+                                .head_dim = c.head_dim,
+                                .value_dim = c.value_dim,
+                                .blocks = cache.blocks.data(),
+                                .k_offset = 0,
+                                .v_offset = cache.k_bytes,
+                                .kv_type = c.type,
+                                .first_position = c.first_position,
+                                .window = c.window,
+                                .scale = 1 / std::sqrt(static_cast<float>(c.head_dim)),
+                                .softcap = c.softcap,
+                                .sinks = c.sinks ? sinks.data() : nullptr,
+                                .out = out.data(),
+                                .out_stride = out_stride};
     kernels().attention(args);
-    for (int query = 0; query < kQueries; ++query) {
-      const std::vector<double> expected = plain_attention(args, cache, query);
-      for (int i = 0; i < c.value_dim; ++i) {
-        ASSERT_NEAR(out[static_cast<size_t>(query * c.value_dim + i)], expected[static_cast<size_t>(i)], 5e-6)
-            << query << " " << i;
+    for (int64_t token = 0; token < c.tokens; ++token) {
+      for (int query = 0; query < c.queries; ++query) {
+        const std::vector<double> expected = plain_attention(args, cache, token, query);
+        for (int i = 0; i < c.value_dim; ++i) {
+          ASSERT_NEAR(out[static_cast<size_t>(token * out_stride + query * c.value_dim + i)],
+                      expected[static_cast<size_t>(i)], 5e-6)
+              << token << " " << query << " " << i;
+        }
       }
     }
-    // Each query's result is the same whichever others are in the call.
-    for (int queries = 1; queries < kQueries; ++queries) {
-      for (int from = 0; from + queries <= kQueries; ++from) {
-        Row some(static_cast<size_t>(queries * c.value_dim));
-        AttentionArgs part = args;
-        part.q += from * c.head_dim;
-        part.queries = queries;
-        part.sinks = c.sinks ? sinks.data() + from : nullptr;
-        part.out = some.data();
-        kernels().attention(part);
-        ASSERT_EQ(std::memcmp(some.data(), out.data() + from * c.value_dim, some.size() * sizeof(float)), 0)
-            << queries << " queries from " << from;
+    // A row's result is the same whichever other tokens and queries are in the call.
+    for (const int64_t tokens : {int64_t{1}, int64_t{2}, int64_t{5}}) {
+      for (int64_t from = 0; from + tokens <= c.tokens; from += tokens) {
+        for (int queries = 1, first = 0; first + queries <= c.queries; first += queries, queries = queries % 3 + 1) {
+          AttentionArgs part = args;
+          Row some(static_cast<size_t>(tokens * queries * c.value_dim));
+          part.q += from * q_stride + first * c.head_dim;
+          part.tokens = tokens;
+          part.queries = queries;
+          part.first_position += from;
+          part.sinks = c.sinks ? sinks.data() + first : nullptr;
+          part.out = some.data();
+          part.out_stride = queries * c.value_dim;
+          kernels().attention(part);
+          for (int64_t token = 0; token < tokens; ++token) {
+            const float* whole = out.data() + (from + token) * out_stride + first * c.value_dim;
+            ASSERT_EQ(std::memcmp(some.data() + token * part.out_stride, whole,
+                                  static_cast<size_t>(part.out_stride) * sizeof(float)),
+                      0)
+                << tokens << " tokens from " << from << ", " << queries << " queries from " << first;
+          }
+        }
       }
     }
   }
 }
 
-// Where blocks hold whole chunks, results do not depend on the size of a block.
-TEST_P(KernelTest, AttentionDoesNotDependOnTheBlockSize) {
-  Row q(normal_values(64, 14)), first(64), second(64);
-  for (auto [block_tokens, out] : {std::pair{32, &first}, std::pair{96, &second}}) {
-    const Cache cache = make_cache(kernels(), KvType::f16, 200, block_tokens, 64, 64);
-    kernels().attention({q.data(), 1, 64, 64, cache.keys.data(), cache.values.data(), KvType::f16, block_tokens, 17,
-                         190, 0.125f, 0, nullptr, out->data()});
-  }
-  EXPECT_EQ(first.values(), second.values());
-}
-
-TEST_P(KernelTest, AttentionToNothing) {
-  Row q(normal_values(64, 15)), out(normal_values(64, 16)), sink(std::vector<float>{1.5f});
-  for (const float* sinks : {static_cast<const float*>(nullptr), static_cast<const float*>(sink.data())}) {
-    kernels().attention({q.data(), 1, 64, 64, nullptr, nullptr, KvType::f16, 32, 5, 5, 0.125f, 0, sinks, out.data()});
-    EXPECT_EQ(out.values(), std::vector<float>(64, 0.0f));
-  }
+TEST_P(KernelTest, AttentionWithoutTokensWritesNothing) {
+  Row q(normal_values(64, 15)), out(normal_values(64, 16));
+  const std::vector<float> before = out.values();
+  AttentionArgs args = {};
+  args.q = q.data();
+  args.queries = 1;
+  args.head_dim = args.value_dim = 64;
+  args.kv_type = KvType::f16;
+  args.first_position = 5;
+  args.out = out.data();
+  kernels().attention(args);
+  EXPECT_EQ(out.values(), before);
 }
 
 // Scores that differ by thousands: the largest wins, nothing overflows.
 TEST_P(KernelTest, AttentionToOnePositionAlone) {
-  Cache cache = make_cache(kernels(), KvType::f32, 70, 32, 64, 64);
+  const Cache cache(kernels(), KvType::f32, 70, 64, 64);
   std::vector<float> query(64);
   for (size_t i = 0; i < 64; ++i) query[i] = static_cast<float>(cache.exact_keys[40][i]) * 1000;
   Row q(query), out(64);
-  kernels().attention(
-      {q.data(), 1, 64, 64, cache.keys.data(), cache.values.data(), KvType::f32, 32, 0, 70, 1, 0, nullptr, out.data()});
+  kernels().attention({.q = q.data(),
+                       .q_stride = 64,
+                       .tokens = 1,
+                       .queries = 1,
+                       .head_dim = 64,
+                       .value_dim = 64,
+                       .blocks = cache.blocks.data(),
+                       .k_offset = 0,
+                       .v_offset = cache.k_bytes,
+                       .kv_type = KvType::f32,
+                       .first_position = 69,
+                       .window = 0,
+                       .scale = 1,
+                       .softcap = 0,
+                       .sinks = nullptr,
+                       .out = out.data(),
+                       .out_stride = 64});
   for (size_t i = 0; i < 64; ++i) EXPECT_EQ(out[i], static_cast<float>(cache.exact_values[40][i]));
+}
+
+// As many multiply-adds are done as are counted, so that a speed made of them is one.
+TEST_P(KernelTest, PeaksDoWhatTheyCount) {
+  int64_t integers = 0;
+  const int64_t products = kernels().int8_peak(100, 3, -7, &integers);
+  EXPECT_GT(products, 100);
+  EXPECT_EQ(integers, -21 * products);
+  double floats = 0;
+  const int64_t float_products = kernels().float_peak(100, 0.5f, 3.0f, &floats);
+  EXPECT_GT(float_products, 100);
+  EXPECT_EQ(floats, 1.5 * static_cast<double>(float_products));
 }
 
 std::vector<const CpuTarget*> supported_targets() {

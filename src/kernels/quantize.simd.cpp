@@ -129,4 +129,30 @@ void store_kv(const float* x, int64_t n, KvType type, std::byte* out) {
   }
 }
 
+void store_key(const float* x, int64_t n, KvType type, int position, std::byte* keys) {
+  constexpr int kPart = 32;
+  constexpr size_t kSide = kKvBlockTokens;  // from one dimension to the next
+  const size_t at = static_cast<size_t>(position);
+  for (int64_t i = 0; i < n; i += kPart) {
+    std::byte part[kPart * sizeof(float)];
+    const int count = static_cast<int>(n - i < kPart ? n - i : kPart);
+    store_kv(x + i, count, type, part);
+    if (type == KvType::q8_0) {
+      std::byte* block = keys + static_cast<size_t>(i / kPart) * kSide * 34;
+      std::memcpy(block + at * 2, part, 2);
+      for (size_t j = 0; j < kPart; ++j) block[2 * kSide + j * kSide + at] = part[2 + j];
+    } else {
+      const size_t bytes = type == KvType::f16 ? 2 : 4;
+      std::byte* to = keys + (static_cast<size_t>(i) * kSide + at) * bytes;
+      for (int j = 0; j < count; ++j, to += kSide * bytes) {
+        if (type == KvType::f16) {
+          std::memcpy(to, part + 2 * j, 2);
+        } else {
+          std::memcpy(to, part + 4 * j, 4);
+        }
+      }
+    }
+  }
+}
+
 }  // namespace moxie::MOXIE_TARGET

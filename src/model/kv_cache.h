@@ -13,12 +13,12 @@
 namespace moxie {
 
 struct KvLayout {
-  static constexpr int kBlockTokens = 32;
+  static constexpr int kBlockTokens = kKvBlockTokens;
   KvType type = KvType::f16;
   int64_t layers = 0, kv_heads = 0, head_dim = 0;
 
-  // Within a block: layer after layer; in a layer first the keys, then the values; in each, head after head of
-  // (kBlockTokens, head_dim).
+  // Within a block: layer after layer; in a layer first the keys, then the values; in each, head after head, as
+  // AttentionArgs (kernels.h) wants them.
   size_t row_bytes() const { return kv_row_bytes(type, head_dim); }
   size_t head_bytes() const { return row_bytes() * kBlockTokens; }
   size_t half_layer_bytes() const { return head_bytes() * static_cast<size_t>(kv_heads); }
@@ -68,15 +68,8 @@ class KvCache final : public SequenceState {
 
   const KvLayout& layout() const { return pool_->layout(); }
   std::span<std::byte* const> blocks() const { return pointers_; }
-  // Where position `position` of kv head 0 goes; the next head is layout().head_bytes() further. REQUIRES: reserved.
-  std::byte* key(int64_t layer, int64_t position) const { return at(layout().k_offset(layer), position); }
-  std::byte* value(int64_t layer, int64_t position) const { return at(layout().v_offset(layer), position); }
 
  private:
-  std::byte* at(size_t offset, int64_t position) const {
-    return pointers_[static_cast<size_t>(position / KvLayout::kBlockTokens)] + offset +
-           static_cast<size_t>(position % KvLayout::kBlockTokens) * layout().row_bytes();
-  }
   void drop_blocks_from(size_t keep);
 
   KvPool* pool_;

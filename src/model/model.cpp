@@ -58,6 +58,10 @@ Result<int64_t> vocabulary_size(const WeightFiles& files) {
   return tensor->shape[0];
 }
 
+void add_products(ModelPlan& plan, bool kept_as_float, const QuantType& type, uint64_t products) {
+  (kept_as_float || type.activations == ActFormat::f32 ? plan.float_products : plan.integer_products) += products;
+}
+
 void add_up(ModelPlan& plan) {
   const bool tied = plan.roles[index(Role::output)][0].weight == plan.roles[index(Role::token_embd)][0].weight;
   for (size_t r = 0; r < plan.roles.size(); ++r) {
@@ -65,7 +69,13 @@ void add_up(ModelPlan& plan) {
     for (const RoleTensor& tensor : plan.roles[r]) {
       plan.parameters += elements(tensor);
       plan.dense_bytes += bytes(tensor);
-      if (static_cast<Role>(r) != Role::token_embd || tied) plan.active_bytes_per_token += bytes(tensor);
+      if (static_cast<Role>(r) != Role::token_embd || tied) {
+        plan.active_bytes_per_token += bytes(tensor);
+        if (tensor.weight != nullptr && tensor.weight->shape.size() >= 2) {
+          add_products(plan, is_one_of(kFloatRoles, static_cast<Role>(r)), *tensor.weight->type,
+                       static_cast<uint64_t>(tensor.weight->elements()));
+        }
+      }
     }
   }
   for (const std::vector<ExpertRecord>& layer : plan.experts.experts) {
@@ -73,6 +83,11 @@ void add_up(ModelPlan& plan) {
     for (const ExpertRecord& expert : layer) {
       layer_bytes += expert.bytes();
       plan.parameters += values(expert);
+    }
+    for (size_t id = 0; id < std::min(layer.size(), static_cast<size_t>(plan.hp.router.used)); ++id) {
+      for (const ProjectionRecord* p : {&layer[id].gate, &layer[id].up, &layer[id].down}) {
+        add_products(plan, false, *p->tensor->type, static_cast<uint64_t>(p->rows * p->columns));
+      }
     }
     plan.expert_bytes += layer_bytes;
     if (!layer.empty()) {

@@ -15,6 +15,8 @@ namespace {
 constexpr int64_t kParallelValues = 16384;
 // Weight rows per piece: enough pieces for an even split, each long enough to hide the counter.
 constexpr int64_t kMinTileRows = 16;
+// Tokens that attend together at most: the keys and values of a block of positions stay in the first cache meanwhile.
+constexpr int64_t kAttentionTokens = 16;
 
 }  // namespace
 
@@ -159,46 +161,88 @@ void CpuBackend::rope(float* x, int64_t tokens, int heads, int head_dim, const R
   });
 }
 
-void CpuBackend::store_kv(const float* x, int kv_heads, int64_t dim, KvType type, std::byte* to, size_t head_bytes) {
-  for (int head = 0; head < kv_heads; ++head) {
-    kernels_->store_kv(x + head * dim, dim, type, to + static_cast<size_t>(head) * head_bytes);
+void CpuBackend::store_kv(const AttentionJob& job, const float* keys, const float* values) {
+  // Neighbouring positions share lines of the cache: a thread takes whole blocks of one head.
+  const int64_t first_block = job.first_position / kKvBlockTokens;
+  const int64_t blocks = (job.first_position + job.tokens - 1) / kKvBlockTokens - first_block + 1;
+  const auto store = [&](int64_t item) {
+    const int64_t head = item % job.kv_heads, b = first_block + item / job.kv_heads;
+    const int64_t begin = std::max(b * kKvBlockTokens, job.first_position);
+    const int64_t end = std::min((b + 1) * kKvBlockTokens, job.first_position + job.tokens);
+    std::byte* const block = job.blocks[static_cast<size_t>(b)];
+    std::byte* const to_keys = block + job.k_offset + static_cast<size_t>(head) * job.head_bytes_k;
+    std::byte* const to_values = block + job.v_offset + static_cast<size_t>(head) * job.head_bytes_v;
+    const size_t value_bytes = kv_row_bytes(job.kv_type, job.value_dim);
+    for (int64_t position = begin; position < end; ++position) {
+      const int64_t row = (position - job.first_position) * job.kv_heads + head;
+      const int place = static_cast<int>(position % kKvBlockTokens);
+      kernels_->store_key(keys + row * job.head_dim, job.head_dim, job.kv_type, place, to_keys);
+      kernels_->store_kv(values + row * job.value_dim, job.value_dim, job.kv_type,
+                         to_values + static_cast<size_t>(place) * value_bytes);
+    }
+  };
+  const int64_t items = blocks * job.kv_heads;
+  if (job.tokens * job.kv_heads * job.head_dim < kParallelValues) {
+    for (int64_t item = 0; item < items; ++item) store(item);
+  } else {
+    pool_.run(items, store);
   }
 }
 
-void CpuBackend::attention(std::span<const AttentionJob> jobs) {
-  for (const AttentionJob& job : jobs) {
-    const size_t blocks = job.blocks.size();
-    const int group = job.heads / job.kv_heads;
-    block_pointers_.resize(blocks * 2 * static_cast<size_t>(job.kv_heads));
+// Pieces of one job: as many tokens as a call takes, so that they share reads of keys and values. The last tokens,
+// which see most, come first: short pieces even out the end. Where there are fewer kv heads than threads, the heads
+// that share one are parted.
+void CpuBackend::cut(const AttentionJob& job) {
+  const int group = job.heads / job.kv_heads;
+  const int64_t tokens = std::clamp<int64_t>(kMaxAttentionRows / group, 1, kAttentionTokens);
+  const int64_t rounds = (job.tokens + tokens - 1) / tokens;
+  const int64_t wanted = (pool_.threads() + rounds * job.kv_heads - 1) / (rounds * job.kv_heads);
+  const int parts =
+      static_cast<int>(std::clamp<int64_t>(wanted, (group + kMaxAttentionRows - 1) / kMaxAttentionRows, group));
+  for (int64_t round = rounds; round-- > 0;) {
+    const int64_t first = round * tokens;
     for (int head = 0; head < job.kv_heads; ++head) {
-      const std::byte** keys = block_pointers_.data() + static_cast<size_t>(head) * 2 * blocks;
-      for (size_t b = 0; b < blocks; ++b) {
-        keys[b] = job.blocks[b] + job.k_offset + static_cast<size_t>(head) * job.head_bytes_k;
-        keys[blocks + b] = job.blocks[b] + job.v_offset + static_cast<size_t>(head) * job.head_bytes_v;
+      for (int part = 0; part < parts; ++part) {
+        const int begin = group * part / parts, end = group * (part + 1) / parts;
+        attention_pieces_.push_back({.job = &job,
+                                     .kv_head = head,
+                                     .first_query = begin,
+                                     .queries = end - begin,
+                                     .first_token = first,
+                                     .tokens = std::min(tokens, job.tokens - first)});
       }
     }
-    pool_.run(job.tokens * job.kv_heads, [&](int64_t item) {
-      const int64_t token = item / job.kv_heads;
-      const int head = static_cast<int>(item % job.kv_heads);
-      const std::byte* const* keys = block_pointers_.data() + static_cast<size_t>(head) * 2 * blocks;
-      const int64_t last = job.first_position + token + 1;
-      const int64_t first_head = token * job.heads + head * group;
-      kernels_->attention({.q = job.q + first_head * job.head_dim,
-                           .queries = group,
-                           .head_dim = job.head_dim,
-                           .value_dim = job.value_dim,
-                           .k_blocks = keys,
-                           .v_blocks = keys + blocks,
-                           .kv_type = job.kv_type,
-                           .block_tokens = job.block_tokens,
-                           .first = job.window > 0 ? std::max<int64_t>(0, last - job.window) : 0,
-                           .last = last,
-                           .scale = job.scale,
-                           .softcap = job.softcap,
-                           .sinks = job.sinks == nullptr ? nullptr : job.sinks + head * group,
-                           .out = job.out + first_head * job.value_dim});
-    });
   }
+}
+
+void CpuBackend::attend(const AttentionPiece& piece) {
+  const AttentionJob& job = *piece.job;
+  const int first_head = piece.kv_head * (job.heads / job.kv_heads) + piece.first_query;
+  const int64_t q_stride = int64_t{job.heads} * job.head_dim, out_stride = int64_t{job.heads} * job.value_dim;
+  kernels_->attention({.q = job.q + piece.first_token * q_stride + int64_t{first_head} * job.head_dim,
+                       .q_stride = q_stride,
+                       .tokens = piece.tokens,
+                       .queries = piece.queries,
+                       .head_dim = job.head_dim,
+                       .value_dim = job.value_dim,
+                       .blocks = job.blocks.data(),
+                       .k_offset = job.k_offset + static_cast<size_t>(piece.kv_head) * job.head_bytes_k,
+                       .v_offset = job.v_offset + static_cast<size_t>(piece.kv_head) * job.head_bytes_v,
+                       .kv_type = job.kv_type,
+                       .first_position = job.first_position + piece.first_token,
+                       .window = job.window,
+                       .scale = job.scale,
+                       .softcap = job.softcap,
+                       .sinks = job.sinks == nullptr ? nullptr : job.sinks + first_head,
+                       .out = job.out + piece.first_token * out_stride + int64_t{first_head} * job.value_dim,
+                       .out_stride = out_stride});
+}
+
+void CpuBackend::attention(std::span<const AttentionJob> jobs) {
+  attention_pieces_.clear();
+  for (const AttentionJob& job : jobs) cut(job);
+  pool_.run(static_cast<int64_t>(attention_pieces_.size()),
+            [&](int64_t item) { attend(attention_pieces_[static_cast<size_t>(item)]); });
 }
 
 void CpuBackend::swiglu(const float* gate, const float* up, int64_t row_count, int64_t n, float* out) {

@@ -11,9 +11,7 @@ namespace moxie {
 
 class CpuBackend final : public Backend {
  public:
-  CpuBackend(const CpuTarget& target, int threads) : kernels_(target.kernels), target_(&target), pool_(threads) {
-    block_pointers_.reserve(kBlockPointers);
-  }
+  CpuBackend(const CpuTarget& target, int threads) : kernels_(target.kernels), target_(&target), pool_(threads) {}
 
   std::string_view cpu_target() const override { return target_->name; }
   int threads() const override { return pool_.threads(); }
@@ -22,7 +20,7 @@ class CpuBackend final : public Backend {
   void rms_norm(const float* x, const float* weight, float eps, int64_t rows, int64_t n, float* out) override;
   void matmul(std::span<const MatmulJob> jobs) override;
   void rope(float* x, int64_t tokens, int heads, int head_dim, const RopeTable& table, int64_t first) override;
-  void store_kv(const float* x, int kv_heads, int64_t dim, KvType type, std::byte* to, size_t head_bytes) override;
+  void store_kv(const AttentionJob& job, const float* keys, const float* values) override;
   void attention(std::span<const AttentionJob> jobs) override;
   void swiglu(const float* gate, const float* up, int64_t rows, int64_t n, float* out) override;
   void add(float* x, const float* y, int64_t n) override;
@@ -32,9 +30,6 @@ class CpuBackend final : public Backend {
   void softmax(float* x, int64_t n) override;
 
  private:
-  // Enough for 32 k tokens over 8 heads without allocating during decode; more grows.
-  static constexpr size_t kBlockPointers = 16384;
-
   // One piece of a product: rows [first, last) of one job's weights.
   struct Tile {
     const MatmulJob* job;
@@ -42,18 +37,27 @@ class CpuBackend final : public Backend {
     size_t activation_row_bytes;
     int64_t first, last;
   };
+  // Tokens and queries of one kv head that one thread takes at once.
+  struct AttentionPiece {
+    const AttentionJob* job;
+    int kv_head;
+    int first_query, queries;
+    int64_t first_token, tokens;
+  };
   // Rows [0, rows) in pieces over the threads; small work stays on this one.
   template <typename Body>
   void rows(int64_t rows, int64_t values_per_row, const Body& body);
   void prepare(Activations& x, ActFormat format);
   const std::byte* activation_rows(const MatmulJob& job, size_t* row_bytes);
+  void cut(const AttentionJob& job);
+  void attend(const AttentionPiece& piece);
 
   const Kernels* kernels_;
   const CpuTarget* target_;
   ThreadPool pool_;
   std::vector<Tile> tiles_;
   std::vector<std::byte> gathered_;
-  std::vector<const std::byte*> block_pointers_;
+  std::vector<AttentionPiece> attention_pieces_;
 };
 
 }  // namespace moxie

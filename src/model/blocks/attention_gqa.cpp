@@ -67,21 +67,13 @@ void store_and_attend(ForwardPass& pass, int64_t layer, Chunk chunk) {
     KvCache* cache = segment.state->kv();
     MOXIE_CHECK(cache != nullptr);
     const KvLayout& layout = cache->layout();
-    const int kv_heads = static_cast<int>(hp.kv_heads);
-    for (int64_t t = 0; t < count; ++t) {
-      const int64_t position = cache->tokens() + first_in_segment + t;
-      pass.backend.store_kv(ws.k + (row + t) * kv_width, kv_heads, hp.head_dim, layout.type,
-                            cache->key(layer, position), layout.head_bytes());
-      pass.backend.store_kv(ws.v + (row + t) * kv_width, kv_heads, hp.head_dim, layout.type,
-                            cache->value(layer, position), layout.head_bytes());
-    }
     ws.attention_jobs.push_back({.q = ws.q + row * q_width,
                                  .out = ws.mixed + row * q_width,
                                  .tokens = count,
                                  .first_position = cache->tokens() + first_in_segment,
                                  .window = hp.window[static_cast<size_t>(layer)],
                                  .heads = static_cast<int>(hp.heads),
-                                 .kv_heads = kv_heads,
+                                 .kv_heads = static_cast<int>(hp.kv_heads),
                                  .head_dim = static_cast<int>(hp.head_dim),
                                  .value_dim = static_cast<int>(hp.head_dim),
                                  .blocks = cache->blocks(),
@@ -90,8 +82,8 @@ void store_and_attend(ForwardPass& pass, int64_t layer, Chunk chunk) {
                                  .head_bytes_k = layout.head_bytes(),
                                  .head_bytes_v = layout.head_bytes(),
                                  .kv_type = layout.type,
-                                 .block_tokens = KvLayout::kBlockTokens,
                                  .scale = 1.0f / std::sqrt(static_cast<float>(hp.head_dim))});
+    pass.backend.store_kv(ws.attention_jobs.back(), ws.k + row * kv_width, ws.v + row * kv_width);
   }
   pass.backend.attention(ws.attention_jobs);
 }

@@ -1,0 +1,19 @@
+// How fast this machine multiplies, measured. For judging a speed, not for deciding anything.
+#pragma once
+
+#include <vector>
+
+#include "core/thread_pool.h"
+#include "kernels/kernels.h"
+
+namespace moxie {
+
+// Multiply-adds a second of all threads together, one figure for each pass, ascending.
+struct ComputePeak {
+  std::vector<double> int8_products, float_products;
+};
+
+// Takes passes x about 20 ms. REQUIRES: passes >= 1.
+ComputePeak measure_compute_peak(ThreadPool& pool, const Kernels& kernels, int passes);
+
+}  // namespace moxie

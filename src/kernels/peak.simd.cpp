@@ -1,0 +1,70 @@
+// Arithmetic and nothing else: what a core can do at most with the instructions that the weight products use.
+#include "kernels/declare.h"
+
+namespace moxie::MOXIE_TARGET {
+namespace {
+
+constexpr int kChains = 12;  // more than hide the latency, fewer than there are registers
+
+// The compiler must not know that a value stays what it is: it would take the work out of the loop.
+template <typename T>
+MOXIE_INLINE void forget(T& value) {
+  __asm__ volatile("" : "+m"(value));
+}
+
+constexpr int kByteLanes = 4 * kLanes;
+typedef uint8_t Bytes __attribute__((vector_size(kByteLanes), may_alias));
+typedef int8_t SignedBytes __attribute__((vector_size(kByteLanes), may_alias));
+
+// sum[i] += the products of four bytes, as the weight products of this target have them.
+MOXIE_INLINE IntVec add_products(IntVec sum, Bytes a, SignedBytes b) {
+#if defined(__AVX512VNNI__)
+  return (IntVec)_mm512_dpbusd_epi32((__m512i)sum, (__m512i)a, (__m512i)b);
+#elif defined(__AVX2__)
+  const __m256i pairs = _mm256_maddubs_epi16((__m256i)a, (__m256i)b);
+  return sum + (IntVec)_mm256_madd_epi16(pairs, _mm256_set1_epi16(1));
+#elif defined(__SSSE3__)
+  const __m128i pairs = _mm_maddubs_epi16((__m128i)a, (__m128i)b);
+  return sum + (IntVec)_mm_madd_epi16(pairs, _mm_set1_epi16(1));
+#else
+  for (int i = 0; i < kByteLanes; ++i) sum[i / 4] += a[i] * b[i];
+  return sum;
+#endif
+}
+
+}  // namespace
+
+int64_t int8_peak(int64_t rounds, int a, int b, int64_t* result) {
+  Bytes weights = Bytes{} + static_cast<uint8_t>(a);
+  SignedBytes activations = SignedBytes{} + static_cast<int8_t>(b);
+  IntVec sums[kChains] = {};
+  for (int64_t round = 0; round < rounds; ++round) {
+    forget(weights);
+    forget(activations);
+    for (int c = 0; c < kChains; ++c) sums[c] = add_products(sums[c], weights, activations);
+  }
+  int64_t sum = 0;
+  for (int c = 0; c < kChains; ++c) {
+    for (int i = 0; i < kLanes; ++i) sum += sums[c][i];
+  }
+  *result = sum;
+  return rounds * kChains * kByteLanes;
+}
+
+int64_t float_peak(int64_t rounds, float a, float b, double* result) {
+  FloatVec weights = splat(a), activations = splat(b);
+  FloatVec sums[kChains] = {};
+  for (int64_t round = 0; round < rounds; ++round) {
+    forget(weights);
+    forget(activations);
+    for (int c = 0; c < kChains; ++c) sums[c] = fma(weights, activations, sums[c]);
+  }
+  double sum = 0;
+  for (int c = 0; c < kChains; ++c) {
+    for (int i = 0; i < kLanes; ++i) sum += static_cast<double>(sums[c][i]);
+  }
+  *result = sum;
+  return rounds * kChains * kLanes;
+}
+
+}  // namespace moxie::MOXIE_TARGET
