@@ -80,7 +80,7 @@ std::string BenchReport::markdown() const {
   for (const Measurement& one : measurements) {
     if (one.threads == shown) continue;
     shown = one.threads;
-    out += fmt::format("{} thread{}: memory {} GiB/s, int8 {} Gop/s, float {} Gop/s\n", shown, shown == 1 ? "" : "s",
+    out += fmt::format("{}; memory {} GiB/s, int8 {} Gop/s, float {} Gop/s\n", one.threads_why,
                        spread(one.limits.memory, kGiB, 2), spread(one.limits.integer_products, 0.5e9, 0),
                        spread(one.limits.float_products, 0.5e9, 0));
   }

@@ -22,6 +22,7 @@ struct Measurement {
   bool prompt = false;  // else generation
   int64_t tokens = 0, depth = 0;
   int threads = 0;
+  std::string threads_why;  // "2 threads: 2 physical cores, ..."
   std::string cache_type;
   std::vector<double> rates;  // tokens a second, ascending
   // What one token takes.

@@ -14,6 +14,7 @@ Measurement generation() {
   return {.tokens = 64,
           .depth = 4096,
           .threads = 2,
+          .threads_why = "2 threads as asked",
           .cache_type = "f16",
           .rates = {8, 10, 14},
           .bytes = 1000,
@@ -96,12 +97,13 @@ TEST(BenchReport, MarkdownShowsTheMachineOncePerThreads) {
   BenchReport report = {
       .head = "a model", .repetitions = 3, .measurements = {generation(), generation(), generation()}};
   report.measurements[2].threads = 4;
+  report.measurements[2].threads_why = "4 threads: 4 physical cores";
   const std::string text = report.markdown();
   EXPECT_THAT(text, HasSubstr("a model\n"));
   EXPECT_THAT(text, HasSubstr("Medians of 3."));
-  EXPECT_THAT(text, HasSubstr("\n2 threads: memory 0.00 (0.00 - 0.00) GiB/s"));
-  EXPECT_THAT(text, HasSubstr("\n4 threads: memory"));
-  EXPECT_EQ(text.find("2 threads:"), text.rfind("2 threads:"));
+  EXPECT_THAT(text, HasSubstr("\n2 threads as asked; memory 0.00 (0.00 - 0.00) GiB/s"));
+  EXPECT_THAT(text, HasSubstr("\n4 threads: 4 physical cores; memory"));
+  EXPECT_EQ(text.find("2 threads as"), text.rfind("2 threads as"));
   EXPECT_EQ(text.find("KV"), std::string::npos);
   EXPECT_EQ(text.find("100 %"), std::string::npos);
   report.measurements[1].cache_type = "q8_0";

@@ -214,6 +214,7 @@ Result<void> Engine::Impl::load() {
     log.notice(fmt::format("{} threads were asked for, but {}; more threads than that make it slower", options.threads,
                            cpu.explanation));
   }
+  log.write(LogLevel::info, runtime.threads_why);
   backend = std::make_unique<CpuBackend>(*target, runtime.threads);
 
   MOXIE_TRY(const KvType kv_type, parse_cache_type(options.cache_type, plan.hp));

@@ -9,26 +9,33 @@ namespace {
 
 constexpr double kPassSeconds = 0.01;
 constexpr int64_t kFirstRounds = 1000;
+constexpr int kAttempts = 4;
 
-// Multiply-adds a second of one pass. work(rounds) does some and counts them.
-double one_pass(ThreadPool& pool, int64_t rounds, const auto& work) {
+struct Pass {
+  double seconds, products;
+};
+
+// work(rounds) does some multiply-adds and counts them.
+Pass one_pass(ThreadPool& pool, int64_t rounds, const auto& work) {
   std::atomic<int64_t> products{0};
   const auto start = std::chrono::steady_clock::now();
   pool.run(pool.threads(), [&](int64_t) { products += work(rounds); });
   const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
-  return static_cast<double>(products.load()) / std::max(seconds, 1e-9);
+  return {.seconds = std::max(seconds, 1e-9), .products = static_cast<double>(products.load())};
 }
 
 std::vector<double> passes_of(ThreadPool& pool, int passes, const auto& work) {
-  // As many rounds as make a pass long enough to be timed; the first passes also wake the processor.
+  // As many rounds as make a pass long enough to be timed, by the quickest of some: others may hold one up.
   int64_t rounds = kFirstRounds;
-  for (double seconds = 0; seconds < kPassSeconds; rounds *= 2) {
-    const auto start = std::chrono::steady_clock::now();
-    one_pass(pool, rounds, work);
-    seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+  for (double quickest = 0; quickest < kPassSeconds; rounds *= 2) {
+    quickest = one_pass(pool, rounds, work).seconds;
+    for (int i = 1; i < kAttempts; ++i) quickest = std::min(quickest, one_pass(pool, rounds, work).seconds);
   }
   std::vector<double> rates;
-  for (int pass = 0; pass < passes; ++pass) rates.push_back(one_pass(pool, rounds, work));
+  for (int i = 0; i < passes; ++i) {
+    const Pass pass = one_pass(pool, rounds, work);
+    rates.push_back(pass.products / pass.seconds);
+  }
   std::sort(rates.begin(), rates.end());
   return rates;
 }

@@ -165,6 +165,7 @@ class Bench final : public Command {
                              .tokens = tokens,
                              .depth = depth,
                              .threads = engine.runtime().threads,
+                             .threads_why = engine.runtime().threads_why,
                              .cache_type = setting.cache_type,
                              .limits = limits};
           add_costs(engine, one);
