@@ -1,5 +1,6 @@
 // Arithmetic and nothing else: what a core can do at most with the instructions that the weight products use.
 #include "kernels/declare.h"
+#include "quant/tiles.h"
 
 namespace moxie::MOXIE_TARGET {
 namespace {
@@ -34,6 +35,47 @@ MOXIE_INLINE IntVec add_products(IntVec sum, Bytes a, SignedBytes b) {
 
 }  // namespace
 
+#if defined(__AMX_INT8__)
+int64_t int8_peak(int64_t rounds, int a, int b, int64_t* result) {
+  constexpr int kSums = 6;  // the other two of the eight tiles hold what is multiplied
+  uint8_t left[kTileBytes];
+  int8_t right[kTileBytes];
+  std::memset(left, a, sizeof left);
+  std::memset(right, b, sizeof right);
+  int32_t sums[kSums][kTileBytes / 4];
+  {
+    const Tiles tiles(kSums, kSums + 1, 64);
+    zero_tile<0>();
+    zero_tile<1>();
+    zero_tile<2>();
+    zero_tile<3>();
+    zero_tile<4>();
+    zero_tile<5>();
+    load_tile<6>(left, 64);
+    load_tile<7>(right, 64);
+    for (int64_t round = 0; round < rounds; ++round) {
+      add_tile_products<0, 6, 7, false, true>();
+      add_tile_products<1, 6, 7, false, true>();
+      add_tile_products<2, 6, 7, false, true>();
+      add_tile_products<3, 6, 7, false, true>();
+      add_tile_products<4, 6, 7, false, true>();
+      add_tile_products<5, 6, 7, false, true>();
+    }
+    store_tile<0>(sums[0], 64);
+    store_tile<1>(sums[1], 64);
+    store_tile<2>(sums[2], 64);
+    store_tile<3>(sums[3], 64);
+    store_tile<4>(sums[4], 64);
+    store_tile<5>(sums[5], 64);
+  }
+  int64_t sum = 0;
+  for (int c = 0; c < kSums; ++c) {
+    for (int i = 0; i < kTileBytes / 4; ++i) sum += sums[c][i];
+  }
+  *result = sum;
+  return rounds * kSums * kTileRows * kTileBytes;
+}
+#else
 int64_t int8_peak(int64_t rounds, int a, int b, int64_t* result) {
   Bytes weights = Bytes{} + static_cast<uint8_t>(a);
   SignedBytes activations = SignedBytes{} + static_cast<int8_t>(b);
@@ -50,6 +92,7 @@ int64_t int8_peak(int64_t rounds, int a, int b, int64_t* result) {
   *result = sum;
   return rounds * kChains * kByteLanes;
 }
+#endif
 
 int64_t float_peak(int64_t rounds, float a, float b, double* result) {
   FloatVec weights = splat(a), activations = splat(b);
