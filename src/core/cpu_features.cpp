@@ -39,6 +39,9 @@ bool cpu_is_x86_64_v4() {
 bool cpu_has_avx512_vnni() {
   return __builtin_cpu_supports("avx512vnni");
 }
+bool cpu_has_avx512_bf16() {
+  return __builtin_cpu_supports("avx512bf16");
+}
 bool cpu_allows_amx() {
 #if defined(__linux__)
   static const bool allowed = [] {
@@ -64,6 +67,9 @@ bool cpu_is_x86_64_v4() {
   return false;
 }
 bool cpu_has_avx512_vnni() {
+  return false;
+}
+bool cpu_has_avx512_bf16() {
   return false;
 }
 bool cpu_allows_amx() {

@@ -189,7 +189,9 @@ template <typename Type>
 void multiply_32(const MultiplyArgs& args) {
   if (args.tokens == 1) return multiply_32_token<Type>(args, 0);
 #if defined(__AMX_INT8__)
-  if (args.tokens >= kLeastTiled32Tokens) return multiply_32_tiles<Type>(args);
+  if constexpr (!Type::kMinimum) {
+    if (args.tokens >= kLeastTiled32Tokens) return multiply_32_tiles<Type>(args);
+  }
 #endif
   for (int64_t token = 0; token < args.tokens; token += kPanelTokens) {
     const int64_t left = args.tokens - token;

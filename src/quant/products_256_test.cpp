@@ -105,7 +105,7 @@ TEST(Products256, ExactAtTheEndsOfTheRange) {
           const ActBlock256 x = activations(pattern, random);
           int64_t exact = 0;
           for (int i = 0; i < 256; ++i) exact += std::lrint(weights[i]) * x.factors[i / 16] * x.values[i];
-          for (const int64_t tokens : {1, 7, 18}) {  // the ways of few tokens, of more and of many
+          for (const int64_t tokens : {1, 7, 43}) {  // the ways of few tokens, of more and of many
             const std::vector<ActBlock256> all(static_cast<size_t>(tokens), x);
             for (const float result : multiply(type, block, 1, all, tokens)) {
               EXPECT_EQ(result, static_cast<float>(exact))
@@ -121,7 +121,7 @@ TEST(Products256, ExactAtTheEndsOfTheRange) {
 // The same bits for a row and a token, whatever else is in the call, and at any address.
 TEST(Products256, IndependentOfNeighbours) {
   for_each_type_and_target([](const Layout& layout, const QuantType& type) {
-    constexpr int kRows = 37, kTokens = 35, kBlocks = 3;
+    constexpr int kRows = 37, kTokens = 45, kBlocks = 3;
     std::mt19937 random(2);
     std::vector<std::byte> weights(static_cast<size_t>(kRows * kBlocks * type.block_bytes));
     for (std::byte& b : weights) b = static_cast<std::byte>(random());

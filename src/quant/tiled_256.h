@@ -11,7 +11,7 @@
 namespace moxie::MOXIE_TARGET {
 namespace {
 
-constexpr int kLeastTiled256Tokens = 16;  // with fewer, much of a tile is empty
+constexpr int kLeastTiled256Tokens = 40;  // with fewer, too little is won for what unpacking costs
 constexpr int kTiled256Tokens = 192;      // tokens that share an unpacked block of weights
 constexpr int kTiled256Groups = 2;        // of rows, that share what is loaded of the activations
 constexpr int kTiled256Rows = 256;        // rows that share unpacked activations

@@ -1,5 +1,6 @@
 // Products of the types with blocks of 32 values with many tokens, on tiles: for multiply_32.h, whose order of sums it
-// keeps. A tile multiplication is the exact sum over one block for 16 rows and 16 tokens.
+// keeps. A tile multiplication is the exact sum over one block for 16 rows and 16 tokens. Not for types with minima,
+// where adding up takes as long as multiplying without tiles.
 #pragma once
 
 #include "quant/activations.h"
@@ -10,7 +11,7 @@
 namespace moxie::MOXIE_TARGET {
 namespace {
 
-constexpr int kLeastTiled32Tokens = 12;  // with fewer, much of a tile is empty
+constexpr int kLeastTiled32Tokens = 40;  // with fewer, too little is won for what unpacking costs
 constexpr int kTiled32Blocks = 8;        // of a row that are unpacked together
 constexpr int kTiled32Groups = 2;        // of rows, that share what is loaded of the activations
 constexpr int kTiled32Tokens = 192;      // tokens that share unpacked weights
@@ -20,7 +21,6 @@ constexpr int kTiled32Rows = 256;        // rows that share copied activations
 struct TiledActs32 {
   int8_t values[kTiled32Blocks][kTileRows][32];
   float scales[kTiled32Blocks][kTileRows];
-  float sums[kTiled32Blocks][kTileRows];
 };
 
 MOXIE_INLINE void tile_acts_32(const std::byte* from, size_t row_bytes, int tokens, int blocks, TiledActs32& to) {
@@ -30,7 +30,6 @@ MOXIE_INLINE void tile_acts_32(const std::byte* from, size_t row_bytes, int toke
     for (int b = 0; b < blocks; ++b) {
       std::memcpy(to.values[b][t], x[b].values, 32);
       to.scales[b][t] = x[b].scale;
-      to.sums[b][t] = static_cast<float>(x[b].sum);
     }
   }
 }
@@ -39,7 +38,6 @@ MOXIE_INLINE void tile_acts_32(const std::byte* from, size_t row_bytes, int toke
 struct TiledWeights32 {
   IntVec values[kTiled32Blocks][8];
   FloatVec scales[kTiled32Blocks];
-  FloatVec minima[kTiled32Blocks];
 };
 
 template <typename Type>
@@ -56,10 +54,7 @@ void tile_weights_32(const RowGroup& rows, int64_t first, int blocks, TiledWeigh
     }
     transpose(unpacked, to.values[b]);
   }
-  for (int b = 0; b < blocks; ++b) {
-    to.scales[b] = load_scales<Type>(rows, first + b);
-    if constexpr (Type::kMinimum) to.minima[b] = load_halves<Type>(rows, first + b, Type::kMinimumAt);
-  }
+  for (int b = 0; b < blocks; ++b) to.scales[b] = load_scales<Type>(rows, first + b);
 }
 
 // A step: 16 tokens and rows over some blocks, whose exact sums come out one tile for each.
@@ -72,7 +67,6 @@ struct Step32 {
 };
 
 // sums[t] of two tokens: the next steps of their chains.
-template <typename Type>
 MOXIE_INLINE void add_totals_32(const Step32& step, int blocks, int first) {
   FloatVec sums[2] = {step.sums[first], step.sums[first + 1]};
   for (int b = 0; b < blocks; ++b) {
@@ -81,7 +75,6 @@ MOXIE_INLINE void add_totals_32(const Step32& step, int blocks, int first) {
       const int t = first + i;
       const float scale = step.x->scales[b][t];
       sums[i] = fma(to_float((*step.totals)[b][t]), step.w->scales[b] * scale, sums[i]);
-      if constexpr (Type::kMinimum) sums[i] = fma(splat(step.x->sums[b][t]), step.w->minima[b] * scale, sums[i]);
     }
   }
   step.sums[first] = sums[0];
@@ -97,9 +90,8 @@ MOXIE_INLINE void multiply_tile_32(const Step32& step, int block) {
 }
 
 // `tiles` tiles of tokens times `groups` groups of rows.
-template <typename Type>
-void multiply_blocks_32(const TiledActs32* x, int tiles, const TiledWeights32* w, int groups, int blocks,
-                        FloatVec (*sums)[kTiled32Tokens]) {
+inline void multiply_blocks_32(const TiledActs32* x, int tiles, const TiledWeights32* w, int groups, int blocks,
+                               FloatVec (*sums)[kTiled32Tokens]) {
   alignas(64) TileTotals32 totals[2] = {};
   FloatVec discarded[kTileRows] = {};
   Step32 last = {x, w, &totals[1], discarded};
@@ -113,7 +105,7 @@ void multiply_blocks_32(const TiledActs32* x, int tiles, const TiledWeights32* w
 #define MOXIE_TILE_STEP(block, sum, before)               \
   if (block < blocks) multiply_tile_32<sum>(step, block); \
   Tiles::memory_is_read();                                \
-  add_totals_32<Type>(last, blocks, 2 * block);           \
+  add_totals_32(last, blocks, 2 * block);                 \
   Tiles::memory_is_read();                                \
   if (block >= 2 && block - 2 < blocks) store_tile<before>(to[(block - 2) & 7], 64);
       MOXIE_TILE_STEP(0, 0, 2)
@@ -131,7 +123,7 @@ void multiply_blocks_32(const TiledActs32* x, int tiles, const TiledWeights32* w
       turn ^= 1;
     }
   }
-  for (int t = 0; t < kTileRows; t += 2) add_totals_32<Type>(last, blocks, t);
+  for (int t = 0; t < kTileRows; t += 2) add_totals_32(last, blocks, t);
 }
 
 // Tokens [first_token, first_token + tokens) with rows [first_row, first_row + rows).
@@ -157,7 +149,7 @@ void multiply_32_tiled(const MultiplyArgs& args, int64_t first_token, int tokens
       for (int g = 0; g < count; ++g) {
         tile_weights_32<Type>(RowGroup(args, first_row + (first + g) * kLanes), block, blocks, w[g]);
       }
-      multiply_blocks_32<Type>(x, tiles, w, count, blocks, sums + first);
+      multiply_blocks_32(x, tiles, w, count, blocks, sums + first);
     }
   }
   for (int t = 0; t < tokens; ++t) {

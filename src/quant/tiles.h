@@ -12,30 +12,33 @@ namespace {
 constexpr int kTileRows = 16;
 constexpr int kTileBytes = 1024;
 
-// Configures all tiles as 16 rows of 64 bytes but for those of operands, whose depth is `depth` bytes: `left` tiles are
-// 16 rows of `depth` bytes, `right` tiles depth / 4 rows of 64. Releases them in the end.
+// The shapes of a thread's tiles, until it goes out of scope. Tiles [0, left) take sums, [left, right) left operands of
+// `depth` bytes, [right, 8) right operands of depth / 4 rows. Sums and left operands have `rows` rows, sums and right
+// operands `right_bytes` bytes in each.
 class Tiles {
  public:
-  // Tiles [0, left) take sums, [left, right) left operands, [right, 8) right operands.
-  Tiles(int left, int right, int depth) {
+  Tiles(int left, int right, int depth) { configure(left, right, depth, kTileRows, 64); }
+  ~Tiles() { release(); }
+  Tiles(const Tiles&) = delete;
+  Tiles& operator=(const Tiles&) = delete;
+
+  MOXIE_INLINE static void configure(int left, int right, int depth, int rows, int right_bytes) {
     struct {
       uint8_t palette = 1;
       uint8_t start = 0;
       uint8_t reserved[14] = {};
       uint16_t row_bytes[16] = {};
       uint8_t rows[16] = {};
-    } layout;
+    } shapes;
+    static_assert(sizeof shapes == 64);
     for (int i = 0; i < 8; ++i) {
-      layout.rows[i] = static_cast<uint8_t>(i < right ? kTileRows : depth / 4);
-      layout.row_bytes[i] = static_cast<uint16_t>(i >= left && i < right ? depth : 64);
+      shapes.rows[i] = static_cast<uint8_t>(i < right ? rows : depth / 4);
+      shapes.row_bytes[i] = static_cast<uint16_t>(i >= left && i < right ? depth : right_bytes);
     }
-    static_assert(sizeof layout == 64);
     memory_is_read();
-    _tile_loadconfig(&layout);
+    _tile_loadconfig(&shapes);
   }
-  ~Tiles() { _tile_release(); }
-  Tiles(const Tiles&) = delete;
-  Tiles& operator=(const Tiles&) = delete;
+  MOXIE_INLINE static void release() { _tile_release(); }
 
   // What was written before is in memory: the compiler does not know that loading a tile reads it.
   MOXIE_INLINE static void memory_is_read() { __asm__ volatile("" ::: "memory"); }
@@ -66,6 +69,12 @@ MOXIE_INLINE void add_tile_products() {
   } else {
     __asm__ volatile("tdpbuud %%tmm%c2, %%tmm%c1, %%tmm%c0" : : "i"(kTo), "i"(kLeft), "i"(kRight));
   }
+}
+
+// The same of bfloat16.
+template <int kTo, int kLeft, int kRight>
+MOXIE_INLINE void add_tile_products() {
+  __asm__ volatile("tdpbf16ps %%tmm%c2, %%tmm%c1, %%tmm%c0" : : "i"(kTo), "i"(kLeft), "i"(kRight));
 }
 
 // Calls body(token, tokens, row, rows) for parts of a product of at most so many of each. Tokens in parts as even as

@@ -1,5 +1,6 @@
 // bfloat16: the upper half of a single-precision number.
 #include "quant/make_quant_type.h"
+#include "quant/tiled_bf16.h"
 
 namespace moxie::MOXIE_TARGET {
 namespace {
@@ -23,14 +24,21 @@ MOXIE_INLINE FloatVec load_weights_part(const std::byte* from, int64_t n) {
   return load_bf16_part(from, n);
 }
 
+void multiply(const MultiplyArgs& args) {
+#if defined(__AMX_BF16__)
+  const bool nothing = args.rows == 0 || args.columns == 0 || args.tokens == 0;
+  if (args.columns % 32 == 0 && !nothing) return multiply_bf16_tiles(args);
+#endif
+  multiply_float<NumberSource<Block, load_weights, load_weights_part>>(args);
+}
+
 }  // namespace
 
-extern constinit const QuantType bf16 =
-    make_quant_type<Block, 1, encode, decode, multiply_float<NumberSource<Block, load_weights, load_weights_part>>>({
-        .name = "bf16",
-        .summary = "16-bit float with the range of 32",
-        .gguf_id = 30,
-        .max_relative_error = 0.0025f,
-    });
+extern constinit const QuantType bf16 = make_quant_type<Block, 1, encode, decode, multiply>({
+    .name = "bf16",
+    .summary = "16-bit float with the range of 32",
+    .gguf_id = 30,
+    .max_relative_error = 0.0025f,
+});
 
 }  // namespace moxie::MOXIE_TARGET
