@@ -1,6 +1,6 @@
-// Chat templates from whatever bytes, over whatever variables: the input is a template, a NUL and JSON for the variables.
-// What parses is rendered within small limits: it ends, gives valid UTF-8 or an error that names a line, and gives the
-// same again.
+// Chat templates from whatever bytes, over whatever variables: the input is a template, a NUL and JSON for the
+// variables. What parses is rendered within small limits: it ends, gives valid UTF-8 or an error that names a line, and
+// gives the same again.
 #include <string>
 #include <string_view>
 
@@ -26,8 +26,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   }
   std::tm now{};
   now.tm_mday = 1;
-  const jinja::Limits limits{
-      .steps_max = 20'000, .depth_max = 200, .output_bytes_max = 1 << 20, .bytes_max = 8 << 20};
+  const jinja::Limits limits{.steps_max = 20'000, .depth_max = 200, .output_bytes_max = 1 << 20, .bytes_max = 8 << 20};
   const auto first = parsed->render(variables, now, limits);
   if (first.text.ok()) {
     MOXIE_CHECK(to_valid_utf8(*first.text) == *first.text);

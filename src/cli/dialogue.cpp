@@ -5,7 +5,6 @@
 #include "cli/console.h"
 #include "core/fail.h"
 #include "core/terminal.h"
-#include "engine/conversation.h"
 
 namespace moxie::cli {
 
@@ -52,49 +51,7 @@ Result<bool> make_room(Session& session, const GenerateOptions& options, std::ve
   return true;
 }
 
-// Takes a stop text, which the model wrote and the answer leaves out, from the context too.
-Result<void> forget_stop_text(Session& session, const GenerateResult& result, size_t before) {
-  size_t kept = result.ids.size();
-  while (kept > 0 && session.engine().detokenize(std::span(result.ids).first(kept - 1)).size() >= result.text.size())
-    --kept;
-  const size_t tokens = std::min(before + kept, session.sequence().ids().size());
-  return session.sequence().truncate(static_cast<int64_t>(tokens));
-}
-
 }  // namespace
-
-Result<int> run_conversation(Session& session, const std::optional<std::string>& first, std::string system,
-                             DialogueOptions options) {
-  MOXIE_TRY(Conversation conversation, Conversation::create(session.engine(), std::move(system)));
-  note(fmt::format("conversation in {} form ({}); end it with Ctrl-D", conversation.form(), conversation.why()));
-  const std::vector<std::string> stops = conversation.stops();
-  options.generate.stop.insert(options.generate.stop.end(), stops.begin(), stops.end());
-  const bool terminal = is_terminal(StandardStream::input);
-  std::optional<std::string> message = first;
-  for (;;) {
-    if (!message) {
-      if (terminal) MOXIE_TRY_VOID(session.show("> ", Colour::user));
-      message = read_user_text(session, options.multiline);
-      if (!message) break;
-    }
-    std::vector<int32_t> turn = conversation.next_turn(*message);
-    message.reset();
-    MOXIE_TRY(const bool fits, make_room(session, options.generate, turn));
-    if (!fits) {
-      MOXIE_TRY_VOID(say_full(session));
-      return 0;
-    }
-    const size_t before = session.sequence().ids().size() + turn.size();
-    MOXIE_TRY(const GenerateResult result, session.generate(turn, options.generate));
-    MOXIE_TRY_VOID(session.end_line());
-    session.interruption().clear();  // a Ctrl-C has ended the answer, not the conversation
-    if (result.reason == StopReason::context_full) MOXIE_TRY_VOID(say_full(session));
-    if (result.reason == StopReason::context_full || options.single_turn) return 0;
-    if (result.reason == StopReason::stop_text) MOXIE_TRY_VOID(forget_stop_text(session, result, before));
-  }
-  MOXIE_TRY_VOID(session.end_line());
-  return 0;
-}
 
 Result<int> run_interactive(Session& session, std::span<const int32_t> prompt, const DialogueOptions& options) {
   const Engine& engine = session.engine();

@@ -25,9 +25,4 @@ std::optional<std::string> read_user_text(Session& session, bool multiline);
 // text goes into the context as it is, between in_prefix and in_suffix. Returns the exit status.
 Result<int> run_interactive(Session& session, std::span<const int32_t> prompt, const DialogueOptions& options);
 
-// A conversation in the model's own form, announced on stderr. `first`: the first message, else it is taken from the
-// user.
-Result<int> run_conversation(Session& session, const std::optional<std::string>& first, std::string system,
-                             DialogueOptions options);
-
 }  // namespace moxie::cli

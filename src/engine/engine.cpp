@@ -188,9 +188,8 @@ Result<void> Engine::Impl::load() {
   MOXIE_TRY(lossy, LossyRouting::create(options));
   MOXIE_TRY(const WeightFiles files, open_weights(options.model));
   MOXIE_TRY_VOID(load_tokenizer(files));
-  if (const auto found = files.tokenizer.chat_templates.find(""); found != files.tokenizer.chat_templates.end()) {
-    model_info.chat_template = found->second;
-  }
+  chat_templates = model_templates(files.tokenizer);
+  if (!chat_templates.empty()) model_info.chat_template = chat_templates[0].text;
   if (options.vocab_only) {
     model_info.path = files.path;
     model_info.format = files.format;

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "backend/cpu/cpu_backend.h"
+#include "chat/chat_template.h"
 #include "core/log.h"
 #include "engine/lookahead_trial.h"
 #include "engine/routing_recorder.h"
@@ -31,6 +32,7 @@ struct Engine::Impl {
   std::unique_ptr<Tokenizer> tokenizer;  // null: the model carries none
   Error tokenizer_error;                 // why not
   std::vector<int32_t> end_ids;
+  std::vector<ModelTemplate> chat_templates;  // best first
 
   // Null with options.vocab_only.
   std::unique_ptr<Model> model;

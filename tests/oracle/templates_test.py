@@ -147,7 +147,7 @@ class Templates(unittest.TestCase):
                 env={**os.environ, "MOXIE_TEMPLATE_CASES": file.name}, check=False,
             )  # fmt: skip
         self.assertEqual(run.returncode, 0, run.stdout[-3000:])
-        self.assertIn("1 test ran", run.stdout)
+        self.assertIn("[  PASSED  ] 1 test.", run.stdout)
         self.assertNotIn("SKIPPED", run.stdout)
 
 

@@ -88,7 +88,9 @@ void expect_cases(const std::string& path, size_t least) {
     EXPECT_THAT(made.text.error().message, HasSubstr("chat template, line "));
     const Json* refused = one.find("refused");
     EXPECT_EQ(made.refused, refused != nullptr);
-    if (refused) EXPECT_THAT(made.text.error().message, EndsWith(*refused->text()));
+    if (refused) {
+      EXPECT_THAT(made.text.error().message, EndsWith(*refused->text()));
+    }
   }
 }
 

@@ -1,6 +1,7 @@
 #include <nlohmann/json.hpp>
 #include <optional>
 
+#include "chat/chat_template.h"
 #include "cli/command.h"
 #include "cli/console.h"
 #include "cli/interruption.h"
@@ -80,9 +81,17 @@ std::string tokenizer_text(const TokenizerSource& source) {
   return names.empty() ? "none" : names;
 }
 
-size_t template_bytes(const WeightFiles& files) {
-  const auto found = files.tokenizer.chat_templates.find("");
-  return found == files.tokenizer.chat_templates.end() ? 0 : found->second.size();
+// The template that a conversation uses: "tokenizer_config.json, 1234 bytes", and whether it can be used.
+std::string template_line(const std::vector<ModelTemplate>& templates) {
+  if (templates.empty()) return "none";
+  std::string text = fmt::format("{}, {} bytes", templates[0].origin, templates[0].text.size());
+  for (size_t i = 1; i < templates.size(); ++i) text += fmt::format("; variant {}", printable(templates[i].name));
+  if (const auto chosen = ChatTemplate::choose(templates, {}); !chosen.ok()) {
+    text += "; unusable: " + chosen.error().message;
+  } else if (chosen->folds_system()) {
+    text += "; no place for a system text";
+  }
+  return text;
 }
 
 class Inspect final : public Command {
@@ -169,7 +178,7 @@ class Inspect final : public Command {
       line("family", "not usable: " + problem_);
     }
     line("tokenizer", tokenizer_text(files.tokenizer));
-    line("template", template_bytes(files) > 0 ? fmt::format("yes, {} bytes", template_bytes(files)) : "none");
+    line("template", template_line(model_templates(files.tokenizer)));
     if (verified_) {
       line("checksums", fmt::format("right: {} tensors, {}", verified_->tensors, human_bytes(verified_->bytes)));
     }
@@ -225,7 +234,9 @@ class Inspect final : public Command {
       object["problem"] = problem_;
     }
     object["tokenizer"] = tokenizer_text(files.tokenizer);
-    object["chat_template_bytes"] = template_bytes(files);
+    const std::vector<ModelTemplate> templates = model_templates(files.tokenizer);
+    object["chat_template_bytes"] = templates.empty() ? 0 : templates[0].text.size();
+    object["chat_template_source"] = templates.empty() ? "" : templates[0].origin;
     if (verified_) object["verified"] = {{"tensors", verified_->tensors}, {"bytes", verified_->bytes}};
     object["notices"] = files.notices;
     if (experts_ && facts_) {

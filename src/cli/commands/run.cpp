@@ -1,3 +1,4 @@
+#include "cli/chat_options.h"
 #include "cli/command.h"
 #include "cli/console.h"
 #include "cli/dialogue.h"
@@ -24,9 +25,11 @@ class Run final : public Command {
   }
 
   Result<int> run() override {
-    if (!system_.empty() && !conversation_) {
-      return fail(ErrorCode::invalid_argument, "--system-prompt is for a conversation; add --conversation");
+    if (chat_.any() && !conversation_) {
+      return fail(ErrorCode::invalid_argument, "{} is for a conversation; add --conversation",
+                  chat_.system.empty() ? "a chat template" : "--system-prompt");
     }
+    MOXIE_TRY_VOID(chat_.settle());
     MOXIE_TRY_VOID(check_sampling_options(generate_.options.sampling));
     for (const auto* texts : {&generate_.stops, &generate_.reverse_prompts}) {
       for (const std::string& text : *texts) {
@@ -63,7 +66,7 @@ class Run final : public Command {
     flags.toggle("conversation", conversation_);
     flags.toggle("no-conversation", conversation_, false);
     flags.toggle("instruct", conversation_);
-    flags.add("system-prompt", system_);
+    chat_.add_flags(flags);
     flags.add("in-prefix", dialogue_.in_prefix);
     flags.add("in-suffix", dialogue_.in_suffix);
     flags.toggle("in-prefix-bos", dialogue_.in_prefix_bos);
@@ -109,18 +112,22 @@ class Run final : public Command {
     if (prompt_.any()) {
       MOXIE_TRY(first, prompt_.read());
     }
-    dialogue_.generate = generate_.options;
-    return run_conversation(session, first, prompt_.unescaped(system_), dialogue_);
+    chat_.options.first = first;
+    chat_.options.multiline = dialogue_.multiline;
+    chat_.options.single_turn = dialogue_.single_turn;
+    chat_.options.commands = false;
+    FlagSet settable;
+    return ChatSession(session, generate_.options, settable, chat_.options).run();
   }
 
   ModelOptions model_;
   PromptOptions prompt_;
   GenerateFlags generate_;
   DialogueOptions dialogue_;
+  ChatFlags chat_;
   StatsForm stats_ = StatsForm::text;
   std::string colour_ = "off";
   bool display_prompt_ = false, verbose_prompt_ = false, interactive_ = false, conversation_ = false;
-  std::string system_;
 };
 
 }  // namespace
