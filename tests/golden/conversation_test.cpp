@@ -62,7 +62,7 @@ TEST(Conversation, ATurnCostsWhatIsNew) {
       const auto held = static_cast<int64_t>(talk.sequence->ids().size());
       const auto turn = talk.exchange("And then?");
       EXPECT_EQ(turn.keep, held);
-      EXPECT_LT(turn.ids.size(), 60u);
+      EXPECT_LT(turn.ids.size(), 100u);  // this vocabulary spells control tokens out
       EXPECT_GT(turn.ids.size(), 3u);
     }
   }
