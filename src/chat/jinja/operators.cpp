@@ -347,8 +347,12 @@ Result<Value> slice(Interpreter& interpreter, const Value& of, const Value* star
   }
   if (const auto* range = object_as<Range>(of, Object::Kind::range)) {
     MOXIE_TRY(const Indices at, slice_indices(range->size(), start, stop, step));
-    return Value(std::shared_ptr<Object>(std::make_shared<Range>(
-        range->start() + at.start * range->step(), range->start() + at.stop * range->step(), at.step * range->step())));
+    int64_t step_made = 0;
+    if (__builtin_mul_overflow(at.step, range->step(), &step_made)) {  // beyond any range: one number at most is left
+      step_made = (at.step < 0) == (range->step() < 0) ? INT64_MAX / 2 : INT64_MIN / 2;
+    }
+    return Value(std::shared_ptr<Object>(std::make_shared<Range>(range->start() + at.start * range->step(),
+                                                                 range->start() + at.stop * range->step(), step_made)));
   }
   return bad("'{}' object has no slices", type_name(of));
 }

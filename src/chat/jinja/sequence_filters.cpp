@@ -21,9 +21,9 @@ class Getter {
     for (std::string& part : split(attribute->text()->bytes, ".", -1)) {
       Int index = 0;
       bool digits = !part.empty() && part.size() < 18;
-      for (const char c : part) {
-        digits = digits && c >= '0' && c <= '9';
-        index = index * 10 + (c - '0');
+      for (size_t i = 0; digits && i < part.size(); ++i) {
+        digits = part[i] >= '0' && part[i] <= '9';
+        index = index * 10 + (part[i] - '0');
       }
       parts_.push_back(digits ? Value(index) : Value(std::move(part)));
     }

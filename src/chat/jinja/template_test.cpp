@@ -213,6 +213,15 @@ TEST(JinjaTemplate, OneTemplateManyRenderings) {
   EXPECT_FALSE(made->names("tools"));
 }
 
+// Numbers at the edges, some of which the fuzz target found.
+TEST(JinjaTemplate, NumbersDoNotOverflow) {
+  EXPECT_EQ(rendered("{{ [1]|map(attribute='" + std::string(200, 'z') + "')|list }}"), "[Undefined]");
+  EXPECT_EQ(rendered("{{ range(0, 4, 2305843009213693951)[::1000000000000]|list }}"), "[0]");
+  EXPECT_EQ(rendered("{{ [1, 2, 3][::9999999999999999999] }}{{ 'abc'[-9999999999999999999:] }}"), "[1]abc");
+  EXPECT_THAT(failure("{{ -(0 - 170141183460469231731687303715884105727 - 1) }}"), HasSubstr("127 bits"));
+  EXPECT_THAT(failure("{{ (0 - 170141183460469231731687303715884105727 - 1) // -1 }}"), HasSubstr("127 bits"));
+}
+
 TEST(JinjaTemplate, BrokenTextIsMended) {
   const auto made = outcome("{{ x|length }}\xFF", from_json(Json{Json::Object{{"x", Json{std::string("a\xC3(")}}}}));
   ASSERT_TRUE(made.text.ok());
