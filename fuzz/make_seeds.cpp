@@ -4,6 +4,7 @@
 #include <iostream>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "format/test_files.h"
 
@@ -51,6 +52,69 @@ bool write_safetensors(const fs::path& folder) {
                            6));
 }
 
+// One tensor of a header: name, dtype, shape, bytes of data.
+struct Entry {
+  std::string name, dtype, shape;
+  std::string data;
+};
+// A line of configuration, then a file of these tensors.
+std::string quantized(std::string_view config, const std::vector<Entry>& entries) {
+  std::string header, data;
+  for (const Entry& entry : entries) {
+    header += (header.empty() ? "{\"" : ",\"") + entry.name + R"(":{"dtype":")" + entry.dtype + R"(","shape":[)" +
+              entry.shape + R"(],"data_offsets":[)" + std::to_string(data.size());
+    data += entry.data;
+    header += "," + std::to_string(data.size()) + "]}";
+  }
+  std::string out(config);
+  out += '\n';
+  put<uint64_t>(out, header.size() + 1);
+  return out + header + "}" + data;
+}
+
+bool write_quantized(const fs::path& folder) {
+  const auto zeros = [](size_t count) { return std::string(count, '\0'); };
+  const std::string state = R"({"blocksize":64,"shape":[2,32],"nested_blocksize":256,"nested_offset":0.5})";
+  std::string shape;
+  for (const int64_t number : {2, 32}) put<int64_t>(shape, number);
+  return write(folder, "mlx",
+               quantized(R"({"quantization":{"bits":4,"group_size":32}})", {{"p.weight", "U32", "2,4", zeros(32)},
+                                                                            {"p.scales", "F16", "2,1", zeros(4)},
+                                                                            {"p.biases", "F16", "2,1", zeros(4)}})) &&
+         write(folder, "mxfp4",
+               quantized("{}", {{"p.weight", "U32", "2,4", zeros(32)}, {"p.scales", "U8", "2,1", "ab"}})) &&
+         write(folder, "gptq",
+               quantized("{}", {{"p.qweight", "I32", "4,8", zeros(128)},
+                                {"p.qzeros", "I32", "1,1", zeros(4)},
+                                {"p.scales", "F16", "1,8", zeros(16)},
+                                {"p.g_idx", "I32", "32", zeros(128)}})) &&
+         write(folder, "awq",
+               quantized("{}", {{"p.qweight", "I32", "32,1", zeros(128)},
+                                {"p.qzeros", "I32", "1,1", zeros(4)},
+                                {"p.scales", "F16", "1,8", zeros(16)}})) &&
+         write(folder, "nf4",
+               quantized("{}",
+                         {{"p.weight", "U8", "32,1", zeros(32)},
+                          {"p.weight.absmax", "U8", "1", "a"},
+                          {"p.weight.quant_map", "F32", "16", zeros(64)},
+                          {"p.weight.nested_absmax", "F32", "1", zeros(4)},
+                          {"p.weight.nested_quant_map", "F32", "256", zeros(1024)},
+                          {"p.weight.quant_state.bitsandbytes__nf4", "U8", std::to_string(state.size()), state}})) &&
+         write(folder, "int8",
+               quantized("{}", {{"p.weight", "I8", "2,32", zeros(64)},
+                                {"p.SCB", "F32", "2", zeros(8)},
+                                {"p.weight_format", "U8", "", zeros(1)}})) &&
+         write(folder, "fp8",
+               quantized(
+                   R"({"quantization_config":{"weight_block_size":[2,16]}})",
+                   {{"p.weight", "F8_E4M3", "3,32", zeros(96)}, {"p.weight_scale_inv", "F32", "2,2", zeros(16)}})) &&
+         write(folder, "packed",
+               quantized("{}", {{"p.weight_packed", "I32", "2,4", zeros(32)},
+                                {"p.weight_scale", "BF16", "2,1", zeros(4)},
+                                {"p.weight_zero_point", "I32", "1,1", zeros(4)},
+                                {"p.weight_shape", "I64", "2", shape}}));
+}
+
 bool write_json(const fs::path& folder) {
   return write(
              folder, "config",
@@ -82,7 +146,8 @@ int main(int count, char** arguments) {
   }
   const fs::path folder = arguments[1];
   return write_gguf(folder / "gguf") && write_pack(folder / "pack") && write_safetensors(folder / "safetensors") &&
-                 write_json(folder / "json_config") && write_trace(folder / "trace")
+                 write_quantized(folder / "quantized") && write_json(folder / "json_config") &&
+                 write_trace(folder / "trace")
              ? 0
              : 1;
 }

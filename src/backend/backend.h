@@ -20,7 +20,12 @@ struct Matrix {
   int64_t rows = 0;
   int64_t columns = 0;
   const float* bias = nullptr;  // (rows), or null
+  PartedWeights parted{};       // where the type's parts lie apart; `data` is the first of them
 
+  void set_part(size_t part, const std::byte* at) {
+    if (part == 0) data = at;
+    parted.part[part] = at;
+  }
   explicit operator bool() const { return data != nullptr; }
   size_t row_bytes() const { return static_cast<size_t>(type->row_bytes(columns)); }
   uint64_t bytes() const { return static_cast<uint64_t>(rows) * row_bytes(); }

@@ -38,7 +38,7 @@ struct ReadRange {
 // once. Owned by the caller, reused, must stay in place while the reader works on it.
 class ReadTask {
  public:
-  static constexpr int kMaxRanges = 3;
+  static constexpr int kMaxRanges = 15;
 
   ReadTask() = default;
   ReadTask(const ReadTask&) = delete;

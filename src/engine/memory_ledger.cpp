@@ -91,7 +91,8 @@ struct Wants {
   }
   void add_tensor(const TensorInfo* tensor, bool decoded, std::set<const TensorInfo*>& seen) {
     if (tensor == nullptr || !seen.insert(tensor).second) return;
-    dense_bytes += blocks_around(tensor->offset, tensor->bytes, settings.alignment);
+    for (const TensorPart& part : tensor->parts())
+      dense_bytes += blocks_around(part.offset, part.bytes, settings.alignment);
     if (decoded) dense_bytes += align_up(static_cast<uint64_t>(tensor->elements()) * sizeof(float), kPageBytes);
   }
 
@@ -108,7 +109,7 @@ struct Wants {
         file_expert_bytes += expert.bytes();
         // Blocks at a tensor's ends may be its own.
         for (const ProjectionRecord* p : {&expert.gate, &expert.up, &expert.down}) {
-          if (seen.insert(p->tensor).second) file_expert_bytes += 2 * kPageBytes;
+          if (seen.insert(p->tensor).second) file_expert_bytes += p->parts() * 2 * kPageBytes;
         }
       }
     }

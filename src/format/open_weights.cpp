@@ -1,4 +1,5 @@
 // Which format a path is, and the way into it.
+#include <algorithm>
 #include <array>
 
 #include "core/byte_reader.h"
@@ -32,6 +33,13 @@ Error folder_error(const std::string& path) {
       if (name.ends_with(ending)) pickles.push_back(name);
     }
   }
+  if (std::find(pickles.begin(), pickles.end(), "weights.npz") != pickles.end()) {
+    return fail(ErrorCode::unsupported,
+                "{}: holds a model as old versions of MLX wrote it (weights.npz, a NumPy file), which moxie does not "
+                "read; convert the original model again (mlx_lm.convert writes safetensors since 2024), or get the "
+                "safetensors revision of the model or a GGUF file",
+                path);
+  }
   if (!pickles.empty()) {
     return fail(ErrorCode::unsupported,
                 "{}: holds weights only as PyTorch or NumPy files ({}). moxie does not read these, as loading a pickle "
@@ -59,9 +67,8 @@ Result<WeightFiles> open_folder(const std::string& path) {
   if (chosen == nullptr) return folder_error(path);
   auto files = chosen->open(path);
   if (others.empty()) return files;
-  Error* refused = files.ok() ? (files->sizes_only ? &*files->sizes_only : nullptr) : &files.error();
-  if (refused != nullptr) {
-    refused->message +=
+  if (!files.ok()) {
+    files.error().message +=
         fmt::format("; the folder holds {} too, which opens when one of its files is named", name_some(others));
   } else {
     files->notices.push_back(fmt::format("{} holds {} too; the {} is used; name a file to choose another", path,
@@ -70,7 +77,9 @@ Result<WeightFiles> open_folder(const std::string& path) {
   return files;
 }
 
-Result<WeightFiles> open(const std::string& path) {
+}  // namespace
+
+Result<WeightFiles> open_weights(const std::string& path) {
   MOXIE_TRY_VOID(check_exists(path));
   if (is_folder(path)) return open_folder(path);
   MOXIE_TRY(const FileSource source, FileSource::open(path));
@@ -79,15 +88,6 @@ Result<WeightFiles> open(const std::string& path) {
     if (format->recognises_file(start, source.bytes())) return format->open(path);
   }
   return unknown_file_error(path, start, source.bytes());
-}
-
-}  // namespace
-
-Result<WeightFiles> open_weights(const std::string& path, OpenFor purpose) {
-  MOXIE_TRY(WeightFiles files, open(path));
-  if (files.sizes_only && purpose != OpenFor::sizes) return std::move(*files.sizes_only);
-  if (files.sizes_only) files.notices.push_back(files.sizes_only->message);
-  return files;
 }
 
 }  // namespace moxie

@@ -33,6 +33,11 @@ std::string WeightFiles::nearest(std::string_view name) const {
   return std::string(nearest_name(name, names));
 }
 
+std::vector<TensorPart> TensorInfo::parts() const {
+  if (parted) return parted->parts;
+  return {{.file = file, .offset = offset, .bytes = bytes}};
+}
+
 uint64_t WeightFiles::total_bytes() const {
   uint64_t sum = 0;
   for (const TensorInfo& tensor : tensors) sum += tensor.bytes;

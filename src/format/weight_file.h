@@ -20,6 +20,17 @@ namespace moxie {
 // Whose tensor names a file uses. Families know their roles' names in each scheme.
 enum class NameScheme { gguf, hugging_face };
 
+// One of the places where the bytes of a matrix lie, if its parts lie apart.
+struct TensorPart {
+  int file = 0;
+  uint64_t offset = 0, bytes = 0;
+  uint64_t row_bytes = 0;  // of one row of the matrix; 0: the part belongs to all rows, and rows cannot be taken alone
+};
+struct PartedTensor {
+  PartedLayout layout;            // rows are those of all leading dimensions
+  std::vector<TensorPart> parts;  // as the type numbers them, at most kPartsMax
+};
+
 struct TensorInfo {
   std::string name;
   const QuantType* type = nullptr;  // baseline entry; null for a dtype that no weight type stands for (I32, U8, ...)
@@ -29,8 +40,11 @@ struct TensorInfo {
   uint64_t offset = 0;         // from the start of that file
   uint64_t bytes = 0;
   std::optional<uint64_t> checksum;  // XXH64 of its bytes, where the file tells
+  // Set where its parts lie apart: file and offset are then those of the first part, bytes those of all.
+  std::shared_ptr<const PartedTensor> parted;
 
   int64_t elements() const;
+  std::vector<TensorPart> parts() const;  // one where there are no others
 };
 
 struct WeightPart {
@@ -47,10 +61,8 @@ class WeightFiles {
   std::string config;  // config.json as it is; empty where the facts stand in GGUF keys
   TokenizerSource tokenizer;
   std::vector<WeightPart> files;
-  std::vector<TensorInfo> tensors;   // in file order
-  std::vector<std::string> notices;  // what is odd but harmless, one sentence each
-  // Set where the weights can be sized but not computed, and why. REQUIRES of who sees it set: no weight is read.
-  std::optional<Error> sizes_only;
+  std::vector<TensorInfo> tensors;     // in file order
+  std::vector<std::string> notices;    // what is odd but harmless, one sentence each
   std::optional<int64_t> pack_layout;  // set: an aligned pack, with its experts in this layout (formats/gguf_pack.h)
 
   void add(TensorInfo tensor);  // REQUIRES: the name is new
@@ -70,11 +82,7 @@ class WeightFiles {
 // Opens a .gguf (any shard of a split file), a folder or index of safetensors, or one .safetensors. Sniffs the first
 // bytes and refuses what is something else (LFS pointer, web page, pickle, ...) by name with a remedy. Checks every
 // extent against the file.
-enum class OpenFor : uint8_t {
-  computing,
-  sizes,  // headers are all that is wanted: some checkpoints that cannot be computed open too, with sizes_only set
-};
-Result<WeightFiles> open_weights(const std::string& path, OpenFor purpose = OpenFor::computing);
+Result<WeightFiles> open_weights(const std::string& path);
 
 // One weight format: an entry in formats.inc.
 struct WeightFormat {

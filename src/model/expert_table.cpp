@@ -6,6 +6,7 @@
 #include <array>
 #include <optional>
 
+#include "core/disk_reader.h"
 #include "core/fail.h"
 #include "model/tensors.h"
 
@@ -33,6 +34,13 @@ constexpr StackedNames kHfStacked[] = {
     {"model.layers.{0}.block_sparse_moe.switch_mlp.gate_proj.weight",
      "model.layers.{0}.block_sparse_moe.switch_mlp.up_proj.weight",
      "model.layers.{0}.block_sparse_moe.switch_mlp.down_proj.weight", "stacked"},
+    {"model.layers.{0}.feed_forward.experts.gate_proj.weight", "model.layers.{0}.feed_forward.experts.up_proj.weight",
+     "model.layers.{0}.feed_forward.experts.down_proj.weight", "stacked"},
+    {"model.layers.{0}.feed_forward.switch_mlp.gate_proj.weight",
+     "model.layers.{0}.feed_forward.switch_mlp.up_proj.weight",
+     "model.layers.{0}.feed_forward.switch_mlp.down_proj.weight", "stacked"},
+    {"model.layers.{0}.mixer.switch_mlp.gate_proj.weight", "model.layers.{0}.mixer.switch_mlp.up_proj.weight",
+     "model.layers.{0}.mixer.switch_mlp.down_proj.weight", "stacked"},
 };
 // Gate rows first, then up rows, (E, 2 * out, in); and the down tensor beside it.
 struct FusedNames {
@@ -168,11 +176,33 @@ class Finder {
 
 }  // namespace
 
-std::array<FileRange, 3> file_ranges(const ExpertRecord& expert) {
-  const auto range = [](const ProjectionRecord& projection) {
-    return FileRange{.file = projection.tensor->file, .offset = projection.offset(), .bytes = projection.bytes()};
-  };
-  return {range(expert.gate), range(expert.up), range(expert.down)};
+FileRange ProjectionRecord::range(size_t part) const {
+  const auto first = static_cast<uint64_t>(first_row), count = static_cast<uint64_t>(rows);
+  if (!tensor->parted) {
+    const auto row_bytes = static_cast<uint64_t>(tensor->type->row_bytes(columns));
+    return {.file = tensor->file, .offset = tensor->offset + first * row_bytes, .bytes = count * row_bytes};
+  }
+  const TensorPart& from = tensor->parted->parts[part];
+  if (from.row_bytes == 0) return {.file = from.file, .offset = from.offset, .bytes = from.bytes};
+  return {.file = from.file, .offset = from.offset + first * from.row_bytes, .bytes = count * from.row_bytes};
+}
+
+uint64_t ProjectionRecord::bytes() const {
+  uint64_t sum = 0;
+  for (size_t part = 0; part < parts(); ++part) sum += range(part).bytes;
+  return sum;
+}
+
+ExpertRanges file_ranges(const ExpertRecord& expert) {
+  static_assert(ExpertRanges::kMax >= 3 * kPartsMax && ReadTask::kMaxRanges >= static_cast<int>(ExpertRanges::kMax));
+  ExpertRanges ranges;
+  const std::array projections = {&expert.gate, &expert.up, &expert.down};
+  size_t count = 0;
+  for (size_t i = 0; i < projections.size(); ++i) {
+    for (size_t part = 0; part < projections[i]->parts(); ++part) ranges[count++] = projections[i]->range(part);
+    ranges.ends[i] = static_cast<uint8_t>(count);
+  }
+  return ranges;
 }
 
 Result<ExpertTable> find_experts(const WeightFiles& files, const FamilyEntry& family, const Hyperparameters& hp) {

@@ -19,12 +19,11 @@ struct ProjectionRecord {
   const TensorInfo* tensor = nullptr;
   int64_t first_row = 0, rows = 0, columns = 0;
 
-  uint64_t offset() const {
-    return tensor->offset + static_cast<uint64_t>(first_row) * static_cast<uint64_t>(tensor->type->row_bytes(columns));
-  }
-  uint64_t bytes() const {
-    return static_cast<uint64_t>(rows) * static_cast<uint64_t>(tensor->type->row_bytes(columns));
-  }
+  // Of a matrix whose parts lie apart: of the first part.
+  uint64_t offset() const { return range(0).offset; }
+  uint64_t bytes() const;  // of all parts
+  size_t parts() const { return tensor->parted ? tensor->parted->parts.size() : 1; }
+  FileRange range(size_t part) const;
 };
 
 struct ExpertRecord {
@@ -33,7 +32,7 @@ struct ExpertRecord {
 };
 
 // Where the bytes of gate, up and down lie.
-std::array<FileRange, 3> file_ranges(const ExpertRecord& expert);
+ExpertRanges file_ranges(const ExpertRecord& expert);
 
 struct ExpertTable {
   std::vector<std::vector<ExpertRecord>> experts;  // [layer][id]; empty for layers without a mixture

@@ -141,8 +141,8 @@ struct Model::Loader {
   const ModelPlan& plan;
   const LoadOptions& options;
   Model& model;
-  std::vector<const std::byte*> bases{};                     // mapped files
-  std::unordered_map<const TensorInfo*, std::byte*> read{};  // dense tensors
+  std::vector<const std::byte*> bases{};                                            // mapped files
+  std::unordered_map<const TensorInfo*, std::array<std::byte*, kPartsMax>> read{};  // dense tensors, part by part
   uint64_t done = 0, total = 0;
 
   Result<void> check_unchanged(const WeightPart& part, uint64_t bytes) const {
@@ -191,15 +191,25 @@ struct Model::Loader {
     return tensors;
   }
 
+  // A part of a dense tensor and its place in the buffer.
+  struct DensePiece {
+    const TensorInfo* tensor;
+    size_t part;
+    TensorPart from;
+    uint64_t at;
+  };
+
   Result<void> read_dense() {
-    const std::vector<const TensorInfo*> tensors = dense_tensors();
     const uint64_t alignment = model.reader_->alignment();
-    // Reads go straight to their place in whole blocks: every tensor keeps its offset within a block.
-    std::vector<uint64_t> at;
+    // Reads go straight to their place in whole blocks: every piece keeps its offset within a block.
+    std::vector<DensePiece> pieces;
     uint64_t bytes = 0;
-    for (const TensorInfo* tensor : tensors) {
-      at.push_back(bytes + tensor->offset % alignment);
-      bytes = (at.back() + tensor->bytes + alignment - 1) / alignment * alignment;
+    for (const TensorInfo* tensor : dense_tensors()) {
+      const std::vector<TensorPart> parts = tensor->parts();
+      for (size_t part = 0; part < parts.size(); ++part) {
+        pieces.push_back({tensor, part, parts[part], bytes + parts[part].offset % alignment});
+        bytes = (pieces.back().at + parts[part].bytes + alignment - 1) / alignment * alignment;
+      }
       total += tensor->bytes;
     }
     for (const auto& layer : plan.experts.experts) {
@@ -213,30 +223,31 @@ struct Model::Loader {
     // Reads that are needed anyway tell how the drive wants to be read, unless that was asked for.
     ReadTuner tuner;
     const bool tunes = options.reader.depth == 0 && options.reader.piece_bytes == 0;
-    const auto tasks = std::make_unique<ReadTask[]>(tensors.size());
-    for (size_t first = 0, end = 0; first < tensors.size(); first = end) {
+    const auto tasks = std::make_unique<ReadTask[]>(pieces.size());
+    for (size_t first = 0, end = 0; first < pieces.size(); first = end) {
       const bool sampling = tunes && !tuner.finished();
       if (sampling) model.reader_->tune(tuner.setting().piece_bytes, tuner.setting().depth);
       uint64_t sample = 0;
-      for (; end < tensors.size() && sample < tuner.wanted_bytes(); ++end) sample += tensors[end]->bytes;
-      pages.wait(at[end - 1] + tensors[end - 1]->bytes);
+      for (; end < pieces.size() && sample < tuner.wanted_bytes(); ++end) sample += pieces[end].from.bytes;
+      pages.wait(pieces[end - 1].at + pieces[end - 1].from.bytes);
       const auto start = std::chrono::steady_clock::now();
       for (size_t i = first; i < end; ++i) {
-        std::byte* into = begin + at[i];
-        read[tensors[i]] = into;
+        const DensePiece& piece = pieces[i];
+        std::byte* into = begin + piece.at;
+        read[piece.tensor][piece.part] = into;
         tasks[i].ranges[0] = {
-            .file = tensors[i]->file, .offset = tensors[i]->offset, .bytes = tensors[i]->bytes, .into = into};
+            .file = piece.from.file, .offset = piece.from.offset, .bytes = piece.from.bytes, .into = into};
         tasks[i].range_count = 1;
         model.reader_->submit(tasks[i], ReadPriority::demand);
       }
       MOXIE_TRY_VOID(finish_reads({tasks.get() + first, end - first}));
-      for (size_t i = first; i < end; ++i) MOXIE_TRY_VOID(check(*tensors[i], tasks[i]));
+      for (size_t i = first; i < end; ++i) MOXIE_TRY_VOID(check(*pieces[i].tensor, tasks[i]));
       done += sample;
       if (sampling)
         tuner.record(sample, std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count());
       if (!progress()) return cancelled();
     }
-    if (tunes && !tensors.empty()) model.reader_->tune(tuner.best().piece_bytes, tuner.best().depth);
+    if (tunes && !pieces.empty()) model.reader_->tune(tuner.best().piece_bytes, tuner.best().depth);
     return {};
   }
 
@@ -260,9 +271,9 @@ struct Model::Loader {
         std::vector<ExpertView>& views = experts.emplace_back();
         for (const ExpertRecord& record : layer) {
           ExpertView& view = views.emplace_back(shapes(record));
-          view.gate.data = mapped(record.gate);
-          view.up.data = mapped(record.up);
-          view.down.data = mapped(record.down);
+          set_mapped(view.gate, record.gate);
+          set_mapped(view.up, record.up);
+          set_mapped(view.down, record.down);
         }
       }
       model.experts_ = std::make_unique<ResidentExperts>(std::move(experts));
@@ -315,11 +326,23 @@ struct Model::Loader {
   static Error cancelled() { return fail(ErrorCode::cancelled, "loading was cancelled"); }
 
   const std::byte* at(const TensorInfo& tensor) const {
-    if (options.pool != nullptr) return read.at(&tensor);
+    if (options.pool != nullptr) return read.at(&tensor)[0];
     return bases[static_cast<size_t>(tensor.file)] + tensor.offset;
   }
-  const std::byte* mapped(const ProjectionRecord& record) const {
-    return bases[static_cast<size_t>(record.tensor->file)] + record.offset();
+  PartedWeights parts_at(const TensorInfo& tensor) const {
+    PartedWeights weights{.layout = tensor.parted->layout};
+    for (size_t part = 0; part < tensor.parted->parts.size(); ++part) {
+      const TensorPart& from = tensor.parted->parts[part];
+      weights.part[part] =
+          options.pool != nullptr ? read.at(&tensor)[part] : bases[static_cast<size_t>(from.file)] + from.offset;
+    }
+    return weights;
+  }
+  void set_mapped(Matrix& matrix, const ProjectionRecord& record) const {
+    for (size_t part = 0; part < record.parts(); ++part) {
+      const FileRange range = record.range(part);
+      matrix.set_part(part, bases[static_cast<size_t>(range.file)] + range.offset);
+    }
   }
   const QuantType* type(const TensorInfo& tensor) const {
     return find_quant_type(tensor.type->name, options.cpu_target);
@@ -328,13 +351,24 @@ struct Model::Loader {
   const float* as_floats(const TensorInfo& tensor) {
     const int64_t count = tensor.elements();
     std::vector<float>& floats = model.floats_.emplace_back(static_cast<size_t>(count));
+    if (tensor.parted) {
+      const PartedWeights weights = parts_at(tensor);
+      const int64_t columns = weights.layout.columns;
+      for (int64_t row = 0; row < weights.layout.rows; ++row)
+        tensor.type->decode_columns(weights, row, 0, columns, floats.data() + row * columns);
+      return floats.data();
+    }
     tensor.type->decode(at(tensor), floats.data(), count / tensor.type->block_values);
     return floats.data();
   }
 
   Matrix as_matrix(const TensorInfo& tensor) const {
     const int64_t columns = tensor.shape.back();
-    return {.type = type(tensor), .data = at(tensor), .rows = tensor.elements() / columns, .columns = columns};
+    return {.type = type(tensor),
+            .data = at(tensor),
+            .rows = tensor.elements() / columns,
+            .columns = columns,
+            .parted = tensor.parted ? parts_at(tensor) : PartedWeights{}};
   }
 
   Matrix as_float_matrix(const TensorInfo& tensor) {
@@ -358,7 +392,12 @@ struct Model::Loader {
   }
 
   Matrix shape(const ProjectionRecord& record) const {
-    return {.type = type(*record.tensor), .rows = record.rows, .columns = record.columns};
+    Matrix matrix{.type = type(*record.tensor), .rows = record.rows, .columns = record.columns};
+    if (record.tensor->parted) {
+      matrix.parted.layout = record.tensor->parted->layout;
+      matrix.parted.layout.rows = record.rows;
+    }
+    return matrix;
   }
   ExpertView shapes(const ExpertRecord& record) const {
     return {shape(record.gate), shape(record.up), shape(record.down)};

@@ -5,6 +5,7 @@
 #define MOXIE_CPU_TARGET(name, needs, supported) \
   namespace moxie::name {                        \
   extern const QuantTypeTable quant_type_table;  \
+  extern const QuantTypeTable parted_type_table; \
   }
 #include "kernels/targets.inc"
 #undef MOXIE_CPU_TARGET
@@ -15,9 +16,10 @@ namespace {
 struct NamedTable {
   std::string_view target;
   const QuantTypeTable* table;
+  const QuantTypeTable* parted;
 };
 constexpr NamedTable kTables[] = {
-#define MOXIE_CPU_TARGET(name, needs, supported) {#name, &name::quant_type_table},
+#define MOXIE_CPU_TARGET(name, needs, supported) {#name, &name::quant_type_table, &name::parted_type_table},
 #include "kernels/targets.inc"
 #undef MOXIE_CPU_TARGET
 };
@@ -71,7 +73,17 @@ std::span<const QuantType* const> quant_types(std::string_view target) {
   return {};
 }
 
+std::span<const QuantType* const> parted_types(std::string_view target) {
+  for (const NamedTable& named : kTables) {
+    if (named.target == target) return {named.parted->entries, named.parted->count};
+  }
+  return {};
+}
+
 const QuantType* find_quant_type(std::string_view name, std::string_view target) {
+  for (const QuantType* type : parted_types(target)) {
+    if (type->name == name) return type;
+  }
   for (const QuantType* type : quant_types(target)) {
     if (type->name == name) return type;
   }

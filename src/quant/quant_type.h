@@ -7,6 +7,8 @@
 #include <span>
 #include <string_view>
 
+#include "quant/parted.h"
+
 namespace moxie {
 
 // How activations are stored for a type's products. Every format holds a row of `columns` values, row after row.
@@ -28,6 +30,10 @@ struct MultiplyArgs {
   int64_t tokens;
   float* out;
   int64_t out_stride;  // in floats
+  // Types whose parts lie apart: their matrix, of which the rows from first_row on are meant; weights and row_bytes
+  // mean nothing then.
+  const PartedWeights* parted = nullptr;
+  int64_t first_row = 0;
 };
 
 struct QuantType {
@@ -47,8 +53,12 @@ struct QuantType {
   // for all tokens; such a type has native == false.
   void (*multiply)(const MultiplyArgs&) = nullptr;
   bool native = false;
+  // In place of decode for types whose parts lie apart (parted.inc; block_values is 1, block_bytes 0): columns
+  // [column, column + count) of a row. REQUIRES: column is a multiple of 32.
+  void (*decode_columns)(const PartedWeights& from, int64_t row, int64_t column, int64_t count, float* to) = nullptr;
 
-  bool computable() const { return decode != nullptr; }
+  bool parted() const { return decode_columns != nullptr; }
+  bool computable() const { return decode != nullptr || parted(); }
   // Bytes of a row of `columns` values. REQUIRES: columns % block_values == 0.
   constexpr int64_t row_bytes(int64_t columns) const { return columns / block_values * block_bytes; }
 };
@@ -58,6 +68,9 @@ struct CpuTarget;  // kernels/select.h
 // Every type of types.inc, in its order, as compiled for a target ("baseline", "avx2", ...; empty span if there is no
 // such target). The baseline table serves as the list of facts (name, id, sizes), the same in every target.
 std::span<const QuantType* const> quant_types(std::string_view target = "baseline");
+// Types whose parts lie apart, in the order of parted.inc.
+std::span<const QuantType* const> parted_types(std::string_view target = "baseline");
+// Of either kind.
 const QuantType* find_quant_type(std::string_view name, std::string_view target = "baseline");
 const QuantType* find_quant_type_by_gguf_id(int id, std::string_view target = "baseline");
 // For ids that are in no file moxie can read: what they are ("removed in 2024, use Q4_0", "private to ik_llama.cpp:

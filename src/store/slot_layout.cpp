@@ -121,11 +121,11 @@ int64_t total_kept(const PoolLayout& pool) {
 
 }  // namespace
 
-SlotShape shape_slot(const std::array<FileRange, 3>& projections, uint64_t alignment) {
+SlotShape shape_slot(const ExpertRanges& ranges, uint64_t alignment) {
   SlotShape shape;
-  for (size_t i = 0; i < projections.size(); ++i) {
-    const FileRange& range = projections[i];
-    const FileRange* before = i > 0 ? &projections[i - 1] : nullptr;
+  for (size_t i = 0; i < ranges.size(); ++i) {
+    const FileRange& range = ranges[i];
+    const FileRange* before = i > 0 ? &ranges[i - 1] : nullptr;
     const bool touches = before != nullptr && before->file == range.file &&
                          range.offset >= before->offset + before->bytes &&
                          align_down(range.offset, alignment) <= align_up(before->offset + before->bytes, alignment);

@@ -16,16 +16,38 @@ struct FileRange {
   uint64_t offset = 0, bytes = 0;
 };
 
+// Where the bytes of an expert lie: the ranges of its gate, of its up, of its down projection. A projection has one, or
+// several where its parts lie apart.
+struct ExpertRanges {
+  static constexpr size_t kMax = 15;
+  std::array<FileRange, kMax> all{};
+  std::array<uint8_t, 3> ends = {1, 2, 3};  // of gate, up, down: one past their last range
+
+  size_t size() const { return ends[2]; }
+  size_t first_of(size_t projection) const { return projection == 0 ? 0 : ends[projection - 1]; }
+  uint64_t bytes() const {
+    uint64_t sum = 0;
+    for (const FileRange& range : *this) sum += range.bytes;
+    return sum;
+  }
+  FileRange* begin() { return all.data(); }
+  FileRange* end() { return all.data() + size(); }
+  const FileRange* begin() const { return all.data(); }
+  const FileRange* end() const { return all.data() + size(); }
+  FileRange& operator[](size_t i) { return all[i]; }
+  const FileRange& operator[](size_t i) const { return all[i]; }
+};
+
 // Where an expert's projections (gate, up, down) go in a slot that begins at an aligned address. Files are read past
-// the page cache in whole blocks, straight to their place: each projection keeps its offset within a block, so nothing
+// the page cache in whole blocks, straight to their place: each range keeps its offset within a block, so nothing
 // is copied or shifted afterwards.
 struct SlotShape {
-  std::array<uint64_t, 3> at{};  // offsets of the projections' first bytes
-  uint64_t bytes = 0;            // of the slot: a multiple of the alignment
+  std::array<uint64_t, ExpertRanges::kMax> at{};  // offsets of the ranges' first bytes
+  uint64_t bytes = 0;                             // of the slot: a multiple of the alignment
 };
-// Projections that touch in the file touch in the slot as well and share their boundary block. REQUIRES: alignment is a
+// Ranges that touch in the file touch in the slot as well and share their boundary block. REQUIRES: alignment is a
 // power of two.
-SlotShape shape_slot(const std::array<FileRange, 3>& projections, uint64_t alignment);
+SlotShape shape_slot(const ExpertRanges& ranges, uint64_t alignment);
 
 // One layer's wants.
 struct LayerNeed {

@@ -10,7 +10,7 @@ namespace {
 constexpr uint64_t kBlock = 4096;
 
 TEST(SlotShape, KeepsEachOffsetWithinItsBlock) {
-  const std::array<FileRange, 3> ranges = {{{0, 1000032, 5000}, {0, 9000064, 5000}, {1, 77, 9000}}};
+  const ExpertRanges ranges = {{{{0, 1000032, 5000}, {0, 9000064, 5000}, {1, 77, 9000}}}};
   const SlotShape shape = shape_slot(ranges, kBlock);
   for (size_t i = 0; i < 3; ++i) EXPECT_EQ(shape.at[i] % kBlock, ranges[i].offset % kBlock) << i;
   // Whole blocks around one projection do not touch those of another.
@@ -22,17 +22,18 @@ TEST(SlotShape, KeepsEachOffsetWithinItsBlock) {
 }
 
 TEST(SlotShape, NeighboursInTheFileAreNeighboursInTheSlot) {
-  const SlotShape shape = shape_slot({{{0, 4096 + 32, 5000}, {0, 4096 + 5032, 5000}, {0, 4096 + 10032, 700}}}, kBlock);
-  EXPECT_EQ(shape.at, (std::array<uint64_t, 3>{32, 5032, 10032}));
+  const SlotShape shape =
+      shape_slot({{{{0, 4096 + 32, 5000}, {0, 4096 + 5032, 5000}, {0, 4096 + 10032, 700}}}}, kBlock);
+  EXPECT_EQ(std::vector(shape.at.begin(), shape.at.begin() + 3), (std::vector<uint64_t>{32, 5032, 10032}));
   EXPECT_EQ(shape.bytes, 12288u);
 }
 
 TEST(SlotShape, WholeHugePagesWhereTheyWasteLittle) {
   const uint64_t large = 99'090'432;  // one expert of Mixtral 8x7B in Q4_K
-  EXPECT_EQ(
-      shape_slot({{{0, 0, large / 3}, {0, 1u << 30, large / 3}, {0, 1u << 31, large / 3}}}, kBlock).bytes % (2u << 20),
-      0u);
-  EXPECT_LT(shape_slot({{{0, 0, 1000}, {0, 10000, 1000}, {0, 20000, 1000}}}, kBlock).bytes, 65536u);
+  EXPECT_EQ(shape_slot({{{{0, 0, large / 3}, {0, 1u << 30, large / 3}, {0, 1u << 31, large / 3}}}}, kBlock).bytes %
+                (2u << 20),
+            0u);
+  EXPECT_LT(shape_slot({{{{0, 0, 1000}, {0, 10000, 1000}, {0, 20000, 1000}}}}, kBlock).bytes, 65536u);
 }
 
 std::vector<LayerNeed> mixtral(uint64_t small, uint64_t large) {

@@ -12,7 +12,6 @@ namespace {
 
 constexpr uint64_t kHugePageBytes = uint64_t{2} << 20;
 constexpr int kPrefaultThreads = 2;
-constexpr int kGateAndUp = 2, kAll = 3;  // ranges of an expert's read
 constexpr auto kSlotPatience = std::chrono::milliseconds(20);
 
 using Clock = std::chrono::steady_clock;
@@ -97,7 +96,7 @@ Result<ExpertLease> StreamedExperts::lease(const ExpertRequest& request) {
   }
   for (const int32_t id : request.ids) {
     Entry& wanted = entry(request.layer, id);
-    if (wanted.state == State::reading && reader_.arrived(slots_[static_cast<size_t>(wanted.slot)].task, kAll))
+    if (wanted.state == State::reading && reader_.arrived(slots_[static_cast<size_t>(wanted.slot)].task, wanted.all()))
       finish(wanted);
     if (std::exchange(wanted.guessed, false))
       ++(wanted.state == State::ready ? counts_.lookahead_useful : counts_.lookahead_late);
@@ -176,9 +175,10 @@ bool StreamedExperts::start_read(int64_t layer, Entry& wanted, ReadPriority prio
   wanted.begun_by = 0;
   wanted.reread = false;
   Matrix* const matrices[] = {&wanted.view.gate, &wanted.view.up, &wanted.view.down};
-  slot.task.range_count = kAll;
-  for (size_t i = 0; i < kAll; ++i) {
-    matrices[i]->data = slot.data + wanted.shape.at[i];
+  slot.task.range_count = wanted.all();
+  for (size_t i = 0, projection = 0; i < wanted.ranges.size(); ++i) {
+    while (i == wanted.ranges.ends[projection]) ++projection;
+    matrices[projection]->set_part(i - wanted.ranges.first_of(projection), slot.data + wanted.shape.at[i]);
     slot.task.ranges[i] = {.file = wanted.ranges[i].file,
                            .offset = wanted.ranges[i].offset,
                            .bytes = wanted.ranges[i].bytes,
@@ -256,7 +256,7 @@ bool StreamedExperts::must_check(const Entry& entry) const {
 // The first projection whose bytes are not what its checksum says; -1: none.
 int StreamedExperts::wrong_range(const Entry& entry) const {
   const Matrix* const matrices[] = {&entry.view.gate, &entry.view.up, &entry.view.down};
-  for (size_t i = 0; i < kAll; ++i) {
+  for (size_t i = 0; i < entry.checksums->size(); ++i) {
     if (xxh64({matrices[i]->data, entry.ranges[i].bytes}) != (*entry.checksums)[i]) return static_cast<int>(i);
   }
   return -1;
@@ -289,7 +289,7 @@ Result<size_t> StreamedExperts::wait(ExpertLease& lease, size_t first) {
   const auto is_usable = [&](Entry& e) {
     if (e.state != State::reading) return e.state == State::ready;
     const bool checked = must_check(e);
-    return reader_.arrived(slots_[static_cast<size_t>(e.slot)].task, checked ? kAll : kGateAndUp) &&
+    return reader_.arrived(slots_[static_cast<size_t>(e.slot)].task, checked ? e.all() : e.gate_and_up()) &&
            (!checked || finish(e));
   };
   for (bool waited = false;; waited = true) {
@@ -307,7 +307,7 @@ Result<size_t> StreamedExperts::wait(ExpertLease& lease, size_t first) {
       continue;
     }
     Entry& next = entry_of(lease, first);
-    MOXIE_TRY_VOID(arrived(lease, next, must_check(next) ? kAll : kGateAndUp, true, lock));
+    MOXIE_TRY_VOID(arrived(lease, next, must_check(next) ? next.all() : next.gate_and_up(), true, lock));
   }
 }
 
@@ -334,9 +334,9 @@ Result<void> StreamedExperts::arrived(ExpertLease& lease, Entry& entry, int rang
     auto result = reader_.wait(task, ranges, lease.request_.stop);
     lock.lock();
     const bool here = result.ok();
-    if (here && (ranges < kAll || entry.state == State::ready)) return result;
+    if (here && (ranges < entry.all() || entry.state == State::ready)) return result;
     if (!here && result.error().code == ErrorCode::cancelled) return result;
-    if (here && !reader_.arrived(task, kAll)) continue;  // somebody has it read again
+    if (here && !reader_.arrived(task, entry.all())) continue;  // somebody has it read again
     if (here && finish(entry)) return result;
     const bool ours = entry.begun_by == lease.serial_;
     // Other leases may compute with what they think is right: then it is not read again under their hands.
@@ -378,7 +378,7 @@ Result<void> StreamedExperts::wait_down(ExpertLease& lease, size_t first, size_t
     Entry& next = entry_of(lease, i);
     if (next.state == State::ready) continue;
     const auto begin = Clock::now();
-    auto complete = arrived(lease, next, kAll, false, lock);
+    auto complete = arrived(lease, next, next.all(), false, lock);
     counts_.stall_seconds += seconds_since(begin);
     MOXIE_TRY_VOID(std::move(complete));
   }
@@ -456,13 +456,13 @@ Result<void> StreamedExperts::load_all(const std::function<bool(uint64_t done, u
   }
   for (Entry* next : loading) {
     ReadTask& task = slots_[static_cast<size_t>(next->slot)].task;
-    MOXIE_TRY_VOID(reader_.wait(task, kAll));
+    MOXIE_TRY_VOID(reader_.wait(task, next->all()));
     std::unique_lock lock(mutex_);
     if (!finish(*next)) {
       next->reread = true;
       reader_.submit(task, ReadPriority::demand);
       lock.unlock();
-      MOXIE_TRY_VOID(reader_.wait(task, kAll));
+      MOXIE_TRY_VOID(reader_.wait(task, next->all()));
       lock.lock();
       if (!finish(*next)) return damaged(*next);
     }
@@ -549,7 +549,8 @@ ExpertStore::Presence StreamedExperts::presence(int64_t layer, int32_t id) const
   const Entry& asked = entry(layer, id);
   if (asked.state == State::ready) return Presence::ready;
   if (asked.state != State::reading) return Presence::absent;
-  return reader_.arrived(slots_[static_cast<size_t>(asked.slot)].task, kAll) ? Presence::ready : Presence::reading;
+  return reader_.arrived(slots_[static_cast<size_t>(asked.slot)].task, asked.all()) ? Presence::ready
+                                                                                    : Presence::reading;
 }
 
 StreamCounts StreamedExperts::counts() const {

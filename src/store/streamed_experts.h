@@ -20,13 +20,13 @@
 
 namespace moxie {
 
-// An expert as its files hold it: shapes and types without data, and the ranges of gate, up and down.
+// An expert as its files hold it: shapes and types without data, and the ranges of its projections.
 struct ExpertSource {
   ExpertView view;
-  std::array<FileRange, 3> ranges;
-  std::optional<std::array<uint64_t, 3>> checksums;  // XXH64 of each range, where the file tells
+  ExpertRanges ranges;
+  std::optional<std::array<uint64_t, 3>> checksums;  // XXH64 of each range, where there are three and the file tells
 
-  uint64_t bytes() const { return ranges[0].bytes + ranges[1].bytes + ranges[2].bytes; }
+  uint64_t bytes() const { return ranges.bytes(); }
 };
 
 struct StreamCounts {
@@ -88,7 +88,7 @@ class StreamedExperts final : public ExpertStore {
   enum class State : uint8_t { absent, reading, ready, failed };
   struct Entry {
     ExpertView view;  // data is set while it has a slot
-    std::array<FileRange, 3> ranges;
+    ExpertRanges ranges;
     std::optional<std::array<uint64_t, 3>> checksums;
     SlotShape shape;
     int32_t slot = -1;
@@ -98,6 +98,10 @@ class StreamedExperts final : public ExpertStore {
     bool guessed = false;   // read for a guess that no lease has confirmed
     bool reread = false;    // its bytes were wrong once
     uint64_t begun_by = 0;  // the lease that had it read; 0: none
+
+    // How many ranges of its read gate and up need, and how many there are.
+    int gate_and_up() const { return ranges.ends[1]; }
+    int all() const { return ranges.ends[2]; }
   };
   struct Slot {
     std::byte* data = nullptr;

@@ -56,6 +56,14 @@ struct Variant {
   std::string type, experts;
 };
 
+// Are its matrices in several parts each: quantized safetensors?
+inline bool has_parts(const Variant& variant) {
+  for (const char* type : {"mlx", "gptq", "awq", "bitsandbytes", "fp8", "compressed-tensors"}) {
+    if (variant.type == type) return true;
+  }
+  return false;
+}
+
 struct Model {
   std::string name;
   std::vector<int32_t> prompt_ids, greedy_ids;

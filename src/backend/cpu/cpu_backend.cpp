@@ -57,7 +57,12 @@ void CpuBackend::embed(const Matrix& table, std::span<const int32_t> ids, float*
   const int64_t blocks = table.columns / table.type->block_values;
   rows(static_cast<int64_t>(ids.size()), table.columns, [&](int64_t i) {
     MOXIE_DCHECK(ids[static_cast<size_t>(i)] >= 0 && ids[static_cast<size_t>(i)] < table.rows);
-    const std::byte* row = table.data + static_cast<size_t>(ids[static_cast<size_t>(i)]) * row_bytes;
+    const size_t id = static_cast<size_t>(ids[static_cast<size_t>(i)]);
+    if (table.type->parted()) {
+      table.type->decode_columns(table.parted, ids[static_cast<size_t>(i)], 0, table.columns, out + i * table.columns);
+      return;
+    }
+    const std::byte* row = table.data + id * row_bytes;
     table.type->decode(row, out + i * table.columns, blocks);
   });
 }
@@ -144,7 +149,9 @@ void CpuBackend::matmul(std::span<const MatmulJob> jobs) {
                             .activation_row_bytes = tile.activation_row_bytes,
                             .tokens = job.rows,
                             .out = job.out + tile.first,
-                            .out_stride = job.out_stride});
+                            .out_stride = job.out_stride,
+                            .parted = &weights.parted,
+                            .first_row = tile.first});
     if (weights.bias == nullptr) return;
     for (int64_t row = 0; row < job.rows; ++row) {
       kernels_->add(job.out + row * job.out_stride + tile.first, weights.bias + tile.first, tile.last - tile.first);

@@ -109,7 +109,7 @@ class Inspect final : public Command {
 
   Result<int> run() override {
     MOXIE_TRY_VOID(settle(model_));
-    MOXIE_TRY(const WeightFiles files, open_weights(model_.engine.model, OpenFor::sizes));
+    MOXIE_TRY(const WeightFiles files, open_weights(model_.engine.model));
     if (verify_) MOXIE_TRY_VOID(verify(files));
     auto facts = read_model_facts(files, model_.engine.arch);
     if (facts.ok()) {

@@ -81,7 +81,7 @@ class Plan final : public Command {
 
   Result<int> run() override {
     MOXIE_TRY_VOID(settle(model_));
-    MOXIE_TRY(const WeightFiles files, open_weights(model_.engine.model, OpenFor::sizes));
+    MOXIE_TRY(const WeightFiles files, open_weights(model_.engine.model));
     MOXIE_TRY(facts_, read_model_facts(files, model_.engine.arch));
     for (const std::string& notice : facts_.notices) note(notice);
     machine_ = read_memory_info();

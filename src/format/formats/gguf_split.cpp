@@ -13,7 +13,7 @@ namespace moxie {
 namespace {
 
 constexpr size_t kDigits = 5;
-constexpr int64_t kPartsMax = 65535;  // split.count is a u16
+constexpr int64_t kSplitPartsMax = 65535;  // split.count is a u16
 
 std::optional<int64_t> digits(std::string_view text) {
   if (text.size() != kDigits) return std::nullopt;
@@ -220,7 +220,7 @@ Result<std::vector<GgufPart>> read_gguf_parts(const std::string& path) {
     parts.push_back(std::move(given));
     return parts;
   }
-  if (count < 0 || count > kPartsMax || number < 0 || number >= count) {
+  if (count < 0 || count > kSplitPartsMax || number < 0 || number >= count) {
     return fail(ErrorCode::corrupt,
                 "{}: says it is part {} (split.no, from 0) of {} (split.count): the file is damaged; download it again",
                 path, number, count);

@@ -7,9 +7,9 @@
 #include "format/config.h"
 #include "format/formats/safetensors_folder.h"
 #include "format/formats/safetensors_header.h"
-#include "format/formats/safetensors_mlx.h"
 #include "format/formats/safetensors_quantized.h"
 #include "format/messages.h"
+#include "format/quantized_scheme.h"
 #include "format/sniff.h"
 #include "format/weight_file.h"
 
@@ -87,12 +87,8 @@ Result<WeightFiles> open(const std::string& path) {
   if (unmapped > 0) files.notices.push_back(fmt::format("{} tensors are in no entry of the index: ignored", unmapped));
   MOXIE_TRY(std::string config, read_config(chosen.folder));
   MOXIE_TRY(files.metadata, parse_config(config, join_path(chosen.folder, "config.json")));
-  if (auto computable = refuse_quantized(files); !computable.ok()) {
-    std::optional<WeightFiles> sized = size_mlx(files);
-    if (!sized) return std::move(computable).error();
-    files = std::move(*sized);
-    files.sizes_only = std::move(computable).error();
-  }
+  MOXIE_TRY(files, join_quantized(std::move(files)));
+  MOXIE_TRY_VOID(refuse_quantized(files));
   files.config = std::move(config);
   MOXIE_TRY(files.tokenizer, read_tokenizer_files(chosen.folder, files.metadata));
   return files;

@@ -18,29 +18,15 @@ struct Sign {
 };
 
 constexpr std::array kSigns = std::to_array<Sign>({
-    {".weight.absmax", "", "bitsandbytes 4-bit"},
-    {".SCB", "", "bitsandbytes 8-bit"},
-    {".weight_packed", "", "compressed-tensors"},
     {".q_invperm", "", "EXL2"},
     {".trellis", "", "EXL3"},
     {".codebooks", "", "AQLM"},
     {".W_q", "", "HQQ"},
-    {".qweight", "", "GPTQ or AWQ"},
     {"_blocks", "U8", "MXFP4"},
-    {".weight_scale_inv", "", "FP8"},
-    {".weight", "F8_E4M3", "FP8"},
-    {".weight", "F8_E5M2", "FP8"},
+    {".weight", "F8_E5M2", "FP8 (e5m2)"},
 });
 
-bool is_affine_mlx(const WeightFiles& files, const TensorInfo& tensor) {
-  constexpr std::string_view kScales = ".scales";
-  if (!tensor.name.ends_with(kScales)) return false;
-  const TensorInfo* weight = files.find(tensor.name.substr(0, tensor.name.size() - kScales.size()) + ".weight");
-  return weight != nullptr && weight->dtype == "U32";
-}
-
-std::string_view scheme_of(const WeightFiles& files, const TensorInfo& tensor) {
-  if (is_affine_mlx(files, tensor)) return "MLX";
+std::string_view scheme_of(const TensorInfo& tensor) {
   for (const Sign& sign : kSigns) {
     if (tensor.name.ends_with(sign.ending) && (sign.dtype.empty() || tensor.dtype == sign.dtype)) return sign.scheme;
   }
@@ -52,7 +38,7 @@ std::string_view scheme_of(const WeightFiles& files, const TensorInfo& tensor) {
 Result<void> refuse_quantized(const WeightFiles& files) {
   const std::string method = files.metadata.text("quantization_config.quant_method").value_or("");
   for (const TensorInfo& tensor : files.tensors) {
-    const std::string_view scheme = scheme_of(files, tensor);
+    const std::string_view scheme = scheme_of(tensor);
     if (scheme.empty()) continue;
     return fail(ErrorCode::unsupported,
                 "{}: is a checkpoint quantized with {}{} (it holds \"{}\" of {}), which moxie does not compute; get a "

@@ -12,6 +12,13 @@ constexpr RoleRow kRoles[] = {
     {Role::router, "blk.{}.ffn_gate_inp", "model.layers.{}.block_sparse_moe.gate", Dim::experts, Dim::hidden,
      Layers::moe},
     {Role::router, "blk.{}.ffn_gate_inp", "model.layers.{}.mlp.gate", Dim::experts, Dim::hidden, Layers::moe},
+    {Role::router, "blk.{}.ffn_gate_inp", "model.layers.{}.mlp.router", Dim::experts, Dim::hidden, Layers::moe},
+    {Role::router, "blk.{}.ffn_gate_inp", "model.layers.{}.block_sparse_moe.router.layer", Dim::experts, Dim::hidden,
+     Layers::moe},
+    {Role::router, "blk.{}.ffn_gate_inp", "model.layers.{}.feed_forward.gate", Dim::experts, Dim::hidden, Layers::moe},
+    {Role::router, "blk.{}.ffn_gate_inp", "model.layers.{}.feed_forward.router", Dim::experts, Dim::hidden,
+     Layers::moe},
+    {Role::router, "blk.{}.ffn_gate_inp", "model.layers.{}.mixer.gate", Dim::experts, Dim::hidden, Layers::moe},
 };
 constexpr ExpertNames kExperts[] = {
     {"model.layers.{0}.block_sparse_moe.experts.{1}.w1", "model.layers.{0}.block_sparse_moe.experts.{1}.w3",

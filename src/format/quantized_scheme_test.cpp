@@ -1,0 +1,377 @@
+// Every scheme of quantized.inc: what joins, and what is refused with a reason. The numbers themselves are checked by
+// quant/parted_test.cpp and the golden models.
+#include "format/quantized_scheme.h"
+
+#include <fmt/format.h>
+#include <gtest/gtest.h>
+
+#include "format/test_files.h"
+
+namespace moxie {
+namespace {
+
+using test::TempFolder;
+
+struct Piece {
+  std::string name, dtype;
+  std::vector<int64_t> shape;
+  std::string data;  // empty: anything
+};
+
+int64_t width(const std::string& dtype) {
+  if (dtype == "I64") return 8;
+  if (dtype == "F32" || dtype == "I32" || dtype == "U32") return 4;
+  return dtype == "F16" || dtype == "BF16" || dtype == "I16" ? 2 : 1;
+}
+
+std::string file_of(const std::vector<Piece>& pieces) {
+  std::string header = "{", data;
+  for (const Piece& piece : pieces) {
+    int64_t bytes = width(piece.dtype);
+    std::string shape;
+    for (const int64_t dim : piece.shape) {
+      bytes *= dim;
+      shape += (shape.empty() ? "" : ",") + std::to_string(dim);
+    }
+    header +=
+        fmt::format(R"({}"{}":{{"dtype":"{}","shape":[{}],"data_offsets":[{},{}]}})", header.size() > 1 ? "," : "",
+                    piece.name, piece.dtype, shape, data.size(), data.size() + static_cast<size_t>(bytes));
+    data += piece.data.empty() ? std::string(static_cast<size_t>(bytes), '\0') : piece.data;
+  }
+  std::string out;
+  test::put<uint64_t>(out, header.size() + 1);
+  return out + header + "}" + data;
+}
+
+Result<WeightFiles> opened(const std::vector<Piece>& pieces, const std::string& config = "{}") {
+  const TempFolder folder;
+  folder.write("model.safetensors", file_of(pieces));
+  folder.write("config.json", config);
+  return open_weights(folder.path());
+}
+
+// The pieces with one of them changed, or left out.
+std::vector<Piece> with(std::vector<Piece> pieces, const Piece& changed) {
+  for (Piece& piece : pieces) {
+    if (piece.name == changed.name) piece = changed;
+  }
+  return pieces;
+}
+std::vector<Piece> without(std::vector<Piece> pieces, const std::string& name) {
+  std::erase_if(pieces, [&](const Piece& piece) { return piece.name == name; });
+  return pieces;
+}
+
+TensorInfo joined(const Result<WeightFiles>& files, const std::string& name = "p.weight") {
+  TensorInfo none;
+  none.parted = std::make_shared<PartedTensor>();
+  none.type = find_quant_type("f32");
+  EXPECT_TRUE(files.ok()) << files.error().message;
+  const TensorInfo* tensor = files.ok() ? files->find(name) : nullptr;
+  EXPECT_NE(tensor, nullptr) << name;
+  EXPECT_TRUE(tensor != nullptr && tensor->parted != nullptr);
+  return tensor == nullptr || !tensor->parted ? none : *tensor;
+}
+
+void expect_refused(const Result<WeightFiles>& files, ErrorCode code, const std::vector<std::string>& words) {
+  ASSERT_FALSE(files.ok()) << words.front();
+  EXPECT_EQ(files.error().code, code) << files.error().message;
+  for (const std::string& word : words)
+    EXPECT_NE(files.error().message.find(word), std::string::npos) << files.error().message;
+}
+void expect_corrupt(const Result<WeightFiles>& files, const std::vector<std::string>& words) {
+  expect_refused(files, ErrorCode::corrupt, words);
+}
+
+// ---- MLX ----
+
+std::vector<Piece> mlx(int64_t bits, int64_t group, const std::string& scales = "F16") {
+  return {{"norm.weight", "F16", {4}, ""},
+          {"p.weight", "U32", {8, 256 * bits / 32}, ""},
+          {"p.scales", scales, {8, 256 / group}, ""},
+          {"p.biases", scales, {8, 256 / group}, ""}};
+}
+
+TEST(QuantizedMlx, EveryWidthAndGroup) {
+  for (const int64_t bits : {2, 3, 4, 5, 6, 8}) {
+    for (const int64_t group : {8, 16, 32, 64, 128, 256}) {
+      const auto config = fmt::format(R"({{"quantization":{{"bits":{},"group_size":{}}}}})", bits, group);
+      const auto files = opened(mlx(bits, group, group == 64 ? "BF16" : "F32"), config);
+      const TensorInfo& tensor = joined(files);
+      EXPECT_EQ(tensor.shape, (std::vector<int64_t>{8, 256}));
+      EXPECT_EQ(tensor.dtype, fmt::format("MLX {}-bit", bits));
+      EXPECT_EQ(tensor.parted->layout.group, group);
+      EXPECT_EQ(tensor.parted->layout.bits, bits);
+      const bool native = (bits == 4 || bits == 8) && group % 32 == 0;
+      EXPECT_EQ(tensor.type->native, native);
+      EXPECT_EQ(files->notices.size(), native ? 0u : 1u);
+      uint64_t bytes = 0;
+      for (const TensorPart& part : tensor.parted->parts) {
+        EXPECT_EQ(part.row_bytes * 8, part.bytes);
+        bytes += part.bytes;
+      }
+      EXPECT_EQ(tensor.bytes, bytes);
+      EXPECT_EQ(files->tensors.size(), 2u) << "scales and biases are no tensors of their own";
+    }
+  }
+}
+
+TEST(QuantizedMlx, ModulesMayHaveTheirOwnWidth) {
+  const auto files =
+      opened(mlx(8, 32), R"({"quantization":{"bits":4,"group_size":64,"p":{"bits":8,"group_size":32}}})");
+  EXPECT_EQ(joined(files).type->name, "mlx8");
+  EXPECT_TRUE(files->notices.empty());
+}
+
+// 8 bits in groups of 32 have as many words and scales a row as 4 bits in groups of 64; the row's length tells.
+TEST(QuantizedMlx, ShapesCountMoreThanTheConfig) {
+  const auto files = opened(mlx(8, 32), R"({"hidden_size":256,"quantization":{"bits":4,"group_size":64}})");
+  EXPECT_EQ(joined(files).type->name, "mlx8");
+  EXPECT_EQ(files->notices.size(), 1u);
+  EXPECT_EQ(joined(opened(mlx(4, 64), R"({"hidden_size":256})")).type->name, "mlx4");
+  expect_corrupt(opened(mlx(4, 64), R"({"quantization":{"bits":4,"group_size":48}})"),
+                 {"'p.weight'", "group_size: 48"});
+  expect_corrupt(opened(mlx(4, 64)), {"'p.weight'", "bits: nothing"});
+}
+
+TEST(QuantizedMlx, StackedExpertsKeepTheirLeadingDimension) {
+  const TensorInfo& tensor = joined(opened(
+      {{"p.weight", "U32", {3, 8, 32}, ""}, {"p.scales", "F16", {3, 8, 4}, ""}, {"p.biases", "F16", {3, 8, 4}, ""}},
+      R"({"quantization":{"bits":4,"group_size":64}})"));
+  EXPECT_EQ(tensor.shape, (std::vector<int64_t>{3, 8, 256}));
+  EXPECT_EQ(tensor.parted->layout.rows, 24);
+  EXPECT_EQ(tensor.parted->parts[0].row_bytes, 128u);
+}
+
+TEST(QuantizedMlx, FloatModes) {
+  const auto form = [](int64_t bits, int64_t group) {
+    return std::vector<Piece>{{"p.weight", "U32", {8, 256 * bits / 32}, ""}, {"p.scales", "U8", {8, 256 / group}, ""}};
+  };
+  EXPECT_EQ(joined(opened(form(4, 32), R"({"quantization":{"mode":"mxfp4"}})")).type->name, "mlx_mxfp4");
+  EXPECT_EQ(joined(opened(form(8, 32), R"({"quantization":{"mode":"mxfp8"}})")).type->name, "mlx_float");
+  EXPECT_EQ(joined(opened(form(4, 16), R"({"quantization":{"mode":"nvfp4"}})")).type->name, "mlx_float");
+  expect_corrupt(opened(form(4, 32), R"({"quantization":{"mode":"mxfp8"}})"), {"'p.weight'", "mxfp8"});
+  expect_corrupt(opened(form(4, 128)), {"'p.weight'", "no mode"});
+  auto scaled = form(4, 16);
+  scaled.push_back({"p.global_scale", "F32", {1}, ""});
+  expect_refused(opened(scaled), ErrorCode::unsupported, {"global_scale"});
+}
+
+TEST(QuantizedMlx, PartsThatDoNotBelongTogether) {
+  const std::string config = R"({"quantization":{"bits":4,"group_size":64}})";
+  const auto good = mlx(4, 64);
+  ASSERT_TRUE(opened(good, config).ok());
+  expect_corrupt(opened(without(good, "p.biases"), config), {"'p.biases'", "missing"});
+  expect_corrupt(opened(with(good, {"p.biases", "F16", {8, 3}, ""}), config), {"'p.biases'", "[8, 4]"});
+  expect_corrupt(opened(with(good, {"p.biases", "BF16", {8, 4}, ""}), config), {"'p.biases'", "F16"});
+  expect_corrupt(opened(with(good, {"p.scales", "F16", {7, 4}, ""}), config), {"'p.scales'", "[7, 4]"});
+  expect_corrupt(opened(with(good, {"p.scales", "I16", {8, 4}, ""}), config), {"'p.biases'", "I16"});
+  auto orphan = good;
+  orphan.push_back({"q.scales", "F16", {8, 4}, ""});
+  expect_corrupt(opened(orphan, config), {"'q.weight'", "missing"});
+}
+
+// ---- GPTQ ----
+
+std::string order(int64_t inputs, int64_t group, int32_t swapped = -1) {
+  std::string text;
+  for (int64_t i = 0; i < inputs; ++i)
+    test::put<int32_t>(text, i == 0 && swapped >= 0 ? swapped : static_cast<int32_t>(i / group));
+  return text;
+}
+
+std::vector<Piece> gptq(int64_t bits, int64_t group) {
+  return {{"p.qweight", "I32", {256 * bits / 32, 64}, ""},
+          {"p.qzeros", "I32", {256 / group, 64 * bits / 32}, ""},
+          {"p.scales", "F16", {256 / group, 64}, ""},
+          {"p.g_idx", "I32", {256}, order(256, group)}};
+}
+
+TEST(QuantizedGptq, EveryWidthAndGroup) {
+  for (const int64_t bits : {2, 3, 4, 8}) {
+    for (const int64_t group : {32, 64, 128, 256}) {
+      const auto files = opened(gptq(bits, group));
+      const TensorInfo& tensor = joined(files);
+      EXPECT_EQ(tensor.shape, (std::vector<int64_t>{64, 256}));
+      EXPECT_EQ(tensor.type->name, bits == 4 ? "gptq4" : "gptq");
+      EXPECT_EQ(tensor.parted->layout.group, group);
+      EXPECT_EQ(tensor.parted->layout.zero_step, 1);
+      EXPECT_EQ(tensor.parted->parts.size(), 3u);
+      EXPECT_EQ(files->tensors.size(), 1u);
+      EXPECT_EQ(files->notices.size(), bits == 4 ? 0u : 1u);
+    }
+  }
+  EXPECT_EQ(joined(opened(without(gptq(4, 64), "p.g_idx"))).type->name, "gptq4");
+}
+
+TEST(QuantizedGptq, ZeroPointsOfBothVersions) {
+  EXPECT_EQ(joined(opened(gptq(4, 64), R"({"quantization_config":{"checkpoint_format":"gptq_v2"}})"))
+                .parted->layout.zero_step,
+            0);
+  EXPECT_EQ(
+      joined(opened(gptq(4, 64), R"({"quantization_config":{"checkpoint_format":"gptq"}})")).parted->layout.zero_step,
+      1);
+  expect_refused(opened(gptq(4, 64), R"({"quantization_config":{"checkpoint_format":"marlin"}})"),
+                 ErrorCode::unsupported, {"marlin", "gptq_v2"});
+}
+
+TEST(QuantizedGptq, InputsInAnotherOrder) {
+  const auto files = opened(with(gptq(4, 64), {"p.g_idx", "I32", {256}, order(256, 64, 3)}));
+  EXPECT_EQ(joined(files).type->name, "gptq");
+  EXPECT_EQ(joined(files).parted->parts.size(), 4u);
+  ASSERT_EQ(files->notices.size(), 1u);
+  EXPECT_NE(files->notices[0].find("desc_act"), std::string::npos);
+  expect_corrupt(opened(with(gptq(4, 64), {"p.g_idx", "I32", {256}, order(256, 64, 4)})),
+                 {"'p.g_idx'", "group 4", "there are 4"});
+}
+
+TEST(QuantizedGptq, PartsThatDoNotBelongTogether) {
+  const auto good = gptq(4, 64);
+  expect_corrupt(opened(without(good, "p.qzeros")), {"'p.qzeros'", "missing"});
+  expect_corrupt(opened(with(good, {"p.qzeros", "I32", {4, 7}, ""})), {"'p.qzeros'", "64 outputs"});
+  expect_corrupt(opened(with(good, {"p.qzeros", "I32", {3, 8}, ""})), {"'p.scales'"});
+  expect_corrupt(opened(with(good, {"p.scales", "F32", {4, 64}, ""})), {"'p.scales'", "F16"});
+  expect_corrupt(opened(with(good, {"p.g_idx", "I32", {255}, ""})), {"'p.g_idx'", "256"});
+}
+
+// ---- AWQ ----
+
+std::vector<Piece> awq(int64_t group) {
+  return {{"p.qweight", "I32", {256, 8}, ""},
+          {"p.qzeros", "I32", {256 / group, 8}, ""},
+          {"p.scales", "F16", {256 / group, 64}, ""}};
+}
+
+TEST(QuantizedAwq, GroupsAndVersions) {
+  for (const int64_t group : {16, 32, 128, 256}) {
+    const TensorInfo& tensor =
+        joined(opened(awq(group), R"({"quantization_config":{"quant_method":"awq","version":"GEMM"}})"));
+    EXPECT_EQ(tensor.shape, (std::vector<int64_t>{64, 256}));
+    EXPECT_EQ(tensor.type->name, group == 16 ? "awq" : "awq4");
+    EXPECT_EQ(tensor.parted->layout.group, group);
+  }
+  expect_refused(opened(awq(64), R"({"quantization_config":{"quant_method":"awq","version":"gemv"}})"),
+                 ErrorCode::unsupported, {"gemv", "gemm"});
+  expect_refused(opened(awq(64), R"({"quantization_config":{"quant_method":"awq","bits":3}})"), ErrorCode::unsupported,
+                 {"3 bits"});
+  expect_corrupt(opened(with(awq(64), {"p.scales", "F16", {4, 63}, ""})), {"'p.scales'"});
+  expect_corrupt(opened(with(awq(64), {"p.scales", "F16", {3, 64}, ""})), {"'p.scales'"});
+  expect_corrupt(opened(without(awq(64), "p.qzeros")), {"'p.qzeros'", "missing"});
+}
+
+// ---- bitsandbytes ----
+
+std::vector<Piece> nf4(const std::string& state) {
+  return {{"p.weight", "U8", {1024, 1}, ""},
+          {"p.weight.absmax", "F32", {32}, ""},
+          {"p.weight.quant_map", "F32", {16}, ""},
+          {"p.weight.quant_state.bitsandbytes__nf4", "U8", {static_cast<int64_t>(state.size())}, state}};
+}
+std::vector<Piece> nested(const std::string& state) {
+  auto pieces = with(nf4(state), {"p.weight.absmax", "U8", {32}, ""});
+  pieces.push_back({"p.weight.nested_absmax", "F32", {2}, ""});
+  pieces.push_back({"p.weight.nested_quant_map", "F32", {256}, ""});
+  return pieces;
+}
+constexpr const char* kState = R"({"quant_type":"nf4","blocksize":64,"shape":[16,128],"dtype":"bfloat16"})";
+constexpr const char* kNested =
+    R"({"quant_type":"nf4","blocksize":64,"shape":[16,128],"nested_blocksize":16,"nested_offset":0.25})";
+
+TEST(QuantizedBitsandbytes, FourBits) {
+  const TensorInfo& plain = joined(opened(nf4(kState)));
+  EXPECT_EQ(plain.shape, (std::vector<int64_t>{16, 128}));
+  EXPECT_EQ(plain.type->name, "bnb4");
+  EXPECT_EQ(plain.dtype, "bitsandbytes nf4");
+  EXPECT_EQ(plain.parted->layout.group, 64);
+  const TensorInfo& twice = joined(opened(nested(kNested)));
+  EXPECT_EQ(twice.parted->layout.constant, 0.25f);
+  EXPECT_EQ(twice.parted->layout.group_rows, 16);
+  EXPECT_EQ(twice.parted->parts.size(), 5u);
+}
+
+TEST(QuantizedBitsandbytes, FourBitsThatDoNotBelongTogether) {
+  expect_corrupt(opened(without(nf4(kState), "p.weight.quant_state.bitsandbytes__nf4")), {"quant_state", "missing"});
+  expect_corrupt(opened(without(nf4(kState), "p.weight.quant_map")), {"quant_map", "missing"});
+  expect_corrupt(opened(nf4("{nonsense")), {"quant_state"});
+  expect_corrupt(opened(nf4(R"({"blocksize":64,"shape":[16,130]})")), {"'p.weight'", "1040"});
+  expect_corrupt(opened(nf4(R"({"blocksize":32,"shape":[16,128]})")), {"absmax", "64"});
+  expect_corrupt(opened(nf4(R"({"blocksize":0,"shape":[16,128]})")), {"blocksize"});
+  expect_corrupt(opened(nf4(R"({"blocksize":64,"shape":[4294967296,4294967296]})")), {"quant_state", "shape"});
+  expect_corrupt(opened(without(nested(kNested), "p.weight.nested_quant_map")), {"nested_quant_map", "missing"});
+  expect_corrupt(opened(nested(kState)), {"nested_absmax"});
+}
+
+TEST(QuantizedBitsandbytes, EightBits) {
+  const std::vector<Piece> good = {{"p.weight", "I8", {8, 64}, ""}, {"p.SCB", "F32", {8}, ""}};
+  EXPECT_EQ(joined(opened(good)).type->name, "bnb8");
+  auto row_major = good;
+  row_major.push_back({"p.weight_format", "U8", {1}, std::string(1, '\0')});
+  EXPECT_EQ(opened(row_major)->tensors.size(), 1u);
+  row_major.back().data = "\2";
+  expect_refused(opened(row_major), ErrorCode::unsupported, {"weight_format 2"});
+  expect_corrupt(opened(with(good, {"p.SCB", "F32", {7}, ""})), {"'p.SCB'", "8 values"});
+  expect_corrupt(opened(with(good, {"p.weight", "I8", {8, 60}, ""})), {"'p.weight'", "32"});
+}
+
+// ---- compressed-tensors ----
+
+std::string numbers(std::initializer_list<int64_t> values) {
+  std::string text;
+  for (const int64_t value : values) test::put<int64_t>(text, value);
+  return text;
+}
+std::vector<Piece> packed(int64_t bits, int64_t group) {
+  return {{"p.weight_packed", "I32", {12, 256 * bits / 32}, ""},
+          {"p.weight_scale", "BF16", {12, 256 / group}, ""},
+          {"p.weight_shape", "I64", {2}, numbers({12, 256})}};
+}
+
+TEST(QuantizedCompressedTensors, WidthsGroupsAndZeroPoints) {
+  EXPECT_EQ(joined(opened(packed(4, 128))).type->name, "packed4");
+  EXPECT_EQ(joined(opened(packed(4, 256))).parted->layout.group, 256);
+  EXPECT_EQ(joined(opened(packed(8, 32))).type->name, "packed");
+  auto off_centre = packed(4, 64);
+  off_centre.push_back({"p.weight_zero_point", "I32", {2, 4}, ""});
+  EXPECT_EQ(joined(opened(off_centre)).parted->parts.size(), 3u);
+  off_centre.back().shape = {2, 3};
+  expect_corrupt(opened(off_centre), {"weight_zero_point", "[2, 4]"});
+  auto ordered = packed(4, 64);
+  ordered.push_back({"p.weight_g_idx", "I32", {256}, ""});
+  expect_refused(opened(ordered), ErrorCode::unsupported, {"weight_g_idx"});
+}
+
+TEST(QuantizedCompressedTensors, PartsThatDoNotBelongTogether) {
+  const auto good = packed(4, 64);
+  expect_corrupt(opened(without(good, "p.weight_shape")), {"weight_shape", "missing"});
+  expect_corrupt(opened(without(good, "p.weight_scale")), {"weight_scale", "missing"});
+  expect_corrupt(opened(with(good, {"p.weight_shape", "I64", {2}, numbers({12, 255})})), {"[12, 255]"});
+  expect_corrupt(opened(with(good, {"p.weight_shape", "I64", {2}, numbers({-1, 256})})), {"[-1, 256]"});
+  expect_corrupt(opened(with(good, {"p.weight_scale", "BF16", {12, 3}, ""})), {"[12, 3]"});
+}
+
+// ---- FP8 ----
+
+TEST(QuantizedFp8, BlocksRowsAndOne) {
+  const auto form = [](const std::string& scale, const std::string& dtype, std::vector<int64_t> shape) {
+    return std::vector<Piece>{{"p.weight", "F8_E4M3", {200, 300}, ""}, {"p." + scale, dtype, std::move(shape), ""}};
+  };
+  const TensorInfo& blocks = joined(opened(form("weight_scale_inv", "F32", {2, 3})));
+  EXPECT_EQ(blocks.parted->layout.group, 128);
+  EXPECT_EQ(blocks.parted->layout.group_rows, 128);
+  const std::string config = R"({"quantization_config":{"weight_block_size":[100,50]}})";
+  EXPECT_EQ(joined(opened(form("weight_scale_inv", "BF16", {2, 6}), config)).parted->layout.group, 50);
+  EXPECT_EQ(joined(opened(form("weight_scale", "F32", {200, 1}))).parted->layout.group_rows, 1);
+  EXPECT_EQ(joined(opened(form("weight_scale", "F32", {}))).parted->layout.group_rows, 200);
+  expect_corrupt(opened(form("weight_scale_inv", "F32", {2, 4})), {"weight_scale_inv", "[128, 128]"});
+  expect_corrupt(opened(form("weight_scale_inv", "U8", {2, 3})), {"weight_scale_inv", "F32"});
+  expect_corrupt(opened({{"p.weight", "F8_E4M3", {4, 4}, ""}}), {"'p.weight_scale_inv'", "missing"});
+}
+
+TEST(QuantizedSchemes, MatricesThatAreThereTwice) {
+  auto pieces = gptq(4, 64);
+  pieces.push_back({"p.weight", "F16", {64, 256}, ""});
+  expect_corrupt(opened(pieces), {"'p.weight'", "twice"});
+}
+
+}  // namespace
+}  // namespace moxie

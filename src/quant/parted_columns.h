@@ -1,0 +1,107 @@
+// Products of matrices whose packed integers lie column after column (inputs outermost), as GPTQ and AWQ store them,
+// with activations in ActBlock32; for the *.simd.cpp files under parted/ only.
+//
+// A type gives what multiply_32.h asks for, but for blocks and scales; in their place a class Source, which stands for
+// kLanes rows, with
+//   void begin(const PartedWeights&, int64_t row, int count)    these rows from now on
+//   void values(int64_t block, IntVec (&to)[8])                 lane r of to[i]: bytes 4 i to 4 i + 3 of row r's block
+//   void load(int64_t group, FloatVec& scale, FloatVec& minimum)
+// Lanes from `count` on may hold anything finite. Order of sums: that of multiply_32.h.
+#pragma once
+
+#include "quant/parted_rows.h"
+
+namespace moxie::MOXIE_TARGET {
+namespace {
+
+// Rows go together so that what lies side by side in a column is read together.
+constexpr int kSourcesTogether = 256 / kLanes;
+
+template <typename Source>
+struct PartedSources {
+  int start(const MultiplyArgs& args, int64_t row) {
+    int sources = 0;
+    for (; sources < kSourcesTogether && row < args.rows; ++sources, row += kLanes) {
+      counts[sources] = static_cast<int>(args.rows - row < kLanes ? args.rows - row : kLanes);
+      source[sources].begin(*args.parted, args.first_row + row, counts[sources]);
+    }
+    return sources;
+  }
+  Source source[kSourcesTogether];
+  int counts[kSourcesTogether];
+};
+
+MOXIE_INLINE void store_lanes(float* out, FloatVec results, int count) {
+  if (count == kLanes) {
+    store(out, results);
+  } else {
+    store_part(out, results, count);
+  }
+}
+
+template <typename Type>
+void multiply_columns_token(const MultiplyArgs& args) {
+  const int64_t blocks = args.columns / 32, blocks_per_group = args.parted->layout.group / 32;
+  const ActBlock32* const x[1] = {reinterpret_cast<const ActBlock32*>(args.activations)};
+  PartedSources<typename Type::Source> all;
+  FloatVec sums[kSourcesTogether], scales[kSourcesTogether], minima[kSourcesTogether];
+  for (int64_t row = 0; row < args.rows; row += kSourcesTogether * kLanes) {
+    const int sources = all.start(args, row);
+    std::memset(sums, 0, sizeof sums);
+    for (int64_t first = 0, group = 0; first < blocks; first += blocks_per_group, ++group) {
+      for (int s = 0; s < sources; ++s) all.source[s].load(group, scales[s], minima[s]);
+      for (int64_t block = first; block < first + blocks_per_group; ++block) {
+        for (int s = 0; s < sources; ++s) {
+          IntVec values[8], totals[1] = {splat_int(-kProductOffset<Type> * x[0][block].sum)};
+          all.source[s].values(block, values);
+          multiply_block<Type>(values, x, block, totals);
+          sums[s] = add_block<Type>(sums[s], totals[0], scales[s], minima[s], x[0][block]);
+        }
+      }
+    }
+    for (int s = 0; s < sources; ++s) store_lanes(args.out + row + s * kLanes, sums[s], all.counts[s]);
+  }
+}
+
+template <typename Type>
+void multiply_columns_tokens(const MultiplyArgs& args, int64_t first_token, int tokens) {
+  const int64_t blocks = args.columns / 32, blocks_per_group = args.parted->layout.group / 32;
+  const std::byte* activations = args.activations + first_token * static_cast<int64_t>(args.activation_row_bytes);
+  Panel panel;
+  FloatVec sums[kPanelTokens];
+  for (int64_t row = 0; row < args.rows; row += kLanes) {
+    typename Type::Source source;
+    const int lanes = static_cast<int>(args.rows - row < kLanes ? args.rows - row : kLanes);
+    source.begin(*args.parted, args.first_row + row, lanes);
+    std::memset(sums, 0, sizeof sums);
+    for (int64_t block = 0; block < blocks; block += kPanelBlocks) {
+      const int count = static_cast<int>(blocks - block < kPanelBlocks ? blocks - block : kPanelBlocks);
+      for (int b = 0; b < count; ++b) {
+        source.values(block + b, panel.values[b]);
+        if (b == 0 || (block + b) % blocks_per_group == 0) {
+          source.load((block + b) / blocks_per_group, panel.scales[b], panel.minima[b]);
+        } else {
+          panel.scales[b] = panel.scales[b - 1];
+          panel.minima[b] = panel.minima[b - 1];
+        }
+      }
+      const std::byte* x = activations + block * static_cast<int64_t>(sizeof(ActBlock32));
+      multiply_panel_tokens<Type>(panel, count, x, args.activation_row_bytes, tokens, sums);
+    }
+    for (int t = 0; t < tokens; ++t) {
+      store_lanes(args.out + (first_token + t) * args.out_stride + row, sums[t], lanes);
+    }
+  }
+}
+
+template <typename Type>
+void multiply_parted_columns(const MultiplyArgs& args) {
+  if (args.tokens == 1) return multiply_columns_token<Type>(args);
+  for (int64_t token = 0; token < args.tokens; token += kPanelTokens) {
+    const int64_t left = args.tokens - token;
+    multiply_columns_tokens<Type>(args, token, static_cast<int>(left < kPanelTokens ? left : kPanelTokens));
+  }
+}
+
+}  // namespace
+}  // namespace moxie::MOXIE_TARGET

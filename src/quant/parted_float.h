@@ -1,0 +1,90 @@
+// Products of matrices whose parts lie apart and that have no kernel of their own: decoded panel by panel, float
+// activations. For the *.simd.cpp files under parted/ only. Sums have the order that multiply_float.h tells.
+#pragma once
+
+#include "quant/multiply_float.h"
+
+namespace moxie::MOXIE_TARGET {
+namespace {
+
+// Columns [column, column + count) of `rows` rows; what is left of the last vectors and of the last tile of rows is
+// zero.
+template <auto kDecode>
+void fill_decoded_panel(const MultiplyArgs& args, int64_t row, int rows, int64_t column, int64_t count,
+                        FloatPanel& panel) {
+  for (int r = 0; r < rows; ++r) {
+    float* to = reinterpret_cast<float*>(panel.weights[r]);
+    kDecode(*args.parted, args.first_row + row + r, column, count, to);
+    for (int64_t i = count; i % kLanes != 0; ++i) to[i] = 0;
+  }
+  for (int r = rows; r % FloatPanel::kTileRows != 0; ++r) std::memset(panel.weights[r], 0, sizeof panel.weights[r]);
+}
+
+template <auto kDecode>
+void multiply_decoded_panel(const MultiplyArgs& args, int64_t row, int rows, int64_t token, int tokens,
+                            FloatPanel& panel) {
+  std::memset(panel.sums, 0, sizeof panel.sums);
+  const size_t x_bytes = args.activation_row_bytes;
+  for (int64_t column = 0; column < args.columns; column += FloatPanel::kColumns) {
+    const int64_t left = args.columns - column, count = left < FloatPanel::kColumns ? left : FloatPanel::kColumns;
+    fill_decoded_panel<kDecode>(args, row, rows, column, count, panel);
+    const std::byte* x = args.activations + token * x_bytes + column * static_cast<int64_t>(sizeof(float));
+    auto all_rows = [&]<int kTokens>(int t) {
+      for (int r = 0; r < rows; r += FloatPanel::kTileRows)
+        multiply_panel_tile<kTokens>(panel, r, t, x, x_bytes, count);
+    };
+    constexpr int kTile = FloatPanel::kTileTokens;
+    int t = 0;
+    for (; t + kTile <= tokens; t += kTile) all_rows.template operator()<kTile>(t);
+    for (; t + 2 <= tokens; t += 2) all_rows.template operator()<2>(t);
+    if (t < tokens) all_rows.template operator()<1>(t);
+  }
+  for (int t = 0; t < tokens; ++t) {
+    float* out = args.out + (token + t) * args.out_stride + row;
+    for (int r = 0; r < rows; ++r) out[r] = sum_lanes(panel.sums[r][t]);
+  }
+}
+
+template <auto kDecode>
+void multiply_decoded(const MultiplyArgs& args) {
+  FloatPanel panel;
+  for (int64_t token = 0; token < args.tokens; token += FloatPanel::kTokens) {
+    const int64_t left = args.tokens - token;
+    const int tokens = static_cast<int>(left < FloatPanel::kTokens ? left : FloatPanel::kTokens);
+    for (int64_t row = 0; row < args.rows; row += FloatPanel::kRows) {
+      const int64_t rows = args.rows - row < FloatPanel::kRows ? args.rows - row : FloatPanel::kRows;
+      multiply_decoded_panel<kDecode>(args, row, static_cast<int>(rows), token, tokens, panel);
+    }
+  }
+}
+
+struct PartedFacts {
+  std::string_view name;
+  std::string_view summary;
+};
+
+// A type that is decoded as it is used.
+template <auto kDecode>
+constexpr QuantType make_decoded_type(const PartedFacts& facts) {
+  QuantType type;
+  type.name = facts.name;
+  type.summary = facts.summary;
+  type.block_values = 1;
+  type.activations = ActFormat::f32;
+  type.decode_columns = kDecode;
+  type.multiply = multiply_decoded<kDecode>;
+  return type;
+}
+
+// A type with a product of its own on 8-bit activations. REQUIRES of its layouts: groups of whole 32s.
+template <auto kDecode, auto kMultiply>
+constexpr QuantType make_parted_type(const PartedFacts& facts) {
+  QuantType type = make_decoded_type<kDecode>(facts);
+  type.activations = ActFormat::q8_32;
+  type.multiply = kMultiply;
+  type.native = true;
+  return type;
+}
+
+}  // namespace
+}  // namespace moxie::MOXIE_TARGET
