@@ -30,6 +30,7 @@ foreach(target ${MOXIE_CPU_TARGETS})
 endforeach()
 
 moxie_fuzz(gguf)
+moxie_fuzz(grammar)
 moxie_fuzz(pack)
 moxie_fuzz(safetensors)
 moxie_fuzz(quantized)

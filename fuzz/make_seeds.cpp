@@ -125,6 +125,19 @@ bool write_json(const fs::path& folder) {
                R"(["\u00e9\ud83d\ude00\n\"", -0, 1e-5, 18446744073709551615, -9223372036854775808, {}])");
 }
 
+bool write_grammar(const fs::path& folder) {
+  const std::string_view gbnf =
+      "root ::= object # json\nobject ::= \"{\" (pair (\",\" pair){0,3})? \"}\"\npair ::= [a-z]+ \":\" (object | "
+      "[0-9]*)\n";
+  const std::string_view schema =
+      R"({"$defs":{"node":{"type":"object","properties":{"next":{"$ref":"#/$defs/node"},"n":{"type":"integer","minimum":-3,)"
+      R"("maximum":700}},"required":["n"],"additionalProperties":false}},"anyOf":[{"$ref":"#/$defs/node"},{"type":"array",)"
+      R"("prefixItems":[{"enum":["a",1,null]}],"items":{"type":"string","pattern":"^a|b$","maxLength":9}},{"not":{"type":"object"}}]})";
+  return write(folder, "gbnf", std::string(1, '\0') + std::string(gbnf)) &&
+         write(folder, "schema", std::string(1, '\1') + std::string(schema)) &&
+         write(folder, "regex", std::string(1, '\2') + R"(^(?:[a-z]\d{2,3}|\u00e9+?)*(x|y)$)");
+}
+
 bool write_trace(const fs::path& folder) {
   return write(folder, "own",
                "# moxie-trace 1 layers=2 experts=8 top_k=2\n0\tp\t0\t0,3,5\n0\tp\t1\t1,2\n0\td\t0\t5,3\n0\td\t1\t2,1\n"
@@ -147,7 +160,7 @@ int main(int count, char** arguments) {
   const fs::path folder = arguments[1];
   return write_gguf(folder / "gguf") && write_pack(folder / "pack") && write_safetensors(folder / "safetensors") &&
                  write_quantized(folder / "quantized") && write_json(folder / "json_config") &&
-                 write_trace(folder / "trace")
+                 write_trace(folder / "trace") && write_grammar(folder / "grammar")
              ? 0
              : 1;
 }

@@ -82,6 +82,10 @@ struct SamplingOptions {
   float mirostat_ent = 5.0f;
   std::vector<std::pair<int32_t, float>> logit_bias;
   bool ignore_eos = false;
+  // One of them at most: what the answer must match, from its first character to its end.
+  std::string grammar;      // GBNF
+  std::string json_schema;  // a JSON schema as text; "{}" for any JSON value
+  std::string regex;        // JavaScript's syntax, for the whole answer
 };
 
 struct GenerateOptions {

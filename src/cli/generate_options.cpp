@@ -185,6 +185,17 @@ void add_sampling_flags(FlagSet& flags, SamplingOptions& sampling) {
     sampling.logit_bias.push_back(bias);
     return {};
   });
+  const auto from_file = [&flags](std::string_view name, std::string& target) {
+    flags.on(name, [&target](const std::string& path) -> Result<void> {
+      MOXIE_TRY(target, read_text(path));
+      return {};
+    });
+  };
+  flags.add("grammar", sampling.grammar);
+  from_file("grammar-file", sampling.grammar);
+  flags.add("json-schema", sampling.json_schema);
+  from_file("json-schema-file", sampling.json_schema);
+  flags.add("regex", sampling.regex);
 }
 
 }  // namespace moxie::cli

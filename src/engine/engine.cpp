@@ -127,6 +127,17 @@ void Engine::Impl::say_if_failed(const Result<void>& result) {
   if (!result.ok()) log.notice(result.error().message);
 }
 
+std::shared_ptr<const grammar::TokenTrie> Engine::Impl::make_token_trie() const {
+  std::vector<std::string> texts(static_cast<size_t>(model->hp().vocabulary));
+  for (int32_t id = 0; id < std::min(static_cast<int32_t>(texts.size()), tokenizer->vocabulary_size()); ++id) {
+    const TokenKind kind = tokenizer->kind(id);
+    // What stands for no text of its own is never part of a constrained answer.
+    if (kind == TokenKind::unknown || kind == TokenKind::control || kind == TokenKind::unused) continue;
+    texts[static_cast<size_t>(id)] = tokenizer->bytes(id);
+  }
+  return std::make_shared<const grammar::TokenTrie>(std::move(texts), end_ids);
+}
+
 Result<void> Engine::Impl::load_tokenizer(const WeightFiles& files) {
   if (files.tokenizer.empty()) {
     tokenizer_error =

@@ -15,6 +15,7 @@
 #include "engine/routing_recorder.h"
 #include "engine/use_counter.h"
 #include "engine/warm_state.h"
+#include "grammar/grammar_cache.h"
 #include "model/blocks/lossy_routing.h"
 #include "model/forward.h"
 #include "model/kv_cache.h"
@@ -33,6 +34,9 @@ struct Engine::Impl {
   Error tokenizer_error;                 // why not
   std::vector<int32_t> end_ids;
   std::vector<ModelTemplate> chat_templates;  // best first
+  // REQUIRES: a tokenizer and a model, when it is asked.
+  grammar::GrammarCache grammars{[this] { return make_token_trie(); },
+                                 [this](std::string_view text) { return tokenizer->find(text); }};
 
   // Null with options.vocab_only.
   std::unique_ptr<Model> model;
@@ -73,6 +77,7 @@ struct Engine::Impl {
                        std::vector<int32_t>* last_choice);
 
  private:
+  std::shared_ptr<const grammar::TokenTrie> make_token_trie() const;
   Result<void> check_files();
   void say_if_failed(const Result<void>& result);
   Result<void> load_tokenizer(const WeightFiles& files);

@@ -125,13 +125,14 @@ double seconds_since(std::chrono::steady_clock::time_point start) {
   return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
 }
 
-Result<SamplerChain> make_chain(const Engine::Impl& engine, const SamplingOptions& options) {
+Result<SamplerChain> make_chain(Engine::Impl& engine, const SamplingOptions& options) {
   const Tokenizer* tokenizer = engine.tokenizer.get();
   SamplerVocabulary vocabulary{.size = static_cast<int32_t>(engine.model->hp().vocabulary)};
   if (tokenizer != nullptr) {
     vocabulary.bytes = [tokenizer](int32_t id) {
       return id < tokenizer->vocabulary_size() ? tokenizer->bytes(id) : std::string();
     };
+    vocabulary.grammars = &engine.grammars;
     vocabulary.encode = [tokenizer](std::string_view text) { return tokenizer->encode(text, {}); };
   }
   return SamplerChain::create(options, vocabulary, engine.runtime.context_tokens, engine.end_ids);
@@ -144,7 +145,7 @@ Result<GenerateResult> Sequence::generate(std::span<const int32_t> prompt, const
   Engine::Impl& engine = impl_->engine;
   impl_->stop.store(false, std::memory_order_relaxed);
   MOXIE_TRY(SamplerChain chain, make_chain(engine, options.sampling));
-  for (const int32_t id : impl_->ids) chain.accept(id);
+  for (const int32_t id : impl_->ids) chain.remember(id);
 
   GenerateResult result;
   result.seed = chain.seed();
@@ -163,7 +164,7 @@ Result<GenerateResult> Sequence::generate(std::span<const int32_t> prompt, const
   if (impl_->logits.empty())
     return fail(ErrorCode::invalid_argument, "there is nothing to continue: the prompt is empty");
   result.prompt_seconds = seconds_since(start);
-  for (const int32_t id : prompt) chain.accept(id);
+  for (const int32_t id : prompt) chain.remember(id);
 
   const Tokenizer* tokenizer = engine.tokenizer.get();
   std::optional<Detokenizer> detokenizer;
@@ -185,6 +186,12 @@ Result<GenerateResult> Sequence::generate(std::span<const int32_t> prompt, const
       return end_with(StopReason::length);
     }
     const int32_t id = chain.sample(impl_->logits);
+    if (id == SamplerChain::kNoToken) {
+      MOXIE_TRY_VOID(chain.why_none());
+      const std::string rest = stops.finish(detokenizer ? detokenizer->finish() : std::string());
+      if (!rest.empty()) give(-1, rest);
+      return end_with(StopReason::end_token);
+    }
     if (result.ids.empty()) result.first_token_seconds = seconds_since(start);
     const bool ends =
         !options.sampling.ignore_eos && std::binary_search(engine.end_ids.begin(), engine.end_ids.end(), id);

@@ -1,11 +1,13 @@
 #include "sample/chain.h"
 
 #include <algorithm>
+#include <bit>
 #include <cmath>
 #include <limits>
 
 #include "core/check.h"
 #include "core/fail.h"
+#include "grammar/grammar_cache.h"
 
 namespace moxie {
 namespace {
@@ -110,6 +112,24 @@ std::mt19937 seeded(uint64_t seed) {
   return std::mt19937(both);
 }
 
+// Nothing: the options name no grammar.
+Result<std::optional<grammar::GrammarMatcher>> make_matcher(const SamplingOptions& options,
+                                                            const SamplerVocabulary& vocabulary) {
+  using grammar::GrammarKind;
+  const bool is_gbnf = !options.grammar.empty(), is_schema = !options.json_schema.empty();
+  if (!is_gbnf && !is_schema && options.regex.empty()) return std::optional<grammar::GrammarMatcher>();
+  if (vocabulary.grammars == nullptr) {
+    return fail(ErrorCode::unsupported, "the model has no tokenizer, so a grammar cannot constrain its text");
+  }
+  MOXIE_TRY(auto compiled, vocabulary.grammars->get(is_gbnf     ? GrammarKind::gbnf
+                                                    : is_schema ? GrammarKind::json_schema
+                                                                : GrammarKind::regex,
+                                                    is_gbnf     ? options.grammar
+                                                    : is_schema ? options.json_schema
+                                                                : options.regex));
+  return std::optional(grammar::GrammarMatcher(std::move(compiled)));
+}
+
 }  // namespace
 
 Result<void> check_sampling_options(const SamplingOptions& options) {
@@ -124,6 +144,12 @@ Result<void> check_sampling_options(const SamplingOptions& options) {
     return fail(ErrorCode::invalid_argument, "samplers: '{}' {}; there are {}", name,
                 entry ? "is put in its place by its own option" : "is no sampler", known);
   }
+  const int grammars =
+      (options.grammar.empty() ? 0 : 1) + (options.json_schema.empty() ? 0 : 1) + (options.regex.empty() ? 0 : 1);
+  if (grammars > 1) {
+    return fail(ErrorCode::invalid_argument,
+                "{} of grammar, json_schema and regex are given; an answer can follow one of them", grammars);
+  }
   return {};
 }
 
@@ -136,6 +162,10 @@ Result<SamplerChain> SamplerChain::create(const SamplingOptions& options, const 
 
   SamplerChain chain;
   chain.options_ = options;
+  MOXIE_TRY(chain.grammar_, make_matcher(options, vocabulary));
+  for (const int32_t id : end_ids) {
+    if (!options.ignore_eos && id >= 0 && id < vocabulary.size) chain.end_ids_.push_back(id);
+  }
   if (options.ignore_eos) {
     for (const int32_t id : end_ids) {
       if (id < 0 || id >= vocabulary.size) continue;
@@ -170,6 +200,25 @@ void SamplerChain::load(std::span<const float> logits) {
   candidates_.logits_changed();
 }
 
+void SamplerChain::load_allowed(std::span<const float> logits) {
+  candidates_.items.clear();
+  const auto add = [&](size_t id) {
+    const float logit = std::isnan(logits[id]) ? -std::numeric_limits<float>::infinity() : logits[id];
+    candidates_.items.push_back({static_cast<int32_t>(id), std::min(logit, std::numeric_limits<float>::max()), 0});
+  };
+  const auto words = grammar_->allowed();
+  for (size_t w = 0; w < words.size(); ++w) {
+    for (uint64_t bits = words[w]; bits != 0; bits &= bits - 1) {
+      const size_t id = w * 64 + static_cast<size_t>(std::countr_zero(bits));
+      if (id < logits.size()) add(id);
+    }
+  }
+  if (grammar_->can_end()) {
+    for (const int32_t id : end_ids_) add(static_cast<size_t>(id));
+  }
+  candidates_.logits_changed();
+}
+
 // The index of the drawn candidate. Inverts the cumulative distribution in double precision: std::discrete_distribution
 // is free to differ between standard libraries.
 size_t SamplerChain::choose() {
@@ -196,7 +245,12 @@ size_t SamplerChain::choose() {
 
 int32_t SamplerChain::sample(std::span<const float> logits) {
   MOXIE_CHECK(!logits.empty());
-  load(logits);
+  if (grammar_) {
+    load_allowed(logits);
+    if (candidates_.items.empty()) return kNoToken;
+  } else {
+    load(logits);
+  }
   const SamplerContext context = {&options_, history_, context_tokens_, &random_};
   for (const auto& sampler : samplers_) sampler->apply(candidates_, context);
   const Candidate chosen = candidates_.items[choose()];
@@ -204,7 +258,25 @@ int32_t SamplerChain::sample(std::span<const float> logits) {
   return chosen.id;
 }
 
+Result<void> SamplerChain::why_none() const {
+  if (grammar_->can_end()) return {};
+  if (grammar_->gave_up()) {
+    return fail(
+        ErrorCode::unsupported,
+        "the text fits the grammar in too many ways at once, or nests too deep, to go on; make its alternatives "
+        "begin differently");
+  }
+  return fail(ErrorCode::unsupported,
+              "no token of this model's vocabulary spells what the grammar wants next; allow other characters there");
+}
+
 void SamplerChain::accept(int32_t id) {
+  remember(id);
+  if (!grammar_ || std::find(end_ids_.begin(), end_ids_.end(), id) != end_ids_.end()) return;
+  MOXIE_CHECK(grammar_->accept(id));
+}
+
+void SamplerChain::remember(int32_t id) {
   // No sampler looks further back than the context; the older half goes at once, so that it costs nothing per token.
   if (history_.size() >= static_cast<size_t>(context_tokens_) * 2) {
     history_.erase(history_.begin(), history_.end() - static_cast<std::ptrdiff_t>(context_tokens_));
@@ -216,6 +288,7 @@ void SamplerChain::reset() {
   history_.clear();
   random_ = seeded(seed_);
   for (const auto& sampler : samplers_) sampler->reset();
+  if (grammar_) grammar_->reset();
 }
 
 }  // namespace moxie

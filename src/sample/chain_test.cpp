@@ -1,5 +1,7 @@
 #include "sample/chain.h"
 
+#include "grammar/grammar_cache.h"
+
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -395,6 +397,55 @@ TEST(SamplerChain, ForgetsBeyondTheContext) {
   EXPECT_EQ(chain->sample(logits), 1);
   for (int i = 0; i < 100; ++i) chain->accept(2);
   EXPECT_EQ(chain->sample(logits), 0);
+}
+
+// Tokens: 0 "", 1 the end, 2 "a", 3 "b", 4 "ab", 5 "c".
+TEST(SamplerChain, UnderAGrammarOnlyWhatFitsIsDrawn) {
+  grammar::GrammarCache grammars(
+      [] {
+        const int32_t ends[] = {1};
+        return std::make_shared<const grammar::TokenTrie>(std::vector<std::string>{"", "", "a", "b", "ab", "c"}, ends);
+      },
+      {});
+  SamplerVocabulary vocabulary = vocabulary_of(6);
+  SamplingOptions options;
+  options.temp = 0;
+  options.grammar = "root ::= \"a\" \"b\"+";
+  EXPECT_FALSE(SamplerChain::create(options, vocabulary, 8, {1}).ok());  // without text there is nothing to constrain
+  vocabulary.grammars = &grammars;
+  const std::vector<float> logits = {9, 8, 1, 2, 0, 7};
+  auto chain = SamplerChain::create(options, vocabulary, 8, {1});
+  ASSERT_TRUE(chain.ok()) << chain.error().message;
+  chain->remember(5);  // a prompt is not looked at
+  for (int run = 0; run < 2; ++run) {
+    EXPECT_EQ(chain->sample(logits), 2);
+    chain->accept(2);
+    EXPECT_EQ(chain->sample(logits), 3);
+    chain->accept(3);
+    EXPECT_EQ(chain->sample(logits), 1);  // the end fits now, and is likelier than more
+    ASSERT_NE(chain->grammar(), nullptr);
+    chain->grammar()->rollback(1);
+    EXPECT_EQ(chain->sample(logits), 3);
+    chain->reset();
+  }
+
+  options.ignore_eos = true;
+  options.grammar = "root ::= \"ab\"";
+  auto endless = SamplerChain::create(options, vocabulary, 8, {1});
+  ASSERT_TRUE(endless.ok());
+  endless->accept(4);
+  EXPECT_EQ(endless->sample(logits), SamplerChain::kNoToken);
+  EXPECT_TRUE(endless->why_none().ok());
+
+  options.grammar = "root ::= \"ax\"";
+  auto stuck = SamplerChain::create(options, vocabulary, 8, {1});
+  ASSERT_TRUE(stuck.ok());
+  stuck->accept(2);
+  EXPECT_EQ(stuck->sample(logits), SamplerChain::kNoToken);
+  EXPECT_FALSE(stuck->why_none().ok());
+
+  options.regex = "a";
+  EXPECT_FALSE(SamplerChain::create(options, vocabulary, 8, {1}).ok());
 }
 
 }  // namespace

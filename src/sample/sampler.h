@@ -69,9 +69,14 @@ class Sampler {
   virtual void reset() {}
 };
 
-// What a tokenizer must tell samplers that work on text (DRY's sequence breakers).
+namespace grammar {
+class GrammarCache;
+}
+
+// What a tokenizer must tell samplers that work on text (DRY's sequence breakers, grammars).
 struct SamplerVocabulary {
   int32_t size = 0;
+  grammar::GrammarCache* grammars = nullptr;  // null: there is no text to constrain
   std::function<std::string(int32_t)> bytes;
   std::function<std::vector<int32_t>(std::string_view)> encode;
 };
