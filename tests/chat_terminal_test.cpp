@@ -73,12 +73,17 @@ class ChatTerminal : public testing::Test {
     return seen_.find(wanted, from_) != std::string::npos;
   }
 
+  // -1 when the program goes on; TearDown ends it.
   int exit_status() {
-    // What it still writes is taken, so that it can end.
-    wait_for("never written");
+    wait_for("never written");  // what it still writes is taken, so that it can end
     int status = 0;
-    const pid_t ended = waitpid(child_, &status, 0);
-    if (ended == child_) child_ = -1;
+    pid_t ended = 0;
+    for (int tries = 0; tries < 500 && ended == 0; ++tries) {
+      ended = waitpid(child_, &status, WNOHANG);
+      if (ended == 0) usleep(10'000);
+    }
+    if (ended != child_) return -1;
+    child_ = -1;
     return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
   }
 
@@ -103,8 +108,10 @@ TEST_F(ChatTerminal, LinesAreEditedAndRemembered) {
   ASSERT_TRUE(wait_for("\nBe brief.")) << seen_;
   ASSERT_TRUE(wait_for("> ")) << seen_;
   type("half a line\x03");  // Ctrl-C empties it
+  ASSERT_TRUE(wait_for("> ")) << seen_;
   type("/system\r");
   ASSERT_TRUE(wait_for("\nBe brief.")) << seen_;
+  ASSERT_TRUE(wait_for("> ")) << seen_;  // the end of input counts for whoever reads lines
   type("\x04");
   EXPECT_EQ(exit_status(), 0);
 }

@@ -62,7 +62,9 @@ std::vector<ModelTemplate> model_templates(const TokenizerSource& source) {
     if (const auto config = parse_json(file->second, name); config.ok()) add_configured(*config, name, in_files);
   }
   std::vector<ModelTemplate> found;  // the default, whose name is empty, comes first
-  for (const auto& [name, text] : source.chat_templates) {
+  for (const auto& named : source.chat_templates) {
+    const auto& name = named.first;  // not bindings: not every compiler captures those
+    const auto& text = named.second;
     const auto file = std::find_if(in_files.begin(), in_files.end(),
                                    [&](const ModelTemplate& one) { return one.name == name && one.text == text; });
     std::string origin = name.empty() ? "tokenizer.chat_template" : "tokenizer.chat_template." + name;
