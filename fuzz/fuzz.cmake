@@ -13,7 +13,7 @@ endfunction()
 # The layers that read files. The rest of the engine is not built in this preset: it takes many minutes under sanitizers.
 set_target_properties(moxie moxie_cli moxie_program PROPERTIES EXCLUDE_FROM_ALL ON)
 set(parser_sources ${MOXIE_SOURCES})
-list(FILTER parser_sources INCLUDE REGEX "src/(core|format|quant|text|chat)/|src/store/(trace_|routing_trace|replay|cache_table|polic)")
+list(FILTER parser_sources INCLUDE REGEX "src/(core|format|quant|text|chat|grammar)/|src/store/(trace_|routing_trace|replay|cache_table|polic)")
 add_library(moxie_parsers STATIC ${parser_sources})
 target_include_directories(moxie_parsers PUBLIC include src)
 target_link_libraries(moxie_parsers PUBLIC fmt::fmt nlohmann_json::nlohmann_json PkgConfig::PCRE2 PkgConfig::UTF8PROC Threads::Threads)
