@@ -4,33 +4,14 @@
 #include <gtest/gtest.h>
 
 #if defined(__unix__) || defined(__APPLE__)
-#include <fcntl.h>
-#include <sys/ioctl.h>
 #include <unistd.h>
 
-#include <cstdio>
-#include <cstdlib>
 #include <string>
+
+#include "cli/terminal_testing.h"
 
 namespace moxie::cli {
 namespace {
-
-// stderr goes to `to` while this lives.
-class Redirection {
- public:
-  explicit Redirection(int to) : saved_(dup(STDERR_FILENO)) {
-    fflush(stderr);
-    dup2(to, STDERR_FILENO);
-  }
-  ~Redirection() {
-    fflush(stderr);
-    dup2(saved_, STDERR_FILENO);
-    close(saved_);
-  }
-
- private:
-  int saved_;
-};
 
 int time_ms = 0;  // a clock that waits for nobody
 
@@ -45,33 +26,6 @@ void load_slowly() {
   time_ms = 449;
   progress.update(3 << 18, 1 << 20);  // right after it: not again
 }
-
-std::string read_all(int from) {
-  fcntl(from, F_SETFL, fcntl(from, F_GETFL) | O_NONBLOCK);
-  std::string text;
-  char buffer[4096];
-  for (ssize_t n; (n = read(from, buffer, sizeof buffer)) > 0;) text.append(buffer, static_cast<size_t>(n));
-  return text;
-}
-
-class Terminal {
- public:
-  explicit Terminal(unsigned short columns) : master_(posix_openpt(O_RDWR | O_NOCTTY)) {
-    if (master_ < 0 || grantpt(master_) != 0 || unlockpt(master_) != 0) return;
-    slave_ = open(ptsname(master_), O_RDWR | O_NOCTTY);
-    const winsize size = {.ws_row = 24, .ws_col = columns, .ws_xpixel = 0, .ws_ypixel = 0};
-    ioctl(slave_, TIOCSWINSZ, &size);
-  }
-  ~Terminal() {
-    close(slave_);
-    close(master_);
-  }
-  int master() const { return master_; }
-  int slave() const { return slave_; }
-
- private:
-  int master_, slave_ = -1;
-};
 
 constexpr const char* kNoTerminal = "no pseudo-terminals here: is /dev/pts mounted?";
 

@@ -81,7 +81,7 @@ class Compiler {
   void make_common_rules() {
     const auto blanks = [&](uint32_t most) { return grammar_.repeat(one_of(" \t"), 0, most); };
     blank_ = grammar_.add_rule("blanks");
-    const ExpressionId newline = grammar_.sequence({grammar_.repeat(literal("\r"), 0, 1), literal("\n"), blanks(64)});
+    const ExpressionId newline = grammar_.sequence({grammar_.repeat(literal("\r"), 0, 1), literal("\n"), blanks(20)});
     grammar_.rules[blank_].body = grammar_.sequence({blanks(4), grammar_.repeat(newline, 0, 1)});
 
     text_ = grammar_.add_rule("string");

@@ -231,17 +231,7 @@ void multiply_256_tiled(const MultiplyArgs& args, int64_t first_token, int token
       multiply_block_256<Parts>(x, tiles, w, count, sums + first);
     }
   }
-  for (int t = 0; t < tokens; ++t) {
-    float* out = args.out + (first_token + t) * args.out_stride + first_row;
-    for (int g = 0; g < groups; ++g) {
-      const int left = rows - g * kLanes;
-      if (left >= kLanes) {
-        store(out + g * kLanes, sums[g][t]);
-      } else {
-        store_part(out + g * kLanes, sums[g][t], left);
-      }
-    }
-  }
+  store_sums(args, first_token, tokens, first_row, rows, sums);
 }
 
 template <class Parts>

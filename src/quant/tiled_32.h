@@ -152,17 +152,7 @@ void multiply_32_tiled(const MultiplyArgs& args, int64_t first_token, int tokens
       multiply_blocks_32(x, tiles, w, count, blocks, sums + first);
     }
   }
-  for (int t = 0; t < tokens; ++t) {
-    float* out = args.out + (first_token + t) * args.out_stride + first_row;
-    for (int g = 0; g < groups; ++g) {
-      const int left = rows - g * kLanes;
-      if (left >= kLanes) {
-        store(out + g * kLanes, sums[g][t]);
-      } else {
-        store_part(out + g * kLanes, sums[g][t], left);
-      }
-    }
-  }
+  store_sums(args, first_token, tokens, first_row, rows, sums);
 }
 
 template <typename Type>

@@ -92,6 +92,23 @@ MOXIE_INLINE void for_parts(const MultiplyArgs& args, int64_t most_tokens, int64
   }
 }
 
+// Writes a part of a product: sums[g][t] holds rows [g * kLanes, g * kLanes + kLanes) of token t.
+template <int kTokens>
+MOXIE_INLINE void store_sums(const MultiplyArgs& args, int64_t first_token, int tokens, int64_t first_row, int rows,
+                             const FloatVec (*sums)[kTokens]) {
+  for (int t = 0; t < tokens; ++t) {
+    float* out = args.out + (first_token + t) * args.out_stride + first_row;
+    for (int row = 0; row < rows; row += kLanes) {
+      const FloatVec value = sums[row / kLanes][t];
+      if (rows - row >= kLanes) {
+        store(out + row, value);
+      } else {
+        store_part(out + row, value, rows - row);
+      }
+    }
+  }
+}
+
 }  // namespace
 }  // namespace moxie::MOXIE_TARGET
 #endif
