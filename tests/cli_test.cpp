@@ -117,7 +117,8 @@ class CliFile : public testing::TestWithParam<std::string> {
     folder_ = pattern;
     fs::create_directories(folder_ / "bin");
     fs::create_directories(folder_ / "work");
-    for (const char* name : {"moxie", "main", "llama-cli"}) fs::create_symlink(moxie::moxie_program(), folder_ / "bin" / name);
+    for (const char* name : {"moxie", "main", "llama-cli"})
+      fs::create_symlink(moxie::moxie_program(), folder_ / "bin" / name);
   }
   void TearDown() override { fs::remove_all(folder_); }
 

@@ -100,8 +100,8 @@ class Backend {
   virtual void matmul(std::span<const MatmulJob> jobs) = 0;
   // x: (tokens, heads, head_dim), rotated in place by rows [first, first + tokens) of the table.
   virtual void rope(float* x, int64_t tokens, int heads, int head_dim, const RopeTable& table, int64_t first) = 0;
-  // Writes the keys, (tokens, kv_heads, head_dim), and values, (tokens, kv_heads, value_dim), of a job's own tokens into
-  // its blocks.
+  // Writes the keys, (tokens, kv_heads, head_dim), and values, (tokens, kv_heads, value_dim), of a job's own tokens
+  // into its blocks.
   virtual void store_kv(const AttentionJob& job, const float* keys, const float* values) = 0;
   virtual void attention(std::span<const AttentionJob> jobs) = 0;
   // out = silu(gate) * up, (rows, n), contiguous.

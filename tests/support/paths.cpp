@@ -2,7 +2,11 @@
 
 namespace moxie {
 
-std::string source_dir() { return MOXIE_SOURCE_DIR; }
-std::string moxie_program() { return MOXIE_PROGRAM; }
+std::string source_dir() {
+  return MOXIE_SOURCE_DIR;
+}
+std::string moxie_program() {
+  return MOXIE_PROGRAM;
+}
 
 }  // namespace moxie

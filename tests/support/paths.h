@@ -1,6 +1,6 @@
 #pragma once
-// Where the tests find the source tree and the program. The two paths are compiled into one file only, so that every other test
-// compiles to the same object in every folder (compiler caches are shared between clones).
+// Where the tests find the source tree and the program. The two paths are compiled into one file only, so that every
+// other test compiles to the same object in every folder (compiler caches are shared between clones).
 
 #include <string>
 

@@ -236,17 +236,11 @@ extern const CommandEntry bench = {
     .summary = "measure the speed of prompts and generation beside what this machine's memory allows",
     .usage = "[MODEL] [-p LIST] [-n LIST] [-d LIST] [-t LIST] [-r N] [-o md|json]",
     .detail =
-        "ppN: a prompt of N tokens at once. tgN: N tokens one by one. @ dN: after N others. A generated token reads "
-        "the "
-        "dense\n"
-        "weights, the experts it uses and the KV cache; memory allows at most its bandwidth over these bytes. A prompt "
-        "reads\n"
-        "weights once for many tokens; arithmetic allows at most the peak of the processor, int8 for quantized "
-        "weights, "
-        "float for\n"
+        "ppN: a prompt of N tokens at once. tgN: N tokens one by one. @ dN: after N others. A generated token reads the dense\n"
+        "weights, the experts it uses and the KV cache; memory allows at most its bandwidth over these bytes. A prompt reads\n"
+        "weights once for many tokens; arithmetic allows at most the peak of the processor, int8 for quantized weights, float for\n"
         "others and for attention. Both limits are measured in the same run; the share is of the lower one.\n"
-        "Where experts stream, what was read from disk for a token stands beside it. The ids are drawn: hits of real "
-        "text are\n"
+        "Where experts stream, what was read from disk for a token stands beside it. The ids are drawn: hits of real text are\n"
         "others.",
     .create = []() -> std::unique_ptr<Command> { return std::make_unique<Bench>(); },
 };

@@ -72,9 +72,7 @@ extern const CommandEntry chat = {
     .summary = "converse with the model in its own form",
     .usage = "[MODEL] [--system TEXT] [--chat-template NAME]",
     .detail =
-        "Each line is a message; one that ends with \\ goes on in the next, and \"\"\" begins and ends a message of "
-        "several "
-        "lines. Lines\n"
+        "Each line is a message; one that ends with \\ goes on in the next, and \"\"\" begins and ends a message of several lines. Lines\n"
         "that begin with / are commands, which /help lists. Ctrl-C stops an answer, Ctrl-D ends the conversation.",
     .create = []() -> std::unique_ptr<Command> { return std::make_unique<Chat>(); },
 };

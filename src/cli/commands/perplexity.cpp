@@ -136,10 +136,8 @@ extern const CommandEntry perplexity = {
     .summary = "measure how well a model predicts a text, by llama.cpp's method",
     .usage = "[MODEL] -f FILE [-c N] [--chunks N]",
     .detail =
-        "The text is cut into chunks of -c tokens (512), each computed on its own, beginning with the start-of-text "
-        "token where\n"
-        "the tokenizer adds one; the second half of each chunk is scored. Prints the running figure and the final one "
-        "with its\n"
+        "The text is cut into chunks of -c tokens (512), each computed on its own, beginning with the start-of-text token where\n"
+        "the tokenizer adds one; the second half of each chunk is scored. Prints the running figure and the final one with its\n"
         "standard error. With a lossy mode it measures twice, exact and lossy, and prints what the mode costs.\n"
         "Where experts stream, it says how much was read from disk for a token.",
     .create = []() -> std::unique_ptr<Command> { return std::make_unique<Perplexity>(); },

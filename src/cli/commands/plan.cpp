@@ -310,8 +310,7 @@ extern const CommandEntry plan = {
     .summary = "show where the bytes go under a budget, and what that means for speed, before anything is read",
     .usage = "[MODEL] [--memory M | --expert-slots N[,N...]] [-c N]",
     .detail =
-        "Reads headers only. A table of budgets goes from the least that works to everything in memory. Exit status 7: "
-        "the budget is\n"
+        "Reads headers only. A table of budgets goes from the least that works to everything in memory. Exit status 7: the budget is\n"
         "below that. docs/memory.md explains the figures. -v adds a table of layers.",
     .create = []() -> std::unique_ptr<Command> { return std::make_unique<Plan>(); },
 };

@@ -170,14 +170,9 @@ extern const CommandEntry profile = {
     .summary = "count which experts a text uses, for --pin",
     .usage = "[MODEL] -f FILE [-o PROFILE] [--router-only] [-c N]",
     .detail =
-        "The text is cut into chunks of -c tokens (512), each computed on its own. For every layer and expert the "
-        "profile "
-        "holds how\n"
-        "many tokens chose it and with how much weight. --router-only leaves the chosen experts out, so that none is "
-        "read: quick,\n"
-        "and wrong where they matter. How wrong is measured by computing the true routing too, unless --no-check "
-        "leaves "
-        "that out.",
+        "The text is cut into chunks of -c tokens (512), each computed on its own. For every layer and expert the profile holds how\n"
+        "many tokens chose it and with how much weight. --router-only leaves the chosen experts out, so that none is read: quick,\n"
+        "and wrong where they matter. How wrong is measured by computing the true routing too, unless --no-check leaves that out.",
     .create = []() -> std::unique_ptr<Command> { return std::make_unique<Profile>(); },
 };
 

@@ -137,8 +137,7 @@ extern const CommandEntry run = {
     .summary = "complete a prompt and print the text as it comes",
     .usage = "[MODEL] [-p TEXT | -f FILE | --ids 1,2,3] [-n N]",
     .detail =
-        "The prompt is -p, -f or what stands on standard input; without any, the text begins from nothing. The answer "
-        "alone goes to\n"
+        "The prompt is -p, -f or what stands on standard input; without any, the text begins from nothing. The answer alone goes to\n"
         "stdout. Ctrl-C ends the answer, a second one the program.",
     .create = []() -> std::unique_ptr<Command> { return std::make_unique<Run>(); },
 };
