@@ -4,7 +4,10 @@ import unittest
 
 import peers
 
-MAX_MEAN_KL = 1e-3
+# The few positions where a close choice of experts tips make most of a mean, which over so few tokens is known to
+# +-0.4e-3 at best (docs/experiments.md, entry 2); the 99 % smallest have a bound of their own.
+MAX_MEAN_KL = 2e-3
+MAX_MEAN_WITHOUT_TIPS = 5e-4
 MAX_MEAN_KL_STORIES = 1.5e-3  # 64 wide, so that rounding activations weighs more: llama.cpp is at 0.9e-3 to 1.2e-3
 CONTEXT = 256
 CHUNKS = 8
@@ -31,9 +34,14 @@ def _add_case(name):
                 expected = reference.logits(chunk)
                 divergences.append(peers.kl_divergence(expected, peers.moxie_logits(model, chunk, *peers.FLOAT_CACHE)))
                 theirs.append(peers.kl_divergence(expected, peer.logits(chunk)))
-        mean = float(np.mean(divergences))
-        print(f"KL {name}: moxie {mean:.2e}, llama.cpp {np.mean(theirs):.2e}")
-        self.assertLessEqual(mean, MAX_MEAN_KL_STORIES if peers.demo_model() == peers.STORIES else MAX_MEAN_KL)
+        ordered = np.sort(np.concatenate([np.ravel(d) for d in divergences]))
+        mean, without_tips = float(np.mean(ordered)), float(np.mean(ordered[: len(ordered) * 99 // 100]))
+        print(f"KL {name}: moxie {mean:.2e}, {without_tips:.2e} without the largest 1 %, llama.cpp {np.mean(theirs):.2e}")
+        if peers.demo_model() == peers.STORIES:
+            self.assertLessEqual(mean, MAX_MEAN_KL_STORIES)
+        else:
+            self.assertLessEqual(mean, MAX_MEAN_KL)
+            self.assertLessEqual(without_tips, MAX_MEAN_WITHOUT_TIPS)
 
     setattr(QuantizedWeights, f"test_{name}", case)
 

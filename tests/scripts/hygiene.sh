@@ -7,7 +7,7 @@ files=()
 if git rev-parse --is-inside-work-tree >/dev/null 2>&1; then
   while IFS= read -r -d '' file; do [[ -f $file ]] && files+=("$file"); done < <(git ls-files -z -co --exclude-standard)
 else  # an unpacked archive
-  while IFS= read -r -d '' file; do files+=("${file#./}"); done < <(find . -type f -not -path './build*' -print0)
+  while IFS= read -r -d '' file; do files+=("${file#./}"); done < <(find . -type f -not -path './build*' -not -path './.git/*' -print0)
 fi
 if [[ ${#files[@]} -lt 20 ]]; then
   echo "found only ${#files[@]} files below $1"
