@@ -55,9 +55,9 @@ class HubSettingsTest : public testing::Test {
 };
 
 TEST_F(HubSettingsTest, Defaults) {
-  const HubSettings plain = settings({{"HOME", "/home/u"}});
+  const HubSettings plain = settings({{"HOME", "/home/me"}});
   EXPECT_EQ(plain.endpoint, "https://huggingface.co");
-  EXPECT_EQ(plain.cache, "/home/u/.cache/huggingface/hub");
+  EXPECT_EQ(plain.cache, "/home/me/.cache/huggingface/hub");
   EXPECT_EQ(plain.token, "");
   EXPECT_FALSE(plain.offline);
 }
@@ -68,7 +68,7 @@ TEST_F(HubSettingsTest, VariablesAndWhichGoesFirst) {
   EXPECT_EQ(settings({{"HF_HOME", "/hf"}, {"HUGGINGFACE_HUB_CACHE", "/old"}}).cache, "/old");
   EXPECT_EQ(settings({{"HF_HUB_CACHE", "/new"}, {"HUGGINGFACE_HUB_CACHE", "/old"}}).cache, "/new");
   EXPECT_EQ(settings({{"HOME", "/h"}, {"HF_HOME", "~/x"}}).cache, "/h/x/hub");
-  EXPECT_EQ(settings({{"HF_ENDPOINT", "https://mirror.example/"}}).endpoint, "https://mirror.example");
+  EXPECT_EQ(settings({{"HF_ENDPOINT", "https://example.com/"}}).endpoint, "https://example.com");
   EXPECT_TRUE(settings({{"TRANSFORMERS_OFFLINE", "yes"}}).offline);
   EXPECT_FALSE(settings({{"HF_HUB_OFFLINE", "0"}}).offline);
 }
