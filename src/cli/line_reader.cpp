@@ -66,6 +66,8 @@ std::optional<std::string> LineReader::read(const std::string& prompt) {
   } else {
     impl_->prompt = prompt;
     int count = 0;
+    // el_gets shows the prompt first and only then takes the terminal: keys typed in between would be the terminal's.
+    el_set(impl_->edit, EL_PREP_TERM, 1);
     const char* text = el_gets(impl_->edit, &count);
     if (!text || count <= 0) return std::nullopt;
     line.assign(text, static_cast<size_t>(count));

@@ -369,7 +369,7 @@ std::string replace(std::string_view text, std::string_view from, std::string_vi
   return result;
 }
 
-std::string quoted(std::string_view text) {
+std::string in_quotes(std::string_view text) {
   const bool has_single = text.find('\'') != std::string_view::npos;
   const char quote = has_single && text.find('"') == std::string_view::npos ? '"' : '\'';
   std::string to(1, quote);

@@ -43,7 +43,7 @@ std::vector<std::string> split_lines(std::string_view text, bool keep_ends);
 std::string replace(std::string_view text, std::string_view from, std::string_view to, int64_t most);
 
 // repr() of a str.
-std::string quoted(std::string_view text);
+std::string in_quotes(std::string_view text);
 std::string html_escaped(std::string_view text);
 
 }  // namespace moxie::jinja

@@ -297,7 +297,7 @@ std::string to_repr(const Value& value) {
   if (value.integer()) return int_text(*value.integer());
   if (value.real()) return float_repr(*value.real());
   if (const Text* text = value.text()) {
-    return text->markup ? fmt::format("Markup({})", quoted(text->bytes)) : quoted(text->bytes);
+    return text->markup ? fmt::format("Markup({})", in_quotes(text->bytes)) : in_quotes(text->bytes);
   }
   if (const List* list = value.list()) {
     std::string to(1, list->tuple ? '(' : '[');
