@@ -114,23 +114,40 @@ class Builder final : public nlohmann::json_sax<Library> {
   std::optional<Error> error_;
 };
 
-Library to_library(const Json& json) {
-  return std::visit(
-      [](const auto& value) -> Library {
-        using T = std::decay_t<decltype(value)>;
-        if constexpr (std::is_same_v<T, Json::Array>) {
-          Library out = Library::array();
-          for (const Json& item : value) out.push_back(to_library(item));
-          return out;
-        } else if constexpr (std::is_same_v<T, Json::Object>) {
-          Library out = Library::object();
-          for (const JsonMember& member : value) out[member.key] = to_library(member.value);
-          return out;
-        } else {
-          return Library(value);
-        }
-      },
-      json.value);
+// Replaces bytes that are no UTF-8 rather than throwing; parsed text has none.
+void append_scalar(const Library& value, std::string& to) {
+  to += value.dump(-1, ' ', false, Library::error_handler_t::replace);
+}
+
+// Members in their order: the library would sort them, and a model reads a schema as it was written.
+void append_text(const Json& json, std::string& to) {
+  const auto separate = [&](bool first) {
+    if (!first) to += ',';
+  };
+  if (const auto* values = json.array()) {
+    to += '[';
+    for (const Json& value : *values) {
+      separate(&value == values->data());
+      append_text(value, to);
+    }
+    to += ']';
+  } else if (const auto* members = json.object()) {
+    to += '{';
+    for (const JsonMember& member : *members) {
+      separate(&member == members->data());
+      append_scalar(member.key, to);
+      to += ':';
+      append_text(member.value, to);
+    }
+    to += '}';
+  } else {
+    std::visit(
+        [&](const auto& value) {
+          using T = std::decay_t<decltype(value)>;
+          if constexpr (!std::is_same_v<T, Json::Array> && !std::is_same_v<T, Json::Object>) append_scalar(value, to);
+        },
+        json.value);
+  }
 }
 
 }  // namespace
@@ -168,8 +185,9 @@ Result<Json> parse_json(std::string_view text, std::string_view what, const Json
 }
 
 std::string to_text(const Json& json) {
-  // Replaces bytes that are no UTF-8 rather than throwing; parsed text has none.
-  return to_library(json).dump(-1, ' ', false, Library::error_handler_t::replace);
+  std::string text;
+  append_text(json, text);
+  return text;
 }
 
 }  // namespace moxie

@@ -54,7 +54,7 @@ struct JsonLimits {
 // `what` names the text in errors, which are corrupt for bad syntax and unsupported beyond a limit.
 Result<Json> parse_json(std::string_view text, std::string_view what, const JsonLimits& limits = {});
 
-// Compact JSON text.
+// Compact JSON text, members in their order.
 std::string to_text(const Json& json);
 
 }  // namespace moxie

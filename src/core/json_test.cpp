@@ -42,7 +42,7 @@ TEST(Json, WholeNumbersMayBeWrittenAsReals) {
 }
 
 TEST(Json, WritesWhatItRead) {
-  const std::string text = R"([1,-2,0.5,true,null,"a\"b",{"k":[]}])";
+  const std::string text = R"([1,-2,0.5,true,null,"a\"b",{"k":[],"a":{}}])";
   EXPECT_EQ(to_text(*parse_json(text, "t")), text);
 }
 
