@@ -114,6 +114,7 @@ class Engine {
  private:
   friend class Conversation;  // inside the library
   friend class Profiler;      // likewise
+  friend class Scheduler;     // likewise
   explicit Engine(std::unique_ptr<Impl> impl);
   std::unique_ptr<Impl> impl_;
 };

@@ -21,6 +21,8 @@ struct EngineOptions {
   std::string cache_type = "f16";  // KV cache: f32, f16, q8_0
   int64_t batch_size = 2048;       // prompt tokens taken in one call
   int64_t ubatch_size = 512;       // prompt tokens computed at once
+  int parallel = 1;                // sequences for which the memory budget holds a whole context
+  int64_t prefix_cache_bytes = 0;  // of the budget, for prefixes that are kept beyond those
   bool mmap = true;                // map weights where all of them fit; false: read them into memory
   // Experts under a budget. Peak resident memory stays at or under it: "12G", "60%", "auto" (what is free now), "all"
   // (every expert resident, or an error). Experts that do not fit are read from the files as they are wanted; the

@@ -265,6 +265,8 @@ Result<void> Engine::Impl::load_model(const WeightFiles& files, ModelPlan plan, 
       .expert_slots = options.expert_slots,
       .mmap = options.mmap && options.expert_slots < 0 && !options.verify,
       .context_tokens = runtime.context_tokens,
+      .sequences = options.parallel,
+      .extra_kv_bytes = static_cast<uint64_t>(std::max<int64_t>(0, options.prefix_cache_bytes)),
       .batch_size = options.batch_size,
       .ubatch_size = options.ubatch_size,
       .cache_type = kv_type,
@@ -322,39 +324,53 @@ Result<void> Engine::Impl::check_files() {
   return {};
 }
 
+Result<void> Engine::Impl::run(Step& step) {
+  ForwardPass pass(*model, *backend, *step.workspace, step.segments, step.stop);
+  LastChoice choice(step.last_choice, model->hp().router.used);
+  RoutingObserver* const outer = std::exchange(observers[0], &choice);  // of the pass between whose layers this one is
+  pass.observers = observers;
+  pass.skip_experts = skip_experts;
+  pass.visitor = step.visitor;
+  pass.decoding = step.decoding;
+  const bool single = pass.tokens == 1 && !skip_experts, on_trial = lookahead_auto && single;
+  if (single) pass.lossy = lossy.get();
+  if (on_trial) model->streamed()->set_look_ahead(ExpertStore::Guess::decode, lookahead_trial.wanted());
+  const auto start = std::chrono::steady_clock::now();
+  model->family().forward(pass);
+  observers[0] = outer;
+  step.segments = pass.segments;
+  if (pass.stopped()) return pass.error;
+  MOXIE_TRY_VOID(check_files());
+  if (recorder != nullptr && !skip_experts) say_if_failed(recorder->end_step());
+  if (warm != nullptr && !skip_experts && warm->is_due()) save_warm_state();
+  if (on_trial) lookahead_trial.add(std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count());
+  return {};
+}
+
+void Engine::Impl::compute_logits(const float* normed, int64_t rows) {
+  const Matrix& output = model->matrix(Role::output);
+  logits_acts.set(normed, rows, model->hp().hidden);
+  const MatmulJob job = {
+      .weights = &output, .x = &logits_acts, .rows = rows, .out = logits.data(), .out_stride = model->hp().vocabulary};
+  backend->matmul({&job, 1});
+}
+
 Result<void> Engine::Impl::compute(SequenceState& state, std::span<const int32_t> ids, std::vector<float>* last,
                                    const std::function<void(int64_t, std::span<const float>)>* each,
                                    const std::atomic<bool>* stop, std::vector<int32_t>* last_choice) {
   const int64_t count = static_cast<int64_t>(ids.size());
   const int64_t vocabulary = model->hp().vocabulary;
   MOXIE_TRY_VOID(state.reserve(count));
-  const BatchSegment segment{&state, ids};
-  ForwardPass pass(*model, *backend, workspace, {&segment, 1}, stop);
-  LastChoice choice(last_choice, model->hp().router.used);
-  observers[0] = &choice;
-  pass.observers = observers;
-  pass.skip_experts = skip_experts;
-  const bool on_trial = lookahead_auto && count == 1 && !skip_experts;
-  if (count == 1 && !skip_experts) pass.lossy = lossy.get();
-  if (on_trial) model->streamed()->set_look_ahead(ExpertStore::Guess::decode, lookahead_trial.wanted());
-  const auto start = std::chrono::steady_clock::now();
-  model->family().forward(pass);
-  if (pass.stopped()) return pass.error;
-  MOXIE_TRY_VOID(check_files());
-  if (recorder != nullptr && !skip_experts) say_if_failed(recorder->end_step());
-  if (warm != nullptr && !skip_experts && warm->is_due()) save_warm_state();
-  if (on_trial) lookahead_trial.add(std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count());
+  BatchSegment segment{&state, ids};
+  Step step = {.segments = {&segment, 1}, .workspace = &workspace, .stop = stop, .last_choice = last_choice};
+  MOXIE_TRY_VOID(run(step));
 
   const int64_t first_position = state.tokens();
   state.commit(count);
   if (last == nullptr && each == nullptr) return {};
-  const Matrix& output = model->matrix(Role::output);
   for (int64_t row = each != nullptr ? 0 : count - 1; row < count; row += kLogitRows) {
     const int64_t rows = std::min(kLogitRows, count - row);
-    logits_acts.set(workspace.normed + row * model->hp().hidden, rows, model->hp().hidden);
-    const MatmulJob job = {
-        .weights = &output, .x = &logits_acts, .rows = rows, .out = logits.data(), .out_stride = vocabulary};
-    backend->matmul({&job, 1});
+    compute_logits(workspace.normed + row * model->hp().hidden, rows);
     for (int64_t i = 0; each != nullptr && i < rows; ++i) {
       (*each)(first_position + row + i, {logits.data() + i * vocabulary, static_cast<size_t>(vocabulary)});
     }

@@ -70,6 +70,21 @@ struct Engine::Impl {
                                               WarmStart::Pace warm_pace = {});
   Result<void> load();
 
+  // Tokens of any number of sequences through the model, in rows of the workspace.
+  struct Step {
+    std::span<BatchSegment> segments;  // afterwards those that nobody took out
+    Workspace* workspace = nullptr;
+    const std::atomic<bool>* stop = nullptr;
+    LayerVisitor* visitor = nullptr;
+    bool decoding = false;                        // see ForwardPass
+    std::vector<int32_t>* last_choice = nullptr;  // of the last token, see Sequence::last_experts
+  };
+  // Afterwards workspace->normed has a row for each token that goes to the output; nothing is committed. REQUIRES: step
+  // is held, states have reserved.
+  Result<void> run(Step& step);
+  // `rows` of at most kLogitRows rows of normed states to `logits`. REQUIRES: step is held.
+  void compute_logits(const float* normed, int64_t rows);
+
   // Computes one batch (at most ubatch_size tokens) of a sequence and commits it to its state. `each`, where given,
   // gets the logits of every token in order; else `last` gets those of the last token. REQUIRES: step is held.
   Result<void> compute(SequenceState& state, std::span<const int32_t> ids, std::vector<float>* last,

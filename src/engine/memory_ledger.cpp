@@ -26,6 +26,8 @@ constexpr int64_t kMinBatchTokens = 16;
 constexpr int64_t kPromptTokens = 512;  // a prompt in one batch, if at all possible
 constexpr uint64_t kBatchShare = 20;    // a streamed prompt's rows take 1/20 of the budget
 constexpr int64_t kMaxContext = int64_t{1} << 30;
+constexpr int64_t kMaxSequences = 1024;
+constexpr int64_t kSideTokens = 16;  // beside a token of each sequence
 
 uint64_t reserve_for(uint64_t bytes) {
   return kSlackBytes + (bytes + kBytesPerTableByte - 1) / kBytesPerTableByte;
@@ -121,12 +123,15 @@ struct Wants {
         .type = settings.cache_type, .layers = hp.layers, .kv_heads = hp.kv_heads, .head_dim = hp.head_dim};
     const auto blocks =
         static_cast<uint64_t>((settings.context_tokens + KvLayout::kBlockTokens - 1) / KvLayout::kBlockTokens);
-    if (static_cast<double>(blocks) * static_cast<double>(layout.block_bytes()) > kMaxBytes) {
+    const double wanted = static_cast<double>(blocks) * static_cast<double>(layout.block_bytes()) *
+                              static_cast<double>(settings.sequences) +
+                          static_cast<double>(settings.extra_kv_bytes);
+    if (wanted > kMaxBytes) {
       return fail(ErrorCode::invalid_argument,
                   "the KV cache for {} tokens would take more than any machine has; take a smaller -c",
                   settings.context_tokens);
     }
-    kv_bytes = blocks * layout.block_bytes();
+    kv_bytes = blocks * layout.block_bytes() * static_cast<uint64_t>(settings.sequences) + settings.extra_kv_bytes;
     return {};
   }
 
@@ -135,10 +140,13 @@ struct Wants {
     const int64_t vocabulary = hp.vocabulary;
     // Logits and their quantized inputs; a sequence's own logits, candidates of 12 bytes and a copy to sort; ids and
     // the samplers' history.
-    const int64_t drawing =
-        kLogitRows * (vocabulary * 4 + hp.hidden * 5 / 2) + vocabulary * (4 + 12 + 16) + settings.context_tokens * 12;
+    const int64_t drawing = kLogitRows * (vocabulary * 4 + hp.hidden * 13 / 2) +
+                            settings.sequences * (vocabulary * (4 + 12 + 16) + settings.context_tokens * 12);
     const int64_t angles = batch * hp.rope.dims * 4;
-    return Workspace::bytes_for(hp, batch, std::min(batch, chunk)) + static_cast<uint64_t>(drawing + angles);
+    const int64_t side = settings.sequences > 1 ? side_batch_tokens(settings.sequences) : 0;
+    const uint64_t side_bytes = side > 0 ? Workspace::bytes_for(hp, side, side) : 0;
+    return Workspace::bytes_for(hp, batch, std::min(batch, chunk)) + side_bytes +
+           static_cast<uint64_t>(drawing + angles);
   }
 
   // The ledger but for experts and reserve.
@@ -285,6 +293,10 @@ Result<MemoryLedger> make_ledger(const ModelPlan& plan, const LedgerSettings& se
                 "a context of {} tokens in batches of {} and {} is none; all must be positive", settings.context_tokens,
                 settings.batch_size, settings.ubatch_size);
   }
+  if (settings.sequences < 1 || settings.sequences > kMaxSequences) {
+    return fail(ErrorCode::invalid_argument, "{} sequences at once are out of range; give 1 to {}", settings.sequences,
+                kMaxSequences);
+  }
   if (settings.context_tokens > kMaxContext) {
     return fail(ErrorCode::invalid_argument, "a context of {} tokens is more than any model has; the limit is {}",
                 settings.context_tokens, kMaxContext);
@@ -299,6 +311,10 @@ Result<MemoryLedger> make_ledger(const ModelPlan& plan, const LedgerSettings& se
   ledger.complete_bytes = complete.total_bytes();
   ledger.minimum_bytes = wants.most_experts() > 0 ? minimum_ledger(wants).total_bytes() : ledger.total_bytes();
   return ledger;
+}
+
+int64_t side_batch_tokens(int64_t sequences) {
+  return sequences + kSideTokens;
 }
 
 Result<KvType> parse_cache_type(std::string_view name, const Hyperparameters& hp) {

@@ -22,6 +22,8 @@ struct LedgerSettings {
   int64_t expert_slots = -1;  // this many kept experts in every mixture, whatever that takes; -1: what the budget holds
   bool mmap = true;           // where everything fits, files are mapped; otherwise all is read into slots
   int64_t context_tokens = 4096;
+  int64_t sequences = 1;        // that each hold so many tokens
+  uint64_t extra_kv_bytes = 0;  // for prefixes that are kept beyond those
   int64_t batch_size = 2048;
   int64_t ubatch_size = 512;
   KvType cache_type = KvType::f16;
@@ -33,7 +35,7 @@ struct LedgerSettings {
 struct MemoryLedger {
   uint64_t budget_bytes = kNoBudget;
   uint64_t dense_bytes = 0;       // weights beside the experts, as they lie in memory
-  uint64_t kv_bytes = 0;          // for context_tokens
+  uint64_t kv_bytes = 0;          // for context_tokens of each sequence, and what is kept beyond
   uint64_t activation_bytes = 0;  // rows of a batch, logits, what drawing a token takes
   uint64_t process_bytes = 0;
   uint64_t reserve_bytes = 0;  // page tables, allocator slack
@@ -56,6 +58,9 @@ struct MemoryLedger {
 // else gives way. Errors: out_of_memory with the whole ledger and the least budget that works; invalid_argument for
 // sizes that are none.
 Result<MemoryLedger> make_ledger(const ModelPlan& plan, const LedgerSettings& settings);
+
+// Tokens of a short step that sequences may take between two layers of a long prompt, where experts stream.
+int64_t side_batch_tokens(int64_t sequences);
 
 // "f32", "f16" or "q8_0". Errors: invalid_argument for another name; unsupported for q8_0 with a head size that is no
 // multiple of 32.

@@ -1,12 +1,9 @@
 #include <algorithm>
 #include <chrono>
-#include <optional>
 
 #include "core/fail.h"
+#include "engine/answer.h"
 #include "engine/engine_impl.h"
-#include "engine/stop_texts.h"
-#include "sample/chain.h"
-#include "text/detokenizer.h"
 
 namespace moxie {
 
@@ -125,30 +122,17 @@ double seconds_since(std::chrono::steady_clock::time_point start) {
   return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
 }
 
-Result<SamplerChain> make_chain(Engine::Impl& engine, const SamplingOptions& options) {
-  const Tokenizer* tokenizer = engine.tokenizer.get();
-  SamplerVocabulary vocabulary{.size = static_cast<int32_t>(engine.model->hp().vocabulary)};
-  if (tokenizer != nullptr) {
-    vocabulary.bytes = [tokenizer](int32_t id) {
-      return id < tokenizer->vocabulary_size() ? tokenizer->bytes(id) : std::string();
-    };
-    vocabulary.grammars = &engine.grammars;
-    vocabulary.encode = [tokenizer](std::string_view text) { return tokenizer->encode(text, {}); };
-  }
-  return SamplerChain::create(options, vocabulary, engine.runtime.context_tokens, engine.end_ids);
-}
-
 }  // namespace
 
 Result<GenerateResult> Sequence::generate(std::span<const int32_t> prompt, const GenerateOptions& options,
                                           const std::function<bool(const TokenEvent&)>& on_token) {
   Engine::Impl& engine = impl_->engine;
   impl_->stop.store(false, std::memory_order_relaxed);
-  MOXIE_TRY(SamplerChain chain, make_chain(engine, options.sampling));
-  for (const int32_t id : impl_->ids) chain.remember(id);
+  MOXIE_TRY(Answer answer, Answer::create(engine, options));
+  answer.remember(impl_->ids);
 
   GenerateResult result;
-  result.seed = chain.seed();
+  result.seed = answer.seed();
   result.prompt_tokens = static_cast<int64_t>(prompt.size());
   const auto start = std::chrono::steady_clock::now();
   const auto end_with = [&](StopReason reason) {
@@ -164,54 +148,29 @@ Result<GenerateResult> Sequence::generate(std::span<const int32_t> prompt, const
   if (impl_->logits.empty())
     return fail(ErrorCode::invalid_argument, "there is nothing to continue: the prompt is empty");
   result.prompt_seconds = seconds_since(start);
-  for (const int32_t id : prompt) chain.remember(id);
+  answer.remember(prompt);
+  answer.begin(impl_->ids);
 
-  const Tokenizer* tokenizer = engine.tokenizer.get();
-  std::optional<Detokenizer> detokenizer;
-  // A prompt that ends in running text continues it; after BOS alone the text begins here.
-  const bool at_start = impl_->ids.size() == 1 && impl_->ids[0] == (tokenizer ? tokenizer->bos() : -1);
-  if (tokenizer)
-    detokenizer.emplace(*tokenizer,
-                        Detokenizer::Options{.with_special = options.special, .at_start_of_text = at_start});
-  StopTexts stops(options.stop);
-
-  const auto give = [&](int32_t id, const std::string& text) {
-    result.text += text;
-    return !on_token || on_token({id, text});
+  const auto give = [&](const Answer::Piece& piece) {
+    if (!piece.drawn && piece.text.empty()) return true;
+    result.text += piece.text;
+    return !on_token || on_token({piece.id, piece.text});
   };
   for (;;) {
-    if (options.max_tokens >= 0 && static_cast<int64_t>(result.ids.size()) >= options.max_tokens) {
-      const std::string rest = stops.finish((detokenizer ? detokenizer->finish() : std::string()));
-      if (!rest.empty()) give(-1, rest);
+    if (answer.is_full()) {
+      give(answer.finish(StopReason::length));
       return end_with(StopReason::length);
     }
-    const int32_t id = chain.sample(impl_->logits);
-    if (id == SamplerChain::kNoToken) {
-      MOXIE_TRY_VOID(chain.why_none());
-      const std::string rest = stops.finish(detokenizer ? detokenizer->finish() : std::string());
-      if (!rest.empty()) give(-1, rest);
-      return end_with(StopReason::end_token);
-    }
+    MOXIE_TRY(const Answer::Piece piece, answer.next(impl_->logits));
     if (result.ids.empty()) result.first_token_seconds = seconds_since(start);
-    const bool ends =
-        !options.sampling.ignore_eos && std::binary_search(engine.end_ids.begin(), engine.end_ids.end(), id);
-    if (ends) {
-      std::string rest = stops.finish(detokenizer ? detokenizer->finish() : std::string());
-      if (options.special && tokenizer) rest += tokenizer->bytes(id, true);
-      if (!rest.empty()) give(id, rest);
-      return end_with(StopReason::end_token);
-    }
-    chain.accept(id);
-    result.ids.push_back(id);
-    const std::string text =
-        stops.push(detokenizer && id < tokenizer->vocabulary_size() ? detokenizer->push(id) : std::string());
-    if (!give(id, text)) return end_with(StopReason::caller);
-    if (stops.stopped()) return end_with(StopReason::stop_text);
+    if (piece.drawn) result.ids.push_back(piece.id);
+    const bool wanted = give(piece);
+    if (piece.drawn && !wanted) return end_with(StopReason::caller);
+    if (piece.end != StopReason::none) return end_with(piece.end);
 
     if (impl_->room() < 1) {
       if (!options.context_shift) {
-        const std::string rest = stops.finish(detokenizer ? detokenizer->finish() : std::string());
-        if (!rest.empty()) give(-1, rest);
+        give(answer.finish(StopReason::context_full));
         return end_with(StopReason::context_full);
       }
       if (auto shifted = impl_->shift(options.keep); !shifted.ok()) {
@@ -220,7 +179,7 @@ Result<GenerateResult> Sequence::generate(std::span<const int32_t> prompt, const
       }
       ++result.context_shifts;
     }
-    if (auto appended = impl_->append({&id, 1}, nullptr); !appended.ok()) {
+    if (auto appended = impl_->append({&piece.id, 1}, nullptr); !appended.ok()) {
       if (appended.error().code == ErrorCode::cancelled) return end_with(StopReason::cancelled);
       return std::move(appended).error();
     }

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "core/check.h"
 #include "model/model.h"
 
 namespace moxie {
@@ -80,20 +81,45 @@ Result<Workspace> Workspace::create(const Hyperparameters& hp, int64_t max_token
   ws.place.resize(static_cast<size_t>(hp.router.experts));
   for (int32_t id = 0; id < hp.router.experts; ++id) ws.every_expert.push_back(id);
   ws.active.reserve(static_cast<size_t>(hp.router.experts));
-  ws.attention_jobs.reserve(1);
+  ws.attention_jobs.reserve(static_cast<size_t>(std::min<int64_t>(max_tokens, 64)));
   ws.rope.cos.reserve(static_cast<size_t>(max_tokens * hp.rope.dims / 2));
   ws.rope.sin.reserve(static_cast<size_t>(max_tokens * hp.rope.dims / 2));
   return ws;
 }
 
 ForwardPass::ForwardPass(const Model& model_, Backend& backend_, Workspace& workspace,
-                         std::span<const BatchSegment> segments_, const std::atomic<bool>* stop)
+                         std::span<BatchSegment> segments_, const std::atomic<bool>* stop)
     : model(model_), hp(model_.hp()), backend(backend_), ws(workspace), segments(segments_), stop_(stop) {
   model.rope().reset(ws.rope);
   for (const BatchSegment& segment : segments) {
     tokens += static_cast<int64_t>(segment.ids.size());
     model.rope().append(ws.rope, segment.state->tokens(), static_cast<int64_t>(segment.ids.size()));
   }
+}
+
+bool ForwardPass::enter(int64_t layer) {
+  if (layer >= layers() || stopped()) return false;
+  if (visitor != nullptr) visitor->on_layer(*this, layer);
+  return !stopped();
+}
+
+void ForwardPass::drop_segment(size_t index) {
+  MOXIE_CHECK(index < segments.size() && segments.size() > 1);
+  int64_t first = 0;
+  for (size_t i = 0; i < index; ++i) first += static_cast<int64_t>(segments[i].ids.size());
+  const auto count = static_cast<int64_t>(segments[index].ids.size());
+  const auto erase_rows = [&](float* rows, int64_t width) {
+    std::copy(rows + (first + count) * width, rows + tokens * width, rows + first * width);
+  };
+  erase_rows(ws.x, hp.hidden);
+  for (std::vector<float>* angles : {&ws.rope.cos, &ws.rope.sin}) {
+    erase_rows(angles->data(), ws.rope.half);
+    angles->resize(static_cast<size_t>((tokens - count) * ws.rope.half));
+  }
+  std::move(segments.begin() + static_cast<std::ptrdiff_t>(index) + 1, segments.end(),
+            segments.begin() + static_cast<std::ptrdiff_t>(index));
+  segments = segments.first(segments.size() - 1);
+  tokens -= count;
 }
 
 bool ForwardPass::stopped() {

@@ -85,23 +85,41 @@ class RoutingObserver {
   virtual void on_choice(const Choice& choice) = 0;
 };
 
+class ForwardPass;
+
+// Called between two layers, on the thread that computes, while the pass holds nothing but its own workspace: the
+// place to take sequences out that nobody waits for any more, and to compute a short step of others.
+class LayerVisitor {
+ public:
+  virtual ~LayerVisitor() = default;
+  virtual void on_layer(ForwardPass& pass, int64_t layer) = 0;
+};
+
 class ForwardPass {
  public:
-  ForwardPass(const Model& model, Backend& backend, Workspace& workspace, std::span<const BatchSegment> segments,
+  // The segments are changed by drop_segment().
+  ForwardPass(const Model& model, Backend& backend, Workspace& workspace, std::span<BatchSegment> segments,
               const std::atomic<bool>* stop);
 
   const Model& model;
   const Hyperparameters& hp;
   Backend& backend;
   Workspace& ws;
-  std::span<const BatchSegment> segments;
+  std::span<BatchSegment> segments;
   int64_t tokens = 0;
   Error error;  // why the pass stopped, if it did
+  LayerVisitor* visitor = nullptr;
+  bool decoding = false;  // every segment is a decode step, for what the experts' store learns from it
   std::span<RoutingObserver* const> observers;
   bool skip_experts = false;      // routers choose, but the chosen experts add nothing
   LossyRouting* lossy = nullptr;  // of a single-token step, where it was asked for
 
   int64_t layers() const { return hp.layers; }
+  // Families go `for (layer = 0; pass.enter(layer); ++layer)`: false after the last layer, or once the pass is stopped.
+  bool enter(int64_t layer);
+  // Takes a segment out of the batch; the rows of the others stay what they are. Only from LayerVisitor::on_layer. The
+  // last one cannot leave: stop the pass.
+  void drop_segment(size_t index);
   // True once the caller gave up or a block failed: forward returns, results are void.
   bool stopped();
   void fail_with(Error reason);

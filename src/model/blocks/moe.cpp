@@ -181,10 +181,11 @@ void mixture_of_experts(ForwardPass& pass, int64_t layer) {
   }
   if (pass.skip_experts) return;
 
-  const ExpertRequest request = {.layer = layer,
-                                 .ids = ws.active,
-                                 .last_choice = pass.tokens == 1 ? std::span<const int32_t>() : last_choice,
-                                 .stop = pass.stop()};
+  const ExpertRequest request = {
+      .layer = layer,
+      .ids = ws.active,
+      .last_choice = pass.tokens == 1 || pass.decoding ? std::span<const int32_t>() : last_choice,
+      .stop = pass.stop()};
   auto lease = pass.model.experts().lease(request);
   if (!lease.ok()) return pass.fail_with(std::move(lease).error());
   look_ahead(pass, layer);

@@ -16,7 +16,7 @@ Result<void> adjust(Hyperparameters& hp, const WeightFiles& files) {
 
 void forward(ForwardPass& pass) {
   embed(pass);
-  for (int64_t layer = 0; layer < pass.layers() && !pass.stopped(); ++layer) {
+  for (int64_t layer = 0; pass.enter(layer); ++layer) {
     norm(pass, Role::attn_norm, layer);
     attention(pass, layer, {});
     norm(pass, Role::ffn_norm, layer);
