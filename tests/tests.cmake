@@ -50,6 +50,10 @@ foreach(check goldens greedy measuring mlx perplexity profile quantized replay s
   set_tests_properties(oracle-${check} PROPERTIES ENVIRONMENT "MOXIE_PROGRAM=$<TARGET_FILE:moxie_program>" TIMEOUT 1800)
 endforeach()
 moxie_add_test(tidy-documents tidy ${MOXIE_SCRIPTS}/docs_test.sh ${CMAKE_SOURCE_DIR} $<TARGET_FILE:moxie_program>)
+if(MOXIE_CURL)  # a server of the tests' own stands in for the hub
+  moxie_add_test(hub-pull golden ${MOXIE_SCRIPTS}/with_python.sh ${CMAKE_SOURCE_DIR}/tests/hub/pull_test.py)
+  set_tests_properties(hub-pull PROPERTIES ENVIRONMENT "MOXIE_PROGRAM=$<TARGET_FILE:moxie_program>")
+endif()
 moxie_add_test(plan-replicas golden ${MOXIE_SCRIPTS}/with_python.sh ${MOXIE_SCRIPTS}/plan_replicas.py $<TARGET_FILE:moxie_program>)
 if(NOT MOXIE_SANITIZE)  # the consumer is built without, and memory is another there
   moxie_add_test(memory-promise golden ${MOXIE_SCRIPTS}/with_python.sh ${MOXIE_SCRIPTS}/memory_promise.py $<TARGET_FILE:moxie_program>)

@@ -4,6 +4,7 @@
 
 #include <chrono>
 #include <cstdint>
+#include <string>
 #include <string_view>
 
 namespace moxie::cli {
@@ -14,11 +15,13 @@ class Progress {
   // now: what tells the time.
   explicit Progress(std::string_view doing = "loading", Clock::time_point (*now)() = &Clock::now);
   ~Progress() { clear(); }
-  void update(uint64_t done, uint64_t total);
+  // before: of `done`, what was there when the work began; it does not count for the rate.
+  void update(uint64_t done, uint64_t total, uint64_t before = 0);
+  void set_doing(std::string_view doing) { doing_ = doing; }
   void clear();
 
  private:
-  std::string_view doing_;
+  std::string doing_;
   Clock::time_point (*now_)();
   bool terminal_;
   bool shown_ = false;
