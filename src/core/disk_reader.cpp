@@ -157,6 +157,10 @@ void DiskReader::tune(uint64_t piece_bytes, int depth) {
   backend_->wake();
 }
 
+void DiskReader::keep_tuned() {
+  queue_->keep_tuned();
+}
+
 uint64_t DiskReader::piece_bytes() const {
   return queue_->setting().piece_bytes;
 }

@@ -154,6 +154,8 @@ class DiskReader {
   // Fitted values for this drive and expert size; holds for the pieces issued from now on.
   // REQUIRES: 0 < piece_bytes <= kMaxPieceBytes, a multiple of alignment(); 0 < depth <= kMaxDepth.
   void tune(uint64_t piece_bytes, int depth);
+  // From now on the setting follows the drive (core/read_keeper.h), until the next tune().
+  void keep_tuned();
   uint64_t piece_bytes() const;
   int depth() const;
 

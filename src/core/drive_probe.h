@@ -10,16 +10,10 @@
 #include <vector>
 
 #include "core/disk_reader.h"
+#include "core/read_setting.h"
 #include "moxie/error.h"
 
 namespace moxie {
-
-struct ReadSetting {
-  uint64_t piece_bytes = 0;
-  int depth = 0;
-  uint64_t bytes_in_flight() const { return piece_bytes * static_cast<uint64_t>(depth); }
-  friend bool operator==(const ReadSetting&, const ReadSetting&) = default;
-};
 
 // What is known about one setting.
 struct ReadMeasurement {

@@ -164,7 +164,17 @@ void ReadQueue::set(Setting setting) {
   MOXIE_CHECK(setting.depth > 0 && setting.depth <= DiskReader::kMaxDepth);
   const std::lock_guard lock(mutex_);
   setting_ = setting;
+  keeper_.reset();
   work_.notify_all();
+}
+
+void ReadQueue::keep_tuned() {
+  std::vector<Setting> others;
+  for (const Setting& setting : ReadTuner::grid()) {
+    if (setting.piece_bytes % alignment_ == 0) others.push_back(setting);
+  }
+  const std::lock_guard lock(mutex_);
+  if (!others.empty()) keeper_.emplace(setting_, others);
 }
 
 ReadQueue::Setting ReadQueue::setting() const {
@@ -405,12 +415,22 @@ void ReadQueue::settle(ReadPiece& piece, Judgement& judgement) {
     (piece.priority == ReadPriority::demand ? stats_.demand_bytes : stats_.lookahead_bytes) += piece.expected;
     ++stats_.latency[latency_bucket(now - piece.issued)];
     if (task.state_ == ReadTask::State::reading) count_arrival(piece);
+    follow_drive(now);
   } else if (task.state_ == ReadTask::State::reading) {
     if (task.queued_) unlink(task);
     task.error_ = std::move(judgement.error);
     task.state_ = ReadTask::State::failing;
   }
   if (task.in_flight_ == 0 && !task.queued_) end(task);
+}
+
+// The sums since keep_tuned() would do as well: a keeper looks at differences.
+void ReadQueue::follow_drive(Clock::time_point now) {
+  if (!keeper_) return;
+  const double open = in_flight_ > 0 ? std::chrono::duration<double>(now - busy_since_).count() : 0;
+  if (!keeper_->record(stats_.bytes(), stats_.busy_seconds + open)) return;
+  setting_ = keeper_->setting();
+  work_.notify_all();
 }
 
 void ReadQueue::count_arrival(const ReadPiece& piece) {

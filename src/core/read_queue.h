@@ -7,11 +7,13 @@
 #include <condition_variable>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "core/direct_file.h"
 #include "core/disk_reader.h"
+#include "core/read_keeper.h"
 
 namespace moxie {
 
@@ -39,10 +41,7 @@ struct ReadPiece {
 
 class ReadQueue {
  public:
-  struct Setting {
-    uint64_t piece_bytes = 0;
-    int depth = 0;
-  };
+  using Setting = ReadSetting;
 
   ReadQueue(std::vector<std::unique_ptr<DirectFile>> files, uint64_t alignment, Setting setting,
             std::function<void(ReadOutcome&)> inject);
@@ -67,6 +66,7 @@ class ReadQueue {
   int64_t demand_pieces() const;
   DiskReaderStats stats() const;
   void set(Setting setting);
+  void keep_tuned();
   Setting setting() const;
   void stop();  // gives up what is queued; returns once nothing is in flight
 
@@ -107,6 +107,7 @@ class ReadQueue {
   Judgement judge(ReadPiece* piece, int64_t result);
   Judgement judge_error(ReadPiece* piece, int error);
   void settle(ReadPiece& piece, Judgement& judgement);
+  void follow_drive(std::chrono::steady_clock::time_point now);
   void count_arrival(const ReadPiece& piece);
   void drop(ReadTask& task);
   void end(ReadTask& task);
@@ -121,6 +122,7 @@ class ReadQueue {
   std::condition_variable work_;      // a piece may be taken, or the queue stops
   std::condition_variable progress_;  // a range arrived, a task ended, nothing is in flight
   Setting setting_;
+  std::optional<ReadKeeper> keeper_;
   List demand_;
   List lookahead_;
   int in_flight_ = 0;

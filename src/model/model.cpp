@@ -248,6 +248,7 @@ struct Model::Loader {
       if (!progress()) return cancelled();
     }
     if (tunes && !pieces.empty()) model.reader_->tune(tuner.best().piece_bytes, tuner.best().depth);
+    if (tunes) model.reader_->keep_tuned();
     return {};
   }
 
