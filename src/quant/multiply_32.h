@@ -52,6 +52,8 @@ void multiply_32_token(const MultiplyArgs& args, int64_t token) {
       IntParts products[kLanes];
 #pragma GCC unroll 16
       for (int r = 0; r < kLanes; ++r) {
+        // The next rows: see multiply_256_tile.
+        prefetch_block(&block_of<Type>(rows, r, index), kLanes * args.row_bytes, 2);
         const Bytes64 w = unpack_for_product<Type>(block_of<Type>(rows, r, index), block_of<Type>(rows, r, next));
         for (int p = 0; p < kParts; ++p) products[r].part[p] = multiply_bytes<Type::kSigned>(w.part[p], values.part[p]);
       }

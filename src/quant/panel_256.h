@@ -24,14 +24,6 @@ struct Panel256 {
   FloatVec minimum[kPanel256Blocks];
 };
 
-// Fetches the block `distance` bytes further on, which may be beyond the matrix.
-template <typename Block>
-MOXIE_INLINE void prefetch_block(const Block* block, size_t distance) {
-  const uintptr_t address = reinterpret_cast<uintptr_t>(block) + distance;
-  for (size_t line = 0; line < sizeof(Block); line += 64)
-    __builtin_prefetch(reinterpret_cast<const void*>(address + line));
-}
-
 // Pairs of sub-blocks.
 template <class Parts>
 constexpr int kSumPairs = 128 / Parts::kSubValues;

@@ -31,6 +31,14 @@ class RowGroup {
   int count_;
 };
 
+// Fetches the `count` blocks that are `distance` bytes further on, which may be beyond the matrix.
+template <typename Block>
+MOXIE_INLINE void prefetch_block(const Block* block, size_t distance, size_t count = 1) {
+  const uintptr_t address = reinterpret_cast<uintptr_t>(block) + distance;
+  for (size_t line = 0; line < count * sizeof(Block); line += 64)
+    __builtin_prefetch(reinterpret_cast<const void*>(address + line));
+}
+
 // to[i] lane r = lane i of rows[r].
 MOXIE_INLINE void transpose(const IntVec (&rows)[kLanes], IntVec* to) {
 #if defined(__AVX512F__)
