@@ -225,7 +225,7 @@ fs::path ResidencyOfRealShape::path_;
 std::unique_ptr<Reference> ResidencyOfRealShape::reference_;
 
 TEST_F(ResidencyOfRealShape, AnyBudget) {
-  const test::Watchdog watchdog(std::chrono::seconds(300));
+  const test::Watchdog watchdog;
   expect_same_for_every_budget(*reference_, 8);
   for (const int64_t slots : {0, 4, 6}) {
     EngineOptions some = reference_->options();
@@ -238,7 +238,7 @@ TEST_F(ResidencyOfRealShape, AnyBudget) {
 }
 
 TEST_F(ResidencyOfRealShape, AnyReads) {
-  const test::Watchdog watchdog(std::chrono::seconds(300));
+  const test::Watchdog watchdog;
   for (const int depth : {1, 2, 8}) {
     EngineOptions some = reference_->options();
     some.expert_slots = depth == 2 ? 0 : 3;

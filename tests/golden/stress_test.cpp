@@ -97,7 +97,7 @@ void go_through(Engine& engine, const std::vector<Text>& texts, unsigned seed, i
 }
 
 TEST(Stress, SequencesOfSeveralThreadsOnFewSlots) {
-  const test::Watchdog watchdog(std::chrono::seconds(300));
+  const test::Watchdog watchdog;
   const std::string model = (golden::data_folder() / "golden/mixtral/merged.gguf").string();
   const std::vector<Text> texts = texts_of({.model = model, .ctx_size = 64, .threads = 2, .memory = "all"});
   for (const int64_t slots : {0, 2, 3}) {

@@ -1,4 +1,5 @@
 // Ends the test program when a test does not end: a hang is a failure with a name, not a build that stands still.
+// Patient: sanitizers on a busy machine are a hundred times slower.
 #pragma once
 
 #include <gtest/gtest.h>
@@ -14,7 +15,7 @@ namespace moxie::test {
 
 class Watchdog {
  public:
-  explicit Watchdog(std::chrono::seconds patience = std::chrono::seconds(120))
+  explicit Watchdog(std::chrono::seconds patience = std::chrono::minutes(10))
       : thread_([this, patience] { watch(patience); }) {}
   ~Watchdog() {
     {
