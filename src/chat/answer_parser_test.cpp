@@ -25,7 +25,8 @@ constexpr std::string_view kTools = R"json([
 Json json(std::string_view text) {
   auto parsed = parse_json(text, "test");
   EXPECT_TRUE(parsed.ok()) << text;
-  return parsed.ok() ? *std::move(parsed) : Json();
+  if (!parsed.ok()) return {};
+  return *std::move(parsed);
 }
 
 ToolSet tools_of(const Json& tools) {

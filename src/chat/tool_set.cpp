@@ -134,6 +134,12 @@ const Tool* ToolSet::find(std::string_view name) const {
   return found == tools_.end() ? nullptr : &*found;
 }
 
+ToolSet ToolSet::only(std::string_view name) const {
+  ToolSet set;
+  if (const Tool* tool = find(name)) set.tools_.push_back(*tool);
+  return set;
+}
+
 Json ToolSet::to_json() const {
   Json::Array all;
   for (const Tool& tool : tools_) {
