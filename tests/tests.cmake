@@ -55,6 +55,10 @@ if(MOXIE_CURL)  # a server of the tests' own stands in for the hub
   set_tests_properties(hub-pull PROPERTIES ENVIRONMENT "MOXIE_PROGRAM=$<TARGET_FILE:moxie_program>")
 endif()
 moxie_add_test(plan-replicas golden ${MOXIE_SCRIPTS}/with_python.sh ${MOXIE_SCRIPTS}/plan_replicas.py $<TARGET_FILE:moxie_program>)
+foreach(check access endpoints robustness streaming)
+  moxie_add_test(server-${check} server ${MOXIE_SCRIPTS}/with_python.sh ${CMAKE_SOURCE_DIR}/tests/server/run.py
+                 $<TARGET_FILE:moxie_program> ${check}_test.py)
+endforeach()
 if(NOT MOXIE_SANITIZE)  # the consumer is built without, and memory is another there
   moxie_add_test(memory-promise golden ${MOXIE_SCRIPTS}/with_python.sh ${MOXIE_SCRIPTS}/memory_promise.py $<TARGET_FILE:moxie_program>)
   moxie_add_test(install golden ${MOXIE_SCRIPTS}/install_test.sh ${CMAKE_BINARY_DIR} ${CMAKE_SOURCE_DIR}

@@ -112,7 +112,8 @@ class Engine {
   struct Impl;
 
  private:
-  friend class Conversation;  // inside the library
+  friend class ChatPrompts;   // inside the library
+  friend class Conversation;  // likewise
   friend class Profiler;      // likewise
   friend class Scheduler;     // likewise
   explicit Engine(std::unique_ptr<Impl> impl);

@@ -150,7 +150,7 @@ Result<ChatTemplate> ChatTemplate::choose(std::span<const ModelTemplate> model, 
     return fail(parsed.error().code, "{}: {}; --chat-template NAME or --chat-template-file FILE gives another", origin,
                 parsed.error().message);
   }
-  ChatTemplate made(*std::move(parsed), std::move(origin), choice.bos, choice.eos);
+  ChatTemplate made(*std::move(parsed), std::move(text), std::move(origin), choice.bos, choice.eos);
   made.probe();
   return made;
 }

@@ -49,6 +49,7 @@ class ChatTemplate {
   static Result<ChatTemplate> choose(std::span<const ModelTemplate> model, const TemplateChoice& choice);
 
   const std::string& origin() const { return origin_; }  // "chat_template.jinja", "built-in llama3"
+  const std::string& text() const { return text_; }      // Jinja
   // The template has no place for a system message: it goes before the first user's.
   bool folds_system() const { return folds_system_; }
 
@@ -56,13 +57,17 @@ class ChatTemplate {
   Result<std::string> render(const ChatInput& input, const std::tm& now) const;
 
  private:
-  ChatTemplate(jinja::Template parsed, std::string origin, std::string bos, std::string eos)
-      : template_(std::move(parsed)), origin_(std::move(origin)), bos_(std::move(bos)), eos_(std::move(eos)) {}
+  ChatTemplate(jinja::Template parsed, std::string text, std::string origin, std::string bos, std::string eos)
+      : template_(std::move(parsed)),
+        text_(std::move(text)),
+        origin_(std::move(origin)),
+        bos_(std::move(bos)),
+        eos_(std::move(eos)) {}
   jinja::Template::Outcome render_plain(const ChatInput& input, const std::tm& now) const;
   void probe();
 
   jinja::Template template_;
-  std::string origin_, bos_, eos_;
+  std::string text_, origin_, bos_, eos_;
   bool folds_system_ = false;
 };
 

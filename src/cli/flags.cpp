@@ -11,10 +11,12 @@ namespace {
 
 constexpr FlagSpec kFlags[] = {
 #define MOXIE_FLAG(name, spellings, value, help) {name, spellings, value, help, FlagEffect::used, ""},
+#define MOXIE_SERVER_FLAG(name, spellings, value, help, why) {name, spellings, value, help, FlagEffect::used, why},
 #define MOXIE_NO_EFFECT(name, spellings, value, why) {name, spellings, value, "", FlagEffect::none, why},
 #define MOXIE_REFUSED(name, spellings, value, why) {name, spellings, value, "", FlagEffect::refused, why},
 #include "cli/flags.inc"
 #undef MOXIE_FLAG
+#undef MOXIE_SERVER_FLAG
 #undef MOXIE_NO_EFFECT
 #undef MOXIE_REFUSED
 };
@@ -75,7 +77,8 @@ const FlagSpec* find_flag(std::string_view spelled) {
 }
 
 Result<RewrittenFlags> rewrite_flags(std::span<const std::string> arguments,
-                                     const std::function<bool(std::string_view name)>& is_switch) {
+                                     const std::function<bool(std::string_view name)>& is_switch,
+                                     const std::function<bool(std::string_view name)>& is_taken) {
   RewrittenFlags result;
   for (size_t i = 0; i < arguments.size(); ++i) {
     const std::string& argument = arguments[i];
@@ -109,7 +112,8 @@ Result<RewrittenFlags> rewrite_flags(std::span<const std::string> arguments,
         return fail(ErrorCode::invalid_argument, "{} needs a value ({})", spelled, flag->value);
       value = arguments[++i];
     }
-    if (flag->effect == FlagEffect::none) {
+    const bool of_others = flag->effect == FlagEffect::used && !flag->why.empty() && is_taken && !is_taken(flag->name);
+    if (flag->effect == FlagEffect::none || of_others) {
       std::string note = fmt::format("{} has no effect: {}", spelled, flag->why);
       if (std::find(result.notes.begin(), result.notes.end(), note) == result.notes.end()) result.notes.push_back(note);
       continue;

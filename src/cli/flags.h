@@ -27,7 +27,7 @@ struct FlagSpec {
   std::string_view value;      // what help calls its value: "N"; empty: a switch; "[on|off]": may be left out
   std::string_view help;
   FlagEffect effect = FlagEffect::used;
-  std::string_view why;
+  std::string_view why;  // of a used one: why it has no effect in commands that do not take it; empty: they refuse it
 };
 
 std::span<const FlagSpec> flag_specs();
@@ -39,9 +39,11 @@ struct RewrittenFlags {
   std::vector<std::string> notes;      // one line for each flag without effect
 };
 
-// `is_switch` says of flags with a value whether they have none in this command. Errors: invalid_argument for an
+// `is_switch` says of flags with a value whether they have none in this command, `is_taken` whether it takes a flag at
+// all; without it, it does. Errors: invalid_argument for an
 // unknown flag (names the nearest) and a missing value; unsupported for a refused flag.
 Result<RewrittenFlags> rewrite_flags(std::span<const std::string> arguments,
-                                     const std::function<bool(std::string_view name)>& is_switch = {});
+                                     const std::function<bool(std::string_view name)>& is_switch = {},
+                                     const std::function<bool(std::string_view name)>& is_taken = {});
 
 }  // namespace moxie::cli

@@ -31,8 +31,9 @@ Result<int> run_command(const CommandEntry& entry, std::span<const std::string> 
   flags.group("other");
   flags.toggle("help", wants_help);
   flags.toggle("version", wants_version);
-  MOXIE_TRY(const RewrittenFlags rewritten,
-            rewrite_flags(given, [&](std::string_view name) { return flags.is_switch(name); }));
+  MOXIE_TRY(const RewrittenFlags rewritten, rewrite_flags(
+                                                given, [&](std::string_view name) { return flags.is_switch(name); },
+                                                [&](std::string_view name) { return flags.has(name); }));
   MOXIE_TRY_VOID(flags.parse(entry.name, rewritten.arguments));
   if (wants_help || wants_version) {
     MOXIE_TRY_VOID(print(wants_help ? command_help(entry) : fmt::format("moxie {}\n", version())));

@@ -1,0 +1,39 @@
+// An endpoint: an entry in endpoints.inc, one file in endpoints/.
+#pragma once
+
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+
+#include "moxie/error.h"
+#include "server/http_exchange.h"
+#include "server/service.h"
+
+namespace moxie::server {
+
+struct EndpointEntry {
+  std::string_view name;
+  std::string_view summary;
+  std::string_view method;  // "GET", which answers HEAD too; "POST"
+  // Separated by blanks. A last part {id} stands for any one.
+  std::string_view paths;
+  bool open = false;       // needs no key
+  bool immediate = false;  // answers from what is at hand, on the network thread
+  // One of them. `answer`: an error becomes a response by its code.
+  Result<HttpResponse> (*answer)(Service& service, const HttpRequest& request) = nullptr;
+  void (*handle)(Service& service, const std::shared_ptr<HttpExchange>& exchange) = nullptr;
+};
+
+std::span<const EndpointEntry* const> endpoint_entries();
+
+struct Route {
+  const EndpointEntry* entry = nullptr;  // null: no endpoint has this path
+  bool other_method = false;             // one has, but not for this method
+};
+Route find_endpoint(std::string_view method, std::string_view path);
+// The last part of a path: "3" of "/slots/3".
+std::string_view last_part(std::string_view path);
+
+}  // namespace moxie::server
