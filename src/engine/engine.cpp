@@ -255,6 +255,7 @@ Result<void> Engine::Impl::load_model(const WeightFiles& files, ModelPlan plan, 
   if (adjust_reader) adjust_reader(reader);
   std::vector<std::string> paths;
   for (const WeightPart& part : files.files) paths.push_back(part.path);
+  weight_paths = paths;
   MOXIE_TRY(const uint64_t alignment, DiskReader::alignment_of(paths, reader));
 
   const MemoryInfo machine = read_memory_info();

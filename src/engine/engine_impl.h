@@ -29,6 +29,7 @@ struct Engine::Impl {
   EngineOptions options;
   Log log;
   ModelInfo model_info;
+  std::vector<std::string> weight_paths;
   RuntimeInfo runtime;
   std::unique_ptr<Tokenizer> tokenizer;  // null: the model carries none
   Error tokenizer_error;                 // why not

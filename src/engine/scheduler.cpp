@@ -2,8 +2,12 @@
 
 #include <algorithm>
 #include <cmath>
+#include <future>
+#include <limits>
 
 #include "core/fail.h"
+#include "engine/kv_identity.h"
+#include "engine/memory_ledger.h"
 #include "engine/scheduler_impl.h"
 
 namespace moxie {
@@ -48,9 +52,62 @@ Result<std::unique_ptr<Scheduler>> Scheduler::create(Engine& engine, const Sched
     return fail(ErrorCode::invalid_argument, "a disk cache of {} bytes is none; give 0 or more",
                 options.cache_disk_bytes);
   }
-  auto impl = std::make_unique<Impl>(*engine.impl_, options);
+  auto impl = std::make_unique<Impl>(engine, *engine.impl_, options);
+  MOXIE_TRY_VOID(impl->prepare());
   impl->thread = std::thread([raw = impl.get()] { raw->loop(); });
   return std::unique_ptr<Scheduler>(new Scheduler(std::move(impl)));
+}
+
+Scheduler::Impl::Impl(Engine& whole_engine, Engine::Impl& e, const SchedulerOptions& o)
+    : whole(whole_engine), engine(e), options(o) {
+  const auto count = static_cast<size_t>(options.parallel);
+  slots.resize(count);
+  slot_ids.resize(count);
+  seen_slots.resize(count);
+  for (size_t i = 0; i < count; ++i) {
+    seen_slots[i].id = static_cast<int>(i);
+    seen_slots[i].context_tokens = engine.runtime.context_tokens;
+  }
+  logit_rows.resize(static_cast<size_t>(Engine::Impl::kLogitRows * engine.model->hp().hidden));
+  const uint64_t block_bytes = engine.kv_pool->layout().block_bytes();
+  kv_blocks = static_cast<int64_t>(engine.memory.kv / block_bytes);
+  seen.parallel = options.parallel;
+  seen.kv_limit_bytes = static_cast<uint64_t>(kv_blocks) * block_bytes;
+  const StreamedExperts* streamed = engine.model->streamed();
+  streaming = streamed != nullptr && !streamed->layout().complete;
+  main_round.workspace = &engine.workspace;
+  side_round.workspace = &side_workspace;
+}
+
+// What may fail of the beginning.
+Result<void> Scheduler::Impl::prepare() {
+  if (streaming && options.parallel > 1) {
+    const int64_t tokens = side_batch_tokens(options.parallel);
+    MOXIE_TRY(side_workspace, Workspace::create(engine.model->hp(), tokens, tokens));
+  }
+  if (streaming && options.draft_ngram > 0) {
+    engine.log.notice(
+        "draft-ngram has no effect: experts stream from disk, and every guess would want some of its own");
+  }
+  if (engine.lossy != nullptr && options.prefix_cache_bytes != 0) {
+    engine.log.notice(fmt::format("there is no prefix cache: with {} what is computed depends on what is in memory",
+                                  engine.lossy->name()));
+  }
+  const uint64_t block_bytes = engine.kv_pool->layout().block_bytes();
+  int64_t blocks = kv_blocks;
+  if (options.prefix_cache_bytes >= 0) {
+    blocks = std::min(blocks, static_cast<int64_t>(static_cast<uint64_t>(options.prefix_cache_bytes) / block_bytes));
+  }
+  const std::lock_guard lock(engine.step);
+  engine.kv_pool->set_limit(kv_blocks);
+  if (blocks == 0 || engine.lossy != nullptr) return {};
+  fingerprint = kv_fingerprint(engine);
+  if (!options.cache_disk.empty()) {
+    MOXIE_TRY(store, BlockStore::open(options.cache_disk, fingerprint, static_cast<uint64_t>(options.cache_disk_bytes),
+                                      engine.log));
+  }
+  cache = std::make_unique<PrefixCache>(*engine.kv_pool, blocks, store.get());
+  return {};
 }
 
 Result<void> Scheduler::Impl::check_prompt(const GenerateRequest& request) const {
@@ -96,11 +153,11 @@ Result<Scheduler::Impl::JobPtr> Scheduler::Impl::check(GenerateRequest request,
   if (!listener) listener = std::make_shared<RequestListener>();
   auto job = std::make_shared<SchedulerJob>(gate, std::move(request), std::move(listener));
   job->reserved_tokens = reserve_for(job->request);
-  if (job->reserved_tokens > kv_tokens) {
+  if (job->reserved_tokens > kv_blocks * KvLayout::kBlockTokens) {
     return fail(ErrorCode::invalid_argument,
                 "the prompt and its answer may take {} tokens, and the memory for all sequences holds {}; ask for "
                 "fewer tokens, or give more memory",
-                job->reserved_tokens, kv_tokens);
+                job->reserved_tokens, kv_blocks * KvLayout::kBlockTokens);
   }
   // A waiting request keeps no buffers: this only sees that its options work, and has its grammar compiled.
   if (job->request.pooling == Pooling::none) {
@@ -181,6 +238,42 @@ Scheduler::Impl::~Impl() {
     gate->wake.notify_one();
   }
   if (thread.joinable()) thread.join();
+  const std::lock_guard lock(engine.step);  // the pool of blocks is shared
+  cache.reset();
+  store.reset();
+  engine.kv_pool->set_limit(std::numeric_limits<int32_t>::max());
+}
+
+// Where the scheduler's thread alone may look; waits for it.
+void Scheduler::Impl::run_between_steps(const std::function<void()>& errand) {
+  std::promise<void> done;
+  {
+    const std::lock_guard lock(gate->mutex);
+    gate->errands.emplace_back([&] {
+      errand();
+      done.set_value();
+    });
+    gate->wake.notify_one();
+  }
+  done.get_future().wait();
+}
+
+Result<SlotFileResult> Scheduler::save_slot(int slot, const std::string& path) {
+  Result<SlotFileResult> result = SlotFileResult{};
+  impl_->run_between_steps([&] { result = impl_->save(slot, path); });
+  return result;
+}
+
+Result<SlotFileResult> Scheduler::restore_slot(int slot, const std::string& path) {
+  Result<SlotFileResult> result = SlotFileResult{};
+  impl_->run_between_steps([&] { result = impl_->restore(slot, path); });
+  return result;
+}
+
+Result<int64_t> Scheduler::erase_slot(int slot) {
+  Result<int64_t> result = int64_t{0};
+  impl_->run_between_steps([&] { result = impl_->erase(slot); });
+  return result;
 }
 
 }  // namespace moxie

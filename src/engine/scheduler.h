@@ -8,7 +8,8 @@
 // call Engine::expert_stats, the slot functions or drain() (submit, cancel and the snapshots are allowed).
 //
 // The engine is opened with EngineOptions::parallel sequences, so that the memory budget holds all of them, and
-// EngineOptions::prefix_cache_bytes beyond. It may have Sequences of its own beside; its steps then take turns.
+// EngineOptions::prefix_cache_bytes beyond. One scheduler an engine; Sequences beside it take of the same blocks, and
+// fail where none is free.
 #pragma once
 
 #include <cstdint>

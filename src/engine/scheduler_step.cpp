@@ -1,8 +1,9 @@
-// The scheduler's thread: who runs, what goes into a step, and what comes of it.
+// The scheduler's thread: who runs, and what goes into a step.
 #include <algorithm>
 #include <cmath>
 
 #include "core/fail.h"
+#include "engine/memory_ledger.h"
 #include "engine/scheduler_impl.h"
 
 namespace moxie {
@@ -15,61 +16,21 @@ constexpr size_t kPromptsAtOnce = 4;
 // How long prompts may hold up the tokens of others in one step.
 constexpr double kPromptSeconds = 0.15;
 constexpr int64_t kLeastPromptTokens = 16, kFirstPromptTokens = 64;
-
-double seconds_between(Clock::time_point from, Clock::time_point to) {
-  return std::chrono::duration<double>(to - from).count();
-}
+constexpr auto kExpertsAge = std::chrono::seconds(1);
 
 // The latest measurements count most.
 void blend(double& mean, double value) {
   mean = mean == 0 ? value : 0.75 * mean + 0.25 * value;
 }
 
-TokenStep describe(const Answer::Piece& piece, const GenerateRequest& request, std::span<const float> logits) {
-  TokenStep step = {.id = piece.id, .text = piece.text};
-  if (piece.id < 0 || logits.empty() || (!request.logprobs && request.n_probs == 0)) return step;
-  const float top = *std::max_element(logits.begin(), logits.end());
-  double sum = 0;
-  for (const float logit : logits) sum += std::exp(static_cast<double>(logit - top));
-  const double base = static_cast<double>(top) + std::log(sum);
-  const auto logprob = [&](size_t id) { return static_cast<float>(static_cast<double>(logits[id]) - base); };
-  step.logprob = logprob(static_cast<size_t>(piece.id));
-  const size_t count = std::min(static_cast<size_t>(request.n_probs), logits.size());
-  if (count == 0) return step;
-  std::vector<int32_t> ids(logits.size());
-  for (size_t i = 0; i < ids.size(); ++i) ids[i] = static_cast<int32_t>(i);
-  std::partial_sort(ids.begin(), ids.begin() + static_cast<std::ptrdiff_t>(count), ids.end(),
-                    [&](int32_t a, int32_t b) {
-                      const float x = logits[static_cast<size_t>(a)], y = logits[static_cast<size_t>(b)];
-                      return x != y ? x > y : a < b;
-                    });
-  for (size_t i = 0; i < count; ++i) step.top.push_back({ids[i], logprob(static_cast<size_t>(ids[i]))});
-  return step;
-}
-
 }  // namespace
-
-Scheduler::Impl::Impl(Engine::Impl& e, const SchedulerOptions& o) : engine(e), options(o) {
-  slots.resize(static_cast<size_t>(options.parallel));
-  logit_rows.resize(static_cast<size_t>(Engine::Impl::kLogitRows * engine.model->hp().hidden));
-  const auto block_bytes = static_cast<uint64_t>(engine.kv_pool->layout().block_bytes());
-  kv_tokens = static_cast<int64_t>(engine.memory.kv / block_bytes) * KvLayout::kBlockTokens;
-  seen.parallel = options.parallel;
-  seen.kv_limit_bytes = engine.memory.kv;
-  seen_slots.resize(slots.size());
-  for (size_t i = 0; i < slots.size(); ++i) {
-    seen_slots[i].id = static_cast<int>(i);
-    seen_slots[i].context_tokens = engine.runtime.context_tokens;
-  }
-}
 
 void Scheduler::Impl::loop() {
   for (;;) {
     {
       std::unique_lock lock(gate->mutex);
-      gate->wake.wait(
-          lock, [&] { return gate->stopping || !gate->queue.empty() || !gate->left.empty() || !gate->active.empty(); });
-      if (gate->stopping && gate->queue.empty() && gate->left.empty() && gate->active.empty()) return;
+      gate->wake.wait(lock, [&] { return gate->stopping || !gate->errands.empty() || !gate->all_ended(); });
+      if (gate->stopping && gate->errands.empty() && gate->all_ended()) return;
     }
     step();
   }
@@ -79,13 +40,29 @@ void Scheduler::Impl::step() {
   tell_left();
   {
     const std::lock_guard lock(engine.step);
+    run_errands();
     leave_cancelled();
     admit();
-    compose(shares);
-    if (!shares.empty()) compute(shares);
-    shares.clear();
+    look_for_prefixes();
+    compose(main_round, false);
+    if (!main_round.shares.empty()) compute(main_round);
+    main_round.shares.clear();
+    blocks_in_use = engine.kv_pool->blocks_in_use();
   }
   publish();
+}
+
+void Scheduler::Impl::run_errands() {
+  for (;;) {
+    std::function<void()> errand;
+    {
+      const std::lock_guard lock(gate->mutex);
+      if (gate->errands.empty()) return;
+      errand = std::move(gate->errands.front());
+      gate->errands.pop_front();
+    }
+    errand();
+  }
 }
 
 // Those that were cancelled in the queue.
@@ -109,7 +86,7 @@ void Scheduler::Impl::tell_left() {
 void Scheduler::Impl::leave_cancelled() {
   const std::vector<JobPtr> running = order;
   for (const JobPtr& job : running) {
-    if (job->cancelled.load(std::memory_order_relaxed)) end(*job, StopReason::cancelled);
+    if (!job->passing && job->cancelled.load(std::memory_order_relaxed)) end(*job, StopReason::cancelled);
   }
 }
 
@@ -119,7 +96,8 @@ int Scheduler::Impl::slot_for(const Job& job) const {
   return free == slots.end() ? -1 : static_cast<int>(free - slots.begin());
 }
 
-// First come, first served, but for those that wait for a slot of their own: they let others pass.
+// First come, first served, but for those that wait for a slot of their own: they let others pass. Memory is promised
+// for all that a request may come to need, so that nothing that runs has to wait or to give way.
 void Scheduler::Impl::admit() {
   for (;;) {
     JobPtr job;
@@ -129,7 +107,7 @@ void Scheduler::Impl::admit() {
       for (auto at = gate->queue.begin(); at != gate->queue.end(); ++at) {
         slot = slot_for(**at);
         if (slot < 0 && (*at)->request.slot >= 0) continue;
-        if (slot < 0 || reserved + (*at)->reserved_tokens > kv_tokens) return;
+        if (slot < 0 || reserved + (*at)->reserved_tokens > kv_blocks * KvLayout::kBlockTokens) return;
         job = std::move(*at);
         gate->queue.erase(at);
         gate->active.push_back(job);
@@ -149,17 +127,19 @@ void Scheduler::Impl::start(const JobPtr& job, int slot) {
   job->timings.prompt_tokens = static_cast<int64_t>(job->request.prompt.size());
   reserved += job->reserved_tokens;
   slots[static_cast<size_t>(slot)] = job;
+  slot_ids[static_cast<size_t>(slot)].clear();
   order.push_back(job);
   {
     const std::lock_guard lock(seen_mutex);
-    SlotInfo& seen_slot = seen_slots[static_cast<size_t>(slot)];
-    seen_slot = {.id = slot,
-                 .busy = true,
-                 .request = job->request.id,
-                 .context_tokens = engine.runtime.context_tokens,
-                 .prompt_tokens = job->timings.prompt_tokens,
-                 .max_tokens = job->request.options.max_tokens,
-                 .options = job->request.options};
+    ++seen.requests;
+    seen_slots[static_cast<size_t>(slot)] = {.id = slot,
+                                             .busy = true,
+                                             .request = job->request.id,
+                                             .context_tokens = engine.runtime.context_tokens,
+                                             .prompt_tokens = job->timings.prompt_tokens,
+                                             .max_tokens = job->request.options.max_tokens,
+                                             .speculative = options.draft_ngram > 0 && !streaming,
+                                             .options = job->request.options};
   }
   job->ids = job->request.prompt;
   job->state = std::make_unique<KvCache>(*engine.kv_pool, job->reserved_tokens);
@@ -172,32 +152,60 @@ void Scheduler::Impl::start(const JobPtr& job, int slot) {
   job->answer.emplace(std::move(answer).value());
   job->answer->remember(job->request.prompt);
   job->result.seed = job->answer->seed();
+  job->draft = DraftLength(streaming ? 0 : options.draft_ngram);
+  job->restoring = may_reuse(*job);
+  if (job->restoring) find_leader(*job);
 }
 
 // Every sequence that has one token to compute gives it; what room is left goes to prompts.
-void Scheduler::Impl::compose(std::vector<Share>& shares) {
-  shares.clear();
-  int64_t room = engine.workspace.max_tokens;
+void Scheduler::Impl::compose(Round& to, bool side) {
+  to.shares.clear();
+  int64_t room = to.workspace->max_tokens;
+  // A prompt that wants all experts takes long where they stream: the others take their steps between its layers.
+  const bool apart = !side && side_workspace.max_tokens > 0 && std::ranges::any_of(order, [&](const JobPtr& job) {
+    return !job->restoring && job->pending() > side_workspace.max_tokens;
+  });
   ++turn;
-  for (size_t i = 0; i < order.size() && room > 0; ++i) {
+  for (size_t i = 0; !apart && i < order.size() && room > 0; ++i) {
     const JobPtr& job = order[(i + turn) % order.size()];
-    if (job->pending() != 1) continue;
-    shares.push_back({job, 1});
+    if (job->passing || job->restoring || job->pending() != 1) continue;
+    to.shares.push_back({job, 1});
     --room;
   }
+  for (Share& share : to.shares) {
+    add_drafts(share, room);
+    room -= share.drafts;
+  }
   if (room == 0) return;
-  if (!shares.empty()) {
+  if (!to.shares.empty() && !side) {
     const double affordable = prompt_token_seconds > 0 ? std::max(kPromptSeconds, decode_seconds) / prompt_token_seconds
                                                        : static_cast<double>(kFirstPromptTokens);
     room = std::min(room, std::max(kLeastPromptTokens, static_cast<int64_t>(std::min(affordable, 1e9))));
   }
-  share_prompts(shares, room);
+  share_prompts(to, room);
 }
 
-void Scheduler::Impl::share_prompts(std::vector<Share>& shares, int64_t room) {
+void Scheduler::Impl::add_drafts(Share& share, int64_t room) const {
+  Job& job = *share.job;
+  if (!job.drawing || job.draft.length() == 0) return;
+  const auto tokens = static_cast<int64_t>(job.ids.size());
+  const int64_t wanted = job.request.options.max_tokens;
+  int64_t most =
+      std::min({room, job.draft.length(), engine.runtime.context_tokens - tokens, job.reserved_tokens - tokens});
+  if (wanted >= 0) most = std::min(most, wanted - job.timings.generated_tokens - 1);
+  const auto found = look_up(job.ids, most);
+  const std::vector<int32_t> guessed(found.begin(), found.end());
+  job.ids.insert(job.ids.end(), guessed.begin(), guessed.end());
+  share.drafts = job.guesses = static_cast<int64_t>(guessed.size());
+  share.count += share.drafts;
+  job.timings.drafted_tokens += share.drafts;
+}
+
+void Scheduler::Impl::share_prompts(Round& to, int64_t room) const {
   std::vector<JobPtr> prompts;
   for (const JobPtr& job : order) {
-    if (job->pending() > 1) prompts.push_back(job);
+    if (!job->passing && !job->restoring && job->pending() > 1 && job->guesses == 0 && !waits_for_leader(*job))
+      prompts.push_back(job);
   }
   if (prompts.empty()) return;
   const auto shorter = [](const JobPtr& a, const JobPtr& b) { return a->pending() < b->pending(); };
@@ -209,39 +217,49 @@ void Scheduler::Impl::share_prompts(std::vector<Share>& shares, int64_t room) {
     const auto rest = static_cast<int64_t>(prompts.size() - i);
     const int64_t count = std::min(prompts[i]->pending(), (room + rest - 1) / rest);
     if (count == 0) continue;
-    shares.push_back({prompts[i], count});
+    to.shares.push_back({prompts[i], count});
     room -= count;
   }
 }
 
-void Scheduler::Impl::compute(std::vector<Share>& shares) {
-  std::vector<std::pair<JobPtr, Error>> failed;
-  std::erase_if(shares, [&](const Share& share) {
-    auto made = share.job->state->reserve(share.count);
-    if (!made.ok()) failed.emplace_back(share.job, std::move(made).error());
-    return !made.ok();
-  });
-  for (const auto& [job, error] : failed) finish(*job, error);
-  if (shares.empty()) return;
-  segments.clear();
+// Blocks that only the prefix cache still holds give way.
+Result<void> Scheduler::Impl::reserve(Job& job, int64_t count) {
+  auto made = job.state->reserve(count);
+  while (!made.ok() && cache != nullptr && cache->free_one()) made = job.state->reserve(count);
+  return made;
+}
+
+void Scheduler::Impl::compute(Round& to) {
+  for (size_t i = to.shares.size(); i-- > 0;) {
+    const JobPtr job = to.shares[i].job;
+    auto made = reserve(*job, to.shares[i].count);
+    if (made.ok()) continue;
+    to.shares.erase(to.shares.begin() + static_cast<std::ptrdiff_t>(i));
+    finish(*job, std::move(made).error());
+  }
+  if (to.shares.empty()) return;
+  to.segments.clear();
   int64_t prompt_tokens = 0;
-  for (const Share& share : shares) {
+  for (const Share& share : to.shares) {
     const auto first = static_cast<size_t>(share.job->state->tokens());
-    segments.push_back(
+    to.segments.push_back(
         {share.job->state.get(), std::span(share.job->ids).subspan(first, static_cast<size_t>(share.count))});
     if (share.count > 1 + share.drafts) prompt_tokens += share.count;
+    share.job->passing = true;
   }
-  Engine::Impl::Step step = {.segments = segments,
-                             .workspace = &engine.workspace,
-                             .stop = shares.size() == 1 ? &shares[0].job->cancelled : nullptr,
+  Engine::Impl::Step step = {.segments = to.segments,
+                             .workspace = to.workspace,
+                             .stop = to.shares.size() == 1 ? &to.shares[0].job->cancelled : nullptr,
                              .visitor = this,
                              .decoding = prompt_tokens == 0};
-  passing = &shares;
+  Round* const outer = std::exchange(round, &to);
   const Clock::time_point start = Clock::now();
   const auto computed = engine.run(step);
-  passing = nullptr;
+  round = outer;
+  for (const Share& share : to.shares) share.job->passing = false;
   if (!computed.ok()) {
-    for (const Share& share : shares) {
+    for (const Share& share : to.shares) {
+      drop_guesses(*share.job);
       if (share.job->cancelled.load(std::memory_order_relaxed)) {
         end(*share.job, StopReason::cancelled);
       } else if (computed.error().code != ErrorCode::cancelled) {
@@ -250,238 +268,82 @@ void Scheduler::Impl::compute(std::vector<Share>& shares) {
     }
     return;
   }
-  const double seconds = seconds_between(start, Clock::now());
+  measure(to, prompt_tokens, seconds_between(start, Clock::now()));
+  take_states(to);
+  take_logits(to);
+}
+
+void Scheduler::Impl::measure(const Round& done, int64_t prompt_tokens, double seconds) {
   if (prompt_tokens == 0) {
     blend(decode_seconds, seconds);
   } else {
-    const double of_others = shares.size() > 1 ? std::min(decode_seconds, seconds / 2) : 0;
+    const double of_others = done.shares.size() > 1 ? std::min(decode_seconds, seconds / 2) : 0;
     blend(prompt_token_seconds, (seconds - of_others) / static_cast<double>(prompt_tokens));
   }
-  {
-    const std::lock_guard lock(seen_mutex);
-    ++seen.steps;
-    seen.step_sequences += shares.size();
-    seen.step_seconds += seconds;
-  }
-  int64_t row = 0;
-  for (const Share& share : shares) {
-    Job& job = *share.job;
-    job.state->commit(share.count);
-    if (!job.drawing) {
-      job.timings.computed_tokens += share.count;
-      if (!job.pooled.empty()) pool_rows(job, engine.workspace.normed + row * engine.model->hp().hidden, share.count);
-      job.listener->on_prompt_progress(job.state->tokens(), job.timings.prompt_tokens);
-    }
-    row += share.count;
-  }
-  take_logits(shares);
+  const std::lock_guard lock(seen_mutex);
+  ++seen.steps;
+  seen.step_sequences += done.shares.size();
+  seen.step_seconds += seconds;
 }
 
-void Scheduler::Impl::on_layer(ForwardPass& pass, int64_t /*layer*/) {
+void Scheduler::Impl::on_layer(ForwardPass& pass, int64_t layer) {
   tell_left();
-  for (size_t i = passing->size(); i-- > 0;) {
-    const JobPtr job = (*passing)[i].job;
+  std::vector<Share>& shares = round->shares;
+  for (size_t i = shares.size(); i-- > 0;) {
+    const JobPtr job = shares[i].job;
     if (!job->cancelled.load(std::memory_order_relaxed)) continue;
-    if (passing->size() == 1) return pass.fail_with({ErrorCode::cancelled, "cancelled"});
+    if (shares.size() == 1) return pass.fail_with({ErrorCode::cancelled, "cancelled"});
     pass.drop_segment(i);
-    passing->erase(passing->begin() + static_cast<std::ptrdiff_t>(i));
+    shares.erase(shares.begin() + static_cast<std::ptrdiff_t>(i));
+    job->passing = false;
     end(*job, StopReason::cancelled);
   }
+  if (round == &main_round && layer > 0 && pass.tokens > side_workspace.max_tokens) side_step();
 }
 
-void Scheduler::Impl::pool_rows(Job& job, const float* rows, int64_t count) const {
-  const auto hidden = static_cast<int64_t>(job.pooled.size());
-  const bool last = job.request.pooling == Pooling::last;
-  for (int64_t row = last ? count - 1 : 0; row < count; ++row) {
-    for (int64_t i = 0; i < hidden; ++i) {
-      const double value = static_cast<double>(rows[row * hidden + i]);
-      double& sum = job.pooled[static_cast<size_t>(i)];
-      sum = last ? value : sum + value;
-    }
-  }
-}
-
-// Logits of every sequence whose tokens are all computed, some rows at a time.
-void Scheduler::Impl::take_logits(const std::vector<Share>& shares) {
-  struct Row {
-    const Share* share;
-    int64_t index;  // 0: after the last token that is known; then after each guess
-    int64_t row;
-  };
-  std::vector<Row> rows;
-  int64_t begin = 0;
-  for (const Share& share : shares) {
-    const int64_t end = begin + share.count;
-    if (share.job->pending() == 0 && share.job->request.pooling != Pooling::none) {
-      finish_embedding(*share.job);
-    } else if (share.job->pending() == 0) {
-      for (int64_t i = 0; i <= share.drafts; ++i) rows.push_back({&share, i, end - share.drafts - 1 + i});
-    }
-    begin = end;
-  }
-  const int64_t hidden = engine.model->hp().hidden, vocabulary = engine.model->hp().vocabulary;
-  const Share* done = nullptr;  // nothing more of it counts
-  for (size_t first = 0; first < rows.size(); first += Engine::Impl::kLogitRows) {
-    const size_t count = std::min<size_t>(rows.size() - first, Engine::Impl::kLogitRows);
-    for (size_t i = 0; i < count; ++i) {
-      const float* from = engine.workspace.normed + rows[first + i].row * hidden;
-      std::copy(from, from + hidden, logit_rows.data() + static_cast<int64_t>(i) * hidden);
-    }
-    engine.compute_logits(logit_rows.data(), static_cast<int64_t>(count));
-    for (size_t i = 0; i < count; ++i) {
-      const Row& row = rows[first + i];
-      if (row.share == done) continue;
-      const std::span<const float> logits(engine.logits.data() + static_cast<int64_t>(i) * vocabulary,
-                                          static_cast<size_t>(vocabulary));
-      if (!take_row(*row.share->job, *row.share, row.index, logits)) done = row.share;
-    }
-  }
-}
-
-// One token from one row. False: later rows of the step, if any, follow a guess that was wrong, or the answer ended.
-bool Scheduler::Impl::take_row(Job& job, const Share& share, int64_t index, std::span<const float> logits) {
-  if (!job.drawing) begin_answer(job);
-  const int64_t known = static_cast<int64_t>(job.ids.size()) - share.drafts + index;
-  int32_t id = -1;
-  if (!draw(job, logits, &id)) return false;
-  if (index < share.drafts && job.ids[static_cast<size_t>(known)] == id) {
-    ++job.timings.accepted_tokens;
-    return true;
-  }
-  job.ids.resize(static_cast<size_t>(known));
-  if (auto cut = job.state->truncate(known); !cut.ok()) {
-    finish(job, cut.error());
-    return false;
-  }
-  job.ids.push_back(id);
-  if (known >= engine.runtime.context_tokens) shift(job);
-  return false;
-}
-
-void Scheduler::Impl::begin_answer(Job& job) {
-  job.drawing = true;
-  job.prompt_done = Clock::now();
-  job.timings.prompt_seconds = seconds_between(job.admitted, job.prompt_done);
-  job.result.prompt_seconds = job.timings.prompt_seconds;
-  job.result.prompt_tokens = job.timings.computed_tokens;
-  job.answer->begin(job.ids);
-}
-
-// False: the answer has ended.
-bool Scheduler::Impl::draw(Job& job, std::span<const float> logits, int32_t* id) {
-  Answer& answer = *job.answer;
-  const auto end_with = [&](StopReason reason) {
-    give(job, answer.finish(reason), {});
-    end(job, reason);
-    return false;
-  };
-  if (answer.is_full()) return end_with(StopReason::length);
-  auto drawn = answer.next(logits);
-  if (!drawn.ok()) {
-    finish(job, std::move(drawn).error());
-    return false;
-  }
-  const Answer::Piece& piece = drawn.value();
-  *id = piece.id;
-  if (job.result.ids.empty()) job.result.first_token_seconds = seconds_between(job.admitted, Clock::now());
-  if (piece.drawn) job.result.ids.push_back(piece.id);
-  give(job, piece, logits);
-  if (piece.end != StopReason::none) {
-    end(job, piece.end);
-    return false;
-  }
-  if (answer.is_full()) return end_with(StopReason::length);
-  const auto tokens = static_cast<int64_t>(job.timings.prompt_tokens + job.timings.generated_tokens);
-  if (!job.request.options.context_shift && tokens > engine.runtime.context_tokens) {
-    return end_with(StopReason::context_full);
-  }
-  return true;
-}
-
-// Drops the older half of what follows the tokens that are to be kept; what stays is computed again, exactly, at the
-// price of a prompt.
-void Scheduler::Impl::shift(Job& job) {
-  const auto tokens = static_cast<int64_t>(job.ids.size()) - 1;  // all but the new one
-  int64_t keep = job.request.options.keep;
-  keep = std::clamp<int64_t>(keep < 0 ? tokens : keep, 0, tokens - 1);
-  const int64_t drop = std::max<int64_t>(1, (tokens - keep) / 2);
-  job.ids.erase(job.ids.begin() + keep, job.ids.begin() + keep + drop);
-  ++job.result.context_shifts;
-  if (auto cut = job.state->truncate(keep); !cut.ok()) finish(job, cut.error());
-}
-
-void Scheduler::Impl::give(Job& job, const Answer::Piece& piece, std::span<const float> logits) {
-  if (piece.drawn) ++job.timings.generated_tokens;
-  if (!piece.drawn && piece.text.empty()) return;
-  job.result.text += piece.text;
-  job.listener->on_token(describe(piece, job.request, logits));
-}
-
-void Scheduler::Impl::finish_embedding(Job& job) {
-  job.timings.prompt_seconds = seconds_between(job.admitted, Clock::now());
-  job.prompt_done = Clock::now();
-  const double scale = job.request.pooling == Pooling::mean ? 1 / static_cast<double>(job.ids.size()) : 1;
-  std::vector<float> vector(job.pooled.size());
-  for (size_t i = 0; i < vector.size(); ++i) vector[i] = static_cast<float>(job.pooled[i] * scale);
-  job.listener->on_embedding(vector);
-  end(job, StopReason::length);
-}
-
-void Scheduler::Impl::end(Job& job, StopReason reason) {
-  job.result.reason = reason;
-  finish(job, job.result);
-}
-
-// The job leaves its slot and is told. What it held is free afterwards.
-void Scheduler::Impl::finish(Job& job, const Result<GenerateResult>& result) {
-  const auto now = Clock::now();
-  RequestTimings& timings = job.timings;
-  const bool ran = job.slot >= 0;
-  if (!ran) timings.queue_seconds = seconds_between(job.submitted, now);
-  if (ran && job.drawing) timings.generate_seconds = seconds_between(job.prompt_done, now);
-  Result<GenerateResult> told = result;
-  if (told.ok()) told->generate_seconds = timings.generate_seconds;
-  JobPtr self;
-  if (ran) {
-    job.state.reset();
-    reserved -= job.reserved_tokens;
-    self = std::move(slots[static_cast<size_t>(job.slot)]);
-    std::erase(order, self);
-  }
-  {
-    const std::lock_guard lock(seen_mutex);
-    const bool cancelled = told.ok() && told->reason == StopReason::cancelled;
-    ++(cancelled ? seen.cancelled : told.ok() ? seen.finished : seen.failed);
-    seen.prompt_seconds += timings.prompt_seconds;
-    seen.generate_seconds += timings.generate_seconds;
-    seen.prompt_tokens += static_cast<uint64_t>(timings.computed_tokens);
-    seen.cached_tokens += static_cast<uint64_t>(timings.cached_tokens);
-    seen.generated_tokens += static_cast<uint64_t>(timings.generated_tokens);
-    seen.drafted_tokens += static_cast<uint64_t>(timings.drafted_tokens);
-    seen.accepted_tokens += static_cast<uint64_t>(timings.accepted_tokens);
-    if (ran && !cancelled) blend(mean_seconds, seconds_between(job.admitted, now));
-    if (ran) {
-      SlotInfo& slot = seen_slots[static_cast<size_t>(job.slot)];
-      slot.busy = false;
-      slot.tokens = static_cast<int64_t>(job.ids.size());
-    }
-  }
-  job.listener->on_end(told, timings);
-  const std::lock_guard lock(gate->mutex);
-  if (self) std::erase(gate->active, self);
-  gate->tell_idle();
+// Between two layers of a long prompt whose experts stream: a step of the others, for at most half of the time.
+void Scheduler::Impl::side_step() {
+  if (side_workspace.max_tokens == 0 || Clock::now() - side_end < side_duration) return;
+  const Clock::time_point start = Clock::now();
+  leave_cancelled();
+  admit();
+  look_for_prefixes();
+  compose(side_round, true);
+  if (side_round.shares.empty()) return;
+  compute(side_round);
+  side_round.shares.clear();
+  side_end = Clock::now();
+  side_duration = side_end - start;
+  blocks_in_use = engine.kv_pool->blocks_in_use();
+  publish();
 }
 
 void Scheduler::Impl::publish() {
+  const auto now = Clock::now();
+  const bool at_rest = round == nullptr;  // no pass runs, so that the counts can be had
+  std::optional<ExpertStats> experts;
+  if (at_rest && now - experts_seen > kExpertsAge) {
+    experts = whole.expert_stats();
+    experts_seen = now;
+  }
   const std::lock_guard lock(seen_mutex);
+  if (experts) seen.experts = std::move(*experts);
+  const auto block_bytes = static_cast<uint64_t>(engine.kv_pool->layout().block_bytes());
   seen.running = static_cast<int>(order.size());
-  seen.kv_bytes = static_cast<uint64_t>(engine.kv_pool->blocks_in_use()) *
-                  static_cast<uint64_t>(engine.kv_pool->layout().block_bytes());
+  seen.kv_bytes = static_cast<uint64_t>(blocks_in_use) * block_bytes;
+  if (cache != nullptr) {
+    seen.prefix_cache_bytes = static_cast<uint64_t>(cache->blocks()) * block_bytes;
+    seen.prefix_cache_evictions = cache->counts().evictions;
+    seen.disk_cache_loaded = cache->counts().loaded;
+  }
+  if (store != nullptr) {
+    seen.disk_cache_bytes = store->bytes();
+    seen.disk_cache_damaged = store->damaged();
+  }
   for (const JobPtr& job : order) {
     SlotInfo& slot = seen_slots[static_cast<size_t>(job->slot)];
     slot.tokens = job->state->tokens();
-    slot.prompt_tokens = job->timings.prompt_tokens;
-    slot.prompt_done = std::min(job->state->tokens(), slot.prompt_tokens);
+    slot.prompt_done = std::min(slot.tokens, slot.prompt_tokens);
     slot.cached_tokens = job->timings.cached_tokens;
     slot.generated = job->timings.generated_tokens;
   }

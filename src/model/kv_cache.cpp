@@ -24,9 +24,14 @@ struct SavedHeader {
 }  // namespace
 
 Result<int32_t> KvPool::take() {
+  if (blocks_in_use() >= limit_) {
+    return fail(ErrorCode::out_of_memory, "all {} blocks of the KV cache are in use; give a larger --memory, or wait",
+                limit_);
+  }
   if (free_.empty()) {
     const uint64_t block_bytes = layout_.block_bytes();
-    const uint64_t count = std::max<uint64_t>(1, kSlabBytes / block_bytes);
+    const uint64_t count =
+        std::clamp<uint64_t>(kSlabBytes / block_bytes, 1, static_cast<uint64_t>(limit_) - data_.size());
     MOXIE_TRY(Buffer slab, Buffer::allocate(count * block_bytes));
     for (uint64_t i = count; i-- > 0;) {
       free_.push_back(static_cast<int32_t>(data_.size() + i));
@@ -91,6 +96,17 @@ Result<void> KvCache::truncate(int64_t tokens) {
   tokens_ = tokens;
   drop_blocks_from(static_cast<size_t>(blocks_for(tokens)));
   return {};
+}
+
+void KvCache::adopt(std::span<const int32_t> blocks, int64_t tokens) {
+  MOXIE_CHECK(tokens > tokens_ && static_cast<int64_t>(blocks.size()) == blocks_for(tokens));
+  for (const int32_t block : blocks) pool_->share(block);
+  drop_blocks_from(0);
+  for (const int32_t block : blocks) {
+    blocks_.push_back(block);
+    pointers_.push_back(pool_->data(block));
+  }
+  tokens_ = tokens;
 }
 
 std::unique_ptr<SequenceState> KvCache::fork() const {

@@ -33,6 +33,8 @@ class KvPool {
   explicit KvPool(const KvLayout& layout) : layout_(layout) {}
 
   const KvLayout& layout() const { return layout_; }
+  // Blocks that may be in use at once; those that are stay. Without a call: any number.
+  void set_limit(int64_t blocks) { limit_ = blocks; }
   Result<int32_t> take();  // a block with one owner, contents undefined; error out_of_memory
   void share(int32_t block) { ++owners_[static_cast<size_t>(block)]; }
   void release(int32_t block);
@@ -46,6 +48,7 @@ class KvPool {
   std::vector<std::byte*> data_;
   std::vector<int32_t> owners_;
   std::vector<int32_t> free_;
+  int64_t limit_ = INT32_MAX;
 };
 
 class KvCache final : public SequenceState {
@@ -68,6 +71,10 @@ class KvCache final : public SequenceState {
 
   const KvLayout& layout() const { return pool_->layout(); }
   std::span<std::byte* const> blocks() const { return pointers_; }
+  std::span<const int32_t> block_ids() const { return blocks_; }
+  // Goes on from these blocks, the first of which hold what it remembers already: they replace its own, and are shared.
+  // REQUIRES: they hold at least `tokens` positions, and those are more than it has.
+  void adopt(std::span<const int32_t> blocks, int64_t tokens);
 
  private:
   void drop_blocks_from(size_t keep);
