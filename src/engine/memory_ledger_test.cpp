@@ -95,6 +95,28 @@ TEST(MemoryLedger, EverythingResidentWithoutBudget) {
   EXPECT_LT(ledger->total_bytes(), mixtral.file_bytes() + 2'500'000'000) << "what model cards allow beside the file";
 }
 
+TEST(MemoryLedger, EverySequenceHasItsContext) {
+  const Mixtral mixtral("q4_0");
+  LedgerSettings settings = with_budget(kNoBudget);
+  const auto one = make_ledger(mixtral.plan, settings);
+  settings.sequences = 4;
+  settings.extra_kv_bytes = 100 * kMiB;
+  const auto four = make_ledger(mixtral.plan, settings);
+  ASSERT_TRUE(one.ok() && four.ok());
+  EXPECT_EQ(four->kv_bytes, 4 * 512 * kMiB + 100 * kMiB);
+  EXPECT_GT(four->activation_bytes, one->activation_bytes);
+  EXPECT_GT(four->minimum_bytes, one->minimum_bytes + 3 * 512 * kMiB);
+  // In a budget that one just fits, four are refused with the least that works.
+  settings.budget_bytes = one->minimum_bytes;
+  const auto refused = make_ledger(mixtral.plan, settings);
+  ASSERT_FALSE(refused.ok());
+  EXPECT_EQ(refused.error().code, ErrorCode::out_of_memory);
+  for (const int64_t none : {int64_t{0}, int64_t{-1}, int64_t{1} << 40}) {
+    settings.sequences = none;
+    EXPECT_EQ(make_ledger(mixtral.plan, settings).error().code, ErrorCode::invalid_argument);
+  }
+}
+
 TEST(MemoryLedger, SlotsOrFilesWhenAllIsResident) {
   const Mixtral mixtral("q4_0");
   LedgerSettings settings = with_budget(kNoBudget);

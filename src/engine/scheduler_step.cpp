@@ -14,7 +14,7 @@ using Clock = SchedulerClock;
 // Prompts that share a step: the oldest, and of the others those that are done soonest.
 constexpr size_t kPromptsAtOnce = 4;
 // How long prompts may hold up the tokens of others in one step.
-constexpr double kPromptSeconds = 0.15;
+constexpr double kPromptSeconds = 0.25;
 constexpr int64_t kLeastPromptTokens = 16, kFirstPromptTokens = 64;
 constexpr auto kExpertsAge = std::chrono::seconds(1);
 
@@ -162,11 +162,15 @@ void Scheduler::Impl::compose(Round& to, bool side) {
   to.shares.clear();
   int64_t room = to.workspace->max_tokens;
   // A prompt that wants all experts takes long where they stream: the others take their steps between its layers.
-  const bool apart = !side && side_workspace.max_tokens > 0 && std::ranges::any_of(order, [&](const JobPtr& job) {
-    return !job->restoring && job->pending() > side_workspace.max_tokens;
-  });
+  if (!side && side_workspace.max_tokens > 0) {
+    share_prompts(to, room);
+    int64_t tokens = 0;
+    for (const Share& share : to.shares) tokens += share.count;
+    if (tokens > side_workspace.max_tokens) return;
+    to.shares.clear();
+  }
   ++turn;
-  for (size_t i = 0; !apart && i < order.size() && room > 0; ++i) {
+  for (size_t i = 0; i < order.size() && room > 0; ++i) {
     const JobPtr& job = order[(i + turn) % order.size()];
     if (job->passing || job->restoring || job->pending() != 1) continue;
     to.shares.push_back({job, 1});

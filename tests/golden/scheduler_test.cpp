@@ -401,15 +401,17 @@ TEST_F(SchedulerTest, StreamedExpertsChangeNothing) {
   const auto made = [&](int i) {
     GenerateRequest asked = request_number(i, vocabulary, 60);
     if (i % 2 == 1) asked.prompt = some_ids(500, vocabulary, static_cast<unsigned>(i));
+    // One goes on from another, which ends with a block.
+    if (i == 4 || i == 6) asked.prompt = some_ids(i == 4 ? 96 : 400, vocabulary, 77);
     return asked;
   };
-  for (int i = 0; i < 6; ++i) wanted.push_back(alone(*reference, made(i)));
+  for (int i = 0; i < 8; ++i) wanted.push_back(alone(*reference, made(i)));
   for (const int64_t slots : {0, 2}) {
     open({.ctx_size = 640, .ubatch_size = 64, .parallel = 4, .expert_slots = slots});
     auto four = scheduler({.parallel = 4, .draft_ngram = 4});
     std::vector<Running> all;
-    for (int i = 0; i < 6; ++i) all.push_back(submit(*four, made(i)));
-    for (int i = 0; i < 6; ++i) {
+    for (int i = 0; i < 8; ++i) all.push_back(submit(*four, made(i)));
+    for (int i = 0; i < 8; ++i) {
       const auto& result = all[static_cast<size_t>(i)].heard->wait();
       ASSERT_TRUE(result.ok()) << result.error().message;
       expect_same(*result, wanted[static_cast<size_t>(i)], std::to_string(i));
