@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <cmath>
-#include <future>
 #include <limits>
 
 #include "core/fail.h"
@@ -246,16 +245,16 @@ Scheduler::Impl::~Impl() {
 
 // Where the scheduler's thread alone may look; waits for it.
 void Scheduler::Impl::run_between_steps(const std::function<void()>& errand) {
-  std::promise<void> done;
-  {
-    const std::lock_guard lock(gate->mutex);
-    gate->errands.emplace_back([&] {
-      errand();
-      done.set_value();
-    });
-    gate->wake.notify_one();
-  }
-  done.get_future().wait();
+  bool done = false;  // of the gate's mutex, as the condition is: neither is touched after this function has seen it
+  std::unique_lock lock(gate->mutex);
+  gate->errands.emplace_back([&] {
+    errand();
+    const std::lock_guard finished(gate->mutex);
+    done = true;
+    gate->idle.notify_all();
+  });
+  gate->wake.notify_one();
+  gate->idle.wait(lock, [&] { return done; });
 }
 
 Result<SlotFileResult> Scheduler::save_slot(int slot, const std::string& path) {

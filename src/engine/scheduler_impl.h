@@ -27,7 +27,7 @@ using SchedulerClock = std::chrono::steady_clock;
 struct SchedulerGate {
   std::mutex mutex;
   std::condition_variable wake;                       // of the scheduler's thread
-  std::condition_variable idle;                       // of drain()
+  std::condition_variable idle;                       // of drain(), and of those that sent an errand
   std::deque<std::shared_ptr<SchedulerJob>> queue;    // those that wait, first come first
   std::deque<std::shared_ptr<SchedulerJob>> left;     // cancelled while they waited, not told yet
   std::vector<std::shared_ptr<SchedulerJob>> active;  // in slots
