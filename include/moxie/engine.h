@@ -112,10 +112,11 @@ class Engine {
   struct Impl;
 
  private:
-  friend class ChatPrompts;   // inside the library
-  friend class Conversation;  // likewise
-  friend class Profiler;      // likewise
-  friend class Scheduler;     // likewise
+  friend class ChatPrompts;       // inside the library
+  friend class Conversation;      // likewise
+  friend struct EngineInternals;  // likewise
+  friend class Profiler;          // likewise
+  friend class Scheduler;         // likewise
   explicit Engine(std::unique_ptr<Impl> impl);
   std::unique_ptr<Impl> impl_;
 };
@@ -136,6 +137,25 @@ struct GenerateResult {
   int64_t prompt_tokens = 0;  // computed by this call
   double prompt_seconds = 0, first_token_seconds = 0, generate_seconds = 0;
   int64_t context_shifts = 0;
+};
+
+// What one layer's router did with tokens at consecutive positions.
+struct LayerRouting {
+  int64_t layer = 0, first_position = 0, tokens = 0;
+  int64_t experts = 0, used = 0;
+  const float* logits = nullptr;   // (tokens, experts), before the softmax
+  const int32_t* ids = nullptr;    // (tokens, used), heaviest first
+  const float* weights = nullptr;  // likewise: what the experts' outputs were multiplied by
+};
+
+// Told what happens inside the model while a sequence is computed, on the thread that computes. Spans are valid during
+// the call. It must not call the engine.
+class LayerObserver {
+ public:
+  virtual ~LayerObserver() = default;
+  // (tokens, hidden): what enters layer `layer`; 0: the embeddings, the number of layers: the final norm's output.
+  virtual void on_hidden(int64_t /*layer*/, int64_t /*first_position*/, std::span<const float> /*states*/) {}
+  virtual void on_routing(const LayerRouting& /*routing*/) {}
 };
 
 class Sequence {
@@ -161,6 +181,14 @@ class Sequence {
   // For the model's router at each layer of the last computed batch: ids chosen for the last token (layers x
   // experts_used); -1 for one that a lossy mode left out.
   std::span<const int32_t> last_experts() const;
+  // Null: nobody looks on. It must outlive the calls that compute.
+  void observe(LayerObserver* observer);
+
+  // The context as bytes, for a sequence of this or another run over the same model and type of KV cache. restore()
+  // replaces the context; where it fails, the context is empty. Errors: corrupt, invalid_argument (another model's,
+  // another cache type, longer than the context).
+  Result<std::vector<std::byte>> save() const;
+  Result<void> restore(std::span<const std::byte> saved);
 
   struct Impl;
   explicit Sequence(std::unique_ptr<Impl> impl);

@@ -5,7 +5,6 @@
 #include "engine/engine_impl.h"
 
 namespace moxie {
-namespace {
 
 Result<SamplerChain> make_chain(Engine::Impl& engine, const SamplingOptions& options) {
   const Tokenizer* tokenizer = engine.tokenizer.get();
@@ -19,8 +18,6 @@ Result<SamplerChain> make_chain(Engine::Impl& engine, const SamplingOptions& opt
   }
   return SamplerChain::create(options, vocabulary, engine.runtime.context_tokens, engine.end_ids);
 }
-
-}  // namespace
 
 Answer::Answer(Engine::Impl& engine, const GenerateOptions& options, SamplerChain chain)
     : engine_(&engine),

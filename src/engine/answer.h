@@ -16,6 +16,9 @@
 
 namespace moxie {
 
+// The samplers of the options over the engine's vocabulary. Errors: those of SamplerChain::create.
+Result<SamplerChain> make_chain(Engine::Impl& engine, const SamplingOptions& options);
+
 class Answer {
  public:
   struct Piece {

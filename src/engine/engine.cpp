@@ -8,6 +8,7 @@
 #include "engine/engine_impl.h"
 #include "engine/memory_budget.h"
 #include "engine/memory_ledger.h"
+#include "engine/observed_step.h"
 #include "format/weight_file.h"
 
 namespace moxie {
@@ -358,15 +359,25 @@ void Engine::Impl::compute_logits(const float* normed, int64_t rows) {
 
 Result<void> Engine::Impl::compute(SequenceState& state, std::span<const int32_t> ids, std::vector<float>* last,
                                    const std::function<void(int64_t, std::span<const float>)>* each,
-                                   const std::atomic<bool>* stop, std::vector<int32_t>* last_choice) {
+                                   const std::atomic<bool>* stop, std::vector<int32_t>* last_choice,
+                                   LayerObserver* observer) {
   const int64_t count = static_cast<int64_t>(ids.size());
   const int64_t vocabulary = model->hp().vocabulary;
   MOXIE_TRY_VOID(state.reserve(count));
   BatchSegment segment{&state, ids};
   Step step = {.segments = {&segment, 1}, .workspace = &workspace, .stop = stop, .last_choice = last_choice};
-  MOXIE_TRY_VOID(run(step));
-
   const int64_t first_position = state.tokens();
+  if (observer == nullptr) {
+    MOXIE_TRY_VOID(run(step));
+  } else {
+    ObservedStep observed(*observer, *model, *backend, workspace, first_position);
+    step.visitor = &observed;
+    observers.push_back(&observed);
+    auto computed = run(step);
+    observers.pop_back();
+    MOXIE_TRY_VOID(std::move(computed));
+    observed.on_end(count);
+  }
   state.commit(count);
   if (last == nullptr && each == nullptr) return {};
   for (int64_t row = each != nullptr ? 0 : count - 1; row < count; row += kLogitRows) {

@@ -90,7 +90,7 @@ struct Engine::Impl {
   // gets the logits of every token in order; else `last` gets those of the last token. REQUIRES: step is held.
   Result<void> compute(SequenceState& state, std::span<const int32_t> ids, std::vector<float>* last,
                        const std::function<void(int64_t, std::span<const float>)>* each, const std::atomic<bool>* stop,
-                       std::vector<int32_t>* last_choice);
+                       std::vector<int32_t>* last_choice, LayerObserver* observer = nullptr);
 
  private:
   std::shared_ptr<const grammar::TokenTrie> make_token_trie() const;
@@ -102,6 +102,11 @@ struct Engine::Impl {
   void describe(const WeightFiles& files, const ModelPlan& plan);
   Result<void> start_experts(const PolicyEntry& policy);
   void save_warm_state();
+};
+
+// For what is compiled with the library and needs more than the public API (the Python module).
+struct EngineInternals {
+  static Engine::Impl& of(Engine& engine) { return *engine.impl_; }
 };
 
 }  // namespace moxie

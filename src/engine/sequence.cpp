@@ -4,6 +4,8 @@
 #include "core/fail.h"
 #include "engine/answer.h"
 #include "engine/engine_impl.h"
+#include "engine/model_identity.h"
+#include "engine/saved_sequence.h"
 
 namespace moxie {
 
@@ -14,6 +16,7 @@ struct Sequence::Impl {
   std::vector<float> logits;
   std::vector<int32_t> experts;
   std::atomic<bool> stop{false};
+  LayerObserver* observer = nullptr;
 
   explicit Impl(Engine::Impl& e) : engine(e), state(std::make_unique<KvCache>(*e.kv_pool, e.runtime.context_tokens)) {
     ids.reserve(static_cast<size_t>(e.runtime.context_tokens));
@@ -53,7 +56,8 @@ Result<void> Sequence::Impl::append(std::span<const int32_t> more,
   while (!more.empty()) {
     const size_t count = std::min<size_t>(more.size(), static_cast<size_t>(engine.workspace.max_tokens));
     const bool last = count == more.size();
-    auto computed = engine.compute(*state, more.first(count), last ? &logits : nullptr, each, &stop, &experts);
+    auto computed =
+        engine.compute(*state, more.first(count), last ? &logits : nullptr, each, &stop, &experts, observer);
     // A cancel() ends one call, not those after it.
     if (!computed.ok() && computed.error().code == ErrorCode::cancelled) stop.store(false, std::memory_order_relaxed);
     MOXIE_TRY_VOID(std::move(computed));
@@ -104,6 +108,9 @@ std::span<const int32_t> Sequence::ids() const {
 std::span<const int32_t> Sequence::last_experts() const {
   return impl_->experts;
 }
+void Sequence::observe(LayerObserver* observer) {
+  impl_->observer = observer;
+}
 void Sequence::cancel() {
   impl_->stop.store(true, std::memory_order_relaxed);
 }
@@ -113,6 +120,37 @@ Result<void> Sequence::truncate(int64_t tokens) {
   MOXIE_TRY_VOID(impl_->state->truncate(tokens));
   impl_->ids.resize(static_cast<size_t>(tokens));
   impl_->logits.clear();
+  return {};
+}
+
+Result<std::vector<std::byte>> Sequence::save() const {
+  const std::lock_guard lock(impl_->engine.step);
+  return write_saved_sequence({.fingerprint = identify(*impl_->engine.model, impl_->engine.model_info.path).fingerprint,
+                               .ids = impl_->ids,
+                               .logits = impl_->logits,
+                               .state = impl_->state->save()});
+}
+
+Result<void> Sequence::restore(std::span<const std::byte> saved) {
+  Engine::Impl& engine = impl_->engine;
+  MOXIE_TRY_VOID(truncate(0));
+  MOXIE_TRY(SavedSequence read, read_saved_sequence(saved, identify(*engine.model, engine.model_info.path)));
+  const size_t vocabulary = static_cast<size_t>(engine.model->hp().vocabulary);
+  if (!read.logits.empty() && read.logits.size() != vocabulary) {
+    return fail(ErrorCode::corrupt, "the saved context has {} logits, the model {}", read.logits.size(), vocabulary);
+  }
+  MOXIE_TRY_VOID(impl_->check(read.ids));
+  {
+    const std::lock_guard lock(engine.step);
+    MOXIE_TRY_VOID(impl_->state->restore(read.state));
+    if (impl_->state->tokens() != static_cast<int64_t>(read.ids.size())) {
+      const int64_t tokens = impl_->state->tokens();
+      MOXIE_TRY_VOID(impl_->state->truncate(0));
+      return fail(ErrorCode::corrupt, "the saved context holds {} tokens, but remembers {}", read.ids.size(), tokens);
+    }
+  }
+  impl_->ids.assign(read.ids.begin(), read.ids.end());
+  impl_->logits.assign(read.logits.begin(), read.logits.end());
   return {};
 }
 
