@@ -1,0 +1,103 @@
+"""What llama-cpp-python's constructor arguments mean here."""
+
+from __future__ import annotations
+
+import warnings
+from typing import Any, Dict, Set
+
+from .errors import IgnoredArgument, InvalidArgument, Unsupported
+
+DEFAULT_SEED = 0xFFFFFFFF
+
+# Arguments without a meaning here: the value that says nothing, and why.
+_CPU = "moxie computes on the CPU"
+_ROPE = "the position encoding is always what the model's file says"
+_MEANINGLESS: Dict[str, "tuple[Any, str]"] = {
+    "n_gpu_layers": (0, _CPU),
+    "split_mode": (1, _CPU),
+    "main_gpu": (0, _CPU),
+    "tensor_split": (None, _CPU),
+    "offload_kqv": (True, _CPU),
+    "op_offload": (None, _CPU),
+    "flash_attn": (False, "attention never stores its score matrix"),
+    "use_mlock": (False, "memory= holds what is needed in memory"),
+    "kv_overrides": (None, "a model's facts come from its file"),
+    "n_threads_batch": (None, "prompts use the same threads (n_threads)"),
+    "rope_scaling_type": (-1, _ROPE),
+    "rope_freq_base": (0.0, _ROPE),
+    "rope_freq_scale": (0.0, _ROPE),
+    "yarn_ext_factor": (-1.0, _ROPE),
+    "yarn_attn_factor": (1.0, _ROPE),
+    "yarn_beta_fast": (32.0, _ROPE),
+    "yarn_beta_slow": (1.0, _ROPE),
+    "yarn_orig_ctx": (0, _ROPE),
+    "attention_type": (-1, "the model's family says how it attends"),
+    "swa_full": (None, "the whole context is kept"),
+    "no_perf": (False, "figures cost nothing"),
+    "numa": (False, "threads are not bound to nodes"),
+    "draft_model": (None, "tokens are not guessed ahead"),
+    "spm_infill": (False, "the order of a suffix follows the model's tokens"),
+    "lora_base": (None, "there are no adapters"),
+    "lora_scale": (1.0, "there are no adapters"),
+}
+# moxie's own, as EngineOptions names them.
+_OWN = {
+    "arch", "batch_size", "cache_folder", "cache_prior", "cache_type", "cpu_target", "direct_io", "expert_slots", "io_backend",
+    "io_depth", "lookahead", "memory", "pin", "pin_top", "policy", "skip_missing", "top1_threshold",
+    "trace_routing", "verify", "warm",
+}  # fmt: skip
+_CACHE_TYPES = {0: "f32", 1: "f16", 8: "q8_0"}
+
+_said: Set[str] = set()
+
+
+def say_ignored(name: str, value: Any, why: str) -> None:
+    """Warns of an argument without a meaning, once for each name."""
+    if name in _said:
+        return
+    _said.add(name)
+    warnings.warn(f"{name}={value!r} has no effect: {why}", IgnoredArgument, stacklevel=4)
+
+
+def _cache_type(type_k: Any, type_v: Any) -> str:
+    wanted = [one for one in (type_k, type_v) if one is not None]
+    if not wanted:
+        return "f16"
+    if len(set(wanted)) > 1:
+        raise InvalidArgument(f"type_k={type_k} and type_v={type_v} differ; keys and values have one type here")
+    if wanted[0] in _CACHE_TYPES.values():
+        return str(wanted[0])
+    if wanted[0] not in _CACHE_TYPES:
+        raise InvalidArgument(f"type_k={wanted[0]!r} is not a type of the KV cache; take 0 (f32), 1 (f16) or 8 (q8_0)")
+    return _CACHE_TYPES[wanted[0]]
+
+
+def engine_options(
+    model_path: str, n_ctx: int, n_batch: int, n_ubatch: int, n_threads: Any, use_mmap: bool, vocab_only: bool,
+    type_k: Any, type_v: Any, others: Dict[str, Any],
+) -> Dict[str, Any]:  # fmt: skip
+    """Options of the engine; says what it leaves out."""
+    if others.get("lora_path") is not None:
+        raise Unsupported(f"lora_path={others['lora_path']!r}: adapters cannot be applied; merge them into the model")
+    options: Dict[str, Any] = {
+        "model": model_path,
+        "ctx_size": int(n_ctx),
+        "ubatch_size": int(n_ubatch),
+        "batch_size": max(int(n_batch), int(n_ubatch)),
+        "threads": int(n_threads or 0),
+        "mmap": bool(use_mmap),
+        "vocab_only": bool(vocab_only),
+        "cache_type": _cache_type(type_k, type_v),
+    }
+    for name, value in others.items():
+        if name == "lora_path":
+            continue
+        if name in _OWN:
+            options[name] = str(value) if name == "memory" else value
+        elif name in _MEANINGLESS:
+            neutral, why = _MEANINGLESS[name]
+            if value != neutral:
+                say_ignored(name, value, why)
+        else:
+            say_ignored(name, value, "moxie knows no such argument")
+    return options

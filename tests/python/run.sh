@@ -1,0 +1,17 @@
+#!/bin/bash
+# run.sh ROOT FOLDER: installs the package into a new virtual environment under FOLDER, as docs/python.md says, and runs its tests
+# there. Skipped where Python's headers or the tools that build packages are not to be had.
+set -uo pipefail
+root=$1
+folder=$2
+python=${MOXIE_PYTHON:-python3}
+command -v "$python" >/dev/null || { echo "no python3 here"; exit 77; }
+header=$("$python" -c 'import sysconfig; print(sysconfig.get_paths()["include"])')/Python.h
+[[ -f $header ]] || { echo "no $header (Debian: python3-dev)"; exit 77; }
+rm -rf "$folder"
+"$python" -m venv "$folder" || { echo "no virtual environments here (Debian: python3-venv)"; exit 77; }
+"$folder/bin/pip" download --quiet --no-deps --dest "$folder/probe" scikit-build-core >/dev/null 2>&1 ||
+  { echo "no package index in reach"; exit 77; }
+"$folder/bin/pip" install --quiet "$root[test]" || exit 1
+cd "$root/tests/python" || exit 1
+exec "$folder/bin/python" -m unittest -v

@@ -1,0 +1,328 @@
+"""moxie.Llama: completions, chat, tokens, steps, states, errors."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+import unittest
+import warnings
+
+import numpy as np
+
+import moxie
+from moxie import Llama, LlamaGrammar, LogitsProcessorList, StoppingCriteriaList
+from support import DEMO, demo, open_demo
+
+PROMPT = "Once upon a time"
+GREEDY = {"max_tokens": 20, "temperature": 0}
+WEATHER = [
+    {
+        "type": "function",
+        "function": {
+            "name": "get_weather",
+            "description": "Weather of a city",
+            "parameters": {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]},
+        },
+    }
+]
+
+
+class Completions(unittest.TestCase):
+    def test_shape_and_counts(self):
+        out = demo()(PROMPT, **GREEDY)
+        self.assertEqual(set(out), {"id", "object", "created", "model", "choices", "usage"})
+        self.assertTrue(out["id"].startswith("cmpl-"))
+        self.assertEqual(out["object"], "text_completion")
+        choice = out["choices"][0]
+        self.assertEqual(set(choice), {"text", "index", "logprobs", "finish_reason"})
+        self.assertEqual(choice["finish_reason"], "length")
+        self.assertEqual(out["usage"], {"prompt_tokens": 5, "completion_tokens": 20, "total_tokens": 25})
+
+    def test_stream_is_the_same_text(self):
+        whole = demo()(PROMPT, **GREEDY)["choices"][0]["text"]
+        chunks = list(demo()(PROMPT, stream=True, **GREEDY))
+        self.assertEqual("".join(chunk["choices"][0]["text"] for chunk in chunks), whole)
+        self.assertEqual(chunks[-1]["choices"][0]["finish_reason"], "length")
+        self.assertTrue(all(chunk["choices"][0]["finish_reason"] is None for chunk in chunks[:-1]))
+
+    def test_stop_echo_suffix(self):
+        out = demo()(PROMPT, stop=[" little"], echo=True, suffix="!", **GREEDY)["choices"][0]
+        self.assertEqual(out["text"], PROMPT + ", there was a!")
+        self.assertEqual(out["finish_reason"], "stop")
+
+    def test_seed(self):
+        texts = [demo()(PROMPT, max_tokens=12, seed=seed)["choices"][0]["text"] for seed in (5, 5, 6)]
+        self.assertEqual(texts[0], texts[1])
+        self.assertNotEqual(texts[0], texts[2])
+
+    def test_logprobs(self):
+        llm = demo()
+        out = llm(PROMPT, logprobs=3, echo=True, **GREEDY)["choices"][0]
+        logprobs = out["logprobs"]
+        self.assertEqual({len(values) for values in logprobs.values()}, {24})
+        with open_demo(logits_all=True) as all_logits:
+            ids = llm.tokenize(PROMPT.encode())
+            all_logits.eval(ids)
+            expected = Llama.logits_to_logprobs(all_logits.scores)
+        for i, id in enumerate(ids[1:]):
+            self.assertAlmostEqual(logprobs["token_logprobs"][i], expected[i, id], places=4)
+        for token, value, top in zip(logprobs["tokens"], logprobs["token_logprobs"], logprobs["top_logprobs"]):
+            self.assertAlmostEqual(top[token], value)
+
+    def test_processors_and_criteria(self):
+        llm = demo()
+        banned = llm.tokenize(b" little", False)[-1]
+        seen = []
+
+        def ban(ids, scores):
+            seen.append((len(ids), scores.shape))
+            scores[banned] = -np.inf
+            return scores
+
+        text = llm(PROMPT, logits_processor=LogitsProcessorList([ban]), **GREEDY)["choices"][0]["text"]
+        self.assertNotIn(" little", text)
+        self.assertEqual(seen[0], (5, (llm.n_vocab(),)))
+        ends = StoppingCriteriaList([lambda ids, logits: len(ids) >= 9])
+        out = llm(PROMPT, stopping_criteria=ends, **GREEDY)
+        self.assertEqual(out["usage"]["completion_tokens"], 3)
+        self.assertEqual(out["choices"][0]["finish_reason"], "stop")
+        biased = llm(PROMPT, logit_bias={banned: -100}, **GREEDY)["choices"][0]["text"]
+        self.assertEqual(biased, text)
+
+    def test_grammars(self):
+        llm = demo()
+        self.assertRegex(llm("A number:", grammar=LlamaGrammar.from_regex("[0-9]{3}"))["choices"][0]["text"], "^[0-9]{3}$")
+        gbnf = LlamaGrammar.from_string('root ::= "yes" | "no"')
+        self.assertIn(llm("Is it?", grammar=gbnf)["choices"][0]["text"], ("yes", "no"))
+        with self.assertRaisesRegex(ValueError, "1"):
+            LlamaGrammar.from_string("root ::= (")
+        with self.assertRaises(ValueError):
+            LlamaGrammar.from_json_schema('{"type": "nonsense"}')
+
+    def test_cache(self):
+        llm = demo()
+        cache = moxie.LlamaRAMCache(1 << 20)
+        plain = llm(PROMPT, **GREEDY)["choices"][0]["text"]
+        llm.set_cache(cache)
+        try:
+            llm(PROMPT, **GREEDY)
+            llm("Another text begins here", **GREEDY)
+            self.assertGreater(cache.cache_size, 0)
+            self.assertEqual(llm(PROMPT, **GREEDY)["choices"][0]["text"], plain)
+        finally:
+            llm.set_cache(None)
+
+
+class Chat(unittest.TestCase):
+    messages = [{"role": "system", "content": "Be kind."}, {"role": "user", "content": "Hello"}]
+
+    def test_shapes(self):
+        out = demo().create_chat_completion(self.messages, max_tokens=8, temperature=0)
+        self.assertEqual(set(out), {"id", "object", "created", "model", "choices", "usage"})
+        self.assertTrue(out["id"].startswith("chatcmpl-"))
+        self.assertEqual(out["choices"][0]["message"]["role"], "assistant")
+        chunks = list(demo().create_chat_completion(self.messages, max_tokens=8, temperature=0, stream=True))
+        self.assertEqual(chunks[0]["choices"][0]["delta"], {"role": "assistant"})
+        self.assertEqual(chunks[-1]["choices"][0]["delta"], {})
+        text = "".join(chunk["choices"][0]["delta"].get("content", "") for chunk in chunks)
+        self.assertEqual(text, out["choices"][0]["message"]["content"])
+
+    def test_json_schema(self):
+        schema = {"type": "object", "properties": {"a": {"enum": [1, 2]}}, "required": ["a"], "additionalProperties": False}
+        for wanted in (
+            {"type": "json_object", "schema": schema},
+            {"type": "json_schema", "json_schema": {"name": "x", "schema": schema}},
+        ):
+            out = demo().create_chat_completion(self.messages, response_format=wanted, seed=3)
+            self.assertIn(json.loads(out["choices"][0]["message"]["content"]), ({"a": 1}, {"a": 2}))
+
+    def test_tool_call(self):
+        call = '{"tool_call": {"name": "get_weather", "arguments": {"city": "Rome"}}}'
+        llm = demo()
+        grammar = LlamaGrammar.from_string("root ::= " + json.dumps(call))
+        out = llm.create_chat_completion(self.messages, tools=WEATHER, grammar=grammar, max_tokens=80)
+        choice = out["choices"][0]
+        self.assertEqual(choice["finish_reason"], "tool_calls")
+        (made,) = choice["message"]["tool_calls"]
+        self.assertEqual(made["function"]["name"], "get_weather")
+        self.assertEqual(json.loads(made["function"]["arguments"]), {"city": "Rome"})
+        out = llm.create_chat_completion(
+            self.messages, functions=[WEATHER[0]["function"]], grammar=grammar, max_tokens=80
+        )
+        self.assertEqual(out["choices"][0]["message"]["function_call"]["name"], "get_weather")
+
+    def test_every_format_writes_the_conversation(self):
+        from moxie._chat import chat_formats
+
+        self.assertEqual(len(chat_formats()), 27)
+        llm = open_demo()
+        for name in chat_formats():
+            with self.subTest(name):
+                llm.chat_format = name
+                llm.create_chat_completion(self.messages, max_tokens=1, seed=1)
+                written = llm.detokenize(list(llm.input_ids)).decode()
+                self.assertIn("Be kind.", written)
+                self.assertIn("Hello", written)
+        llm.chat_format = "no-such-form"
+        with self.assertRaisesRegex(ValueError, "chatml"):
+            llm.create_chat_completion(self.messages)
+        llm.close()
+
+
+class Steps(unittest.TestCase):
+    def test_tokens(self):
+        llm = demo()
+        ids = llm.tokenize(b"Once upon a time")
+        self.assertEqual(ids[0], llm.token_bos())
+        self.assertEqual(llm.detokenize(ids), b"Once upon a time")
+        self.assertEqual(llm.tokenizer().decode(llm.tokenizer().encode("a b")), "a b")
+        with self.assertRaisesRegex(TypeError, "bytes"):
+            llm.tokenize("text")
+        with self.assertRaises(IndexError):
+            llm.detokenize([10**6])
+
+    def test_eval_sample_generate_agree(self):
+        llm = demo()
+        ids = llm.tokenize(PROMPT.encode())
+        llm.reset()
+        llm.eval(ids)
+        by_hand = []
+        for _ in range(8):
+            by_hand.append(llm.sample(temp=0))
+            llm.eval(by_hand[-1:])
+        drawn = []
+        for id in llm.generate(ids, temp=0):
+            drawn.append(id)
+            if len(drawn) == 8:
+                break
+        self.assertEqual(by_hand, drawn)
+        self.assertEqual(int(np.argmax(llm.scores[-1])), llm.sample(temp=0))
+
+    def test_state(self):
+        import pickle
+
+        llm = demo()
+        llm.reset()
+        llm.eval(llm.tokenize(PROMPT.encode()))
+        expected = llm.scores.copy()
+        state = pickle.loads(pickle.dumps(llm.save_state()))
+        llm.reset()
+        llm.load_state(state)
+        self.assertEqual(llm.n_tokens, 5)
+        np.testing.assert_array_equal(llm.scores, expected)
+        for at in (0, 9, len(state.llama_state) // 2, len(state.llama_state) - 1):
+            damaged = bytearray(state.llama_state)
+            damaged[at] ^= 1
+            state.llama_state = bytes(damaged)
+            with self.assertRaises(moxie.errors.Corrupt):
+                llm.load_state(state)
+            damaged[at] ^= 1
+            state.llama_state = bytes(damaged)
+
+    def test_embeddings(self):
+        llm = demo()
+        each = np.array(llm.embed("hello there"))
+        self.assertEqual(each.shape, (len(llm.tokenize(b"hello there")), llm.n_embd()))
+        with open_demo(embedding=True, pooling_type=1) as mean:
+            one = mean.embed("hello there")
+            np.testing.assert_allclose(one, each.mean(axis=0), atol=1e-6)
+            self.assertAlmostEqual(float(np.linalg.norm(mean.embed("hello there", normalize=True))), 1, places=5)
+            made = mean.create_embedding(["a", "b"])
+        self.assertEqual([one["index"] for one in made["data"]], [0, 1])
+        self.assertEqual(set(made), {"object", "data", "model", "usage"})
+
+
+class Errors(unittest.TestCase):
+    def test_missing_and_foreign_files(self):
+        with self.assertRaisesRegex(ValueError, "Model path does not exist"):
+            Llama("/nowhere/model.gguf")
+        with self.assertRaises(FileNotFoundError):
+            Llama("/nowhere/model.gguf")
+        with self.assertRaises(moxie.MoxieError) as raised:
+            Llama(__file__)
+        self.assertIn("test_llama.py", str(raised.exception))
+
+    def test_prompt_too_long(self):
+        with self.assertRaisesRegex(ValueError, r"Requested tokens \(\d+\) exceed context window of 1024"):
+            demo()("word " * 1200)
+
+    def test_wrong_types(self):
+        with self.assertRaises(TypeError):
+            demo()(PROMPT, stop=[1])
+        with self.assertRaises(ValueError):
+            demo()(PROMPT, top_p=7)
+        with self.assertRaises(ValueError):
+            demo().create_chat_completion([])
+        with self.assertRaises(moxie.errors.Unsupported):
+            open_demo(lora_path="adapter.gguf")
+
+    def test_closed(self):
+        llm = open_demo()
+        llm.close()
+        llm.close()
+        for call in (lambda: llm(PROMPT), lambda: llm.tokenize(b"x"), lambda: llm.reset(), lambda: llm.expert_stats()):
+            with self.assertRaisesRegex(ValueError, "closed"):
+                call()
+
+    def test_said_once(self):
+        from moxie import _arguments
+
+        _arguments._said.clear()
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            for _ in range(2):
+                Llama(DEMO, n_ctx=64, verbose=False, n_gpu_layers=-1, made_up=1).close()
+        texts = [str(one.message) for one in caught if issubclass(one.category, moxie.errors.IgnoredArgument)]
+        self.assertEqual(sorted(text.split("=")[0] for text in texts), ["made_up", "n_gpu_layers"])
+
+
+class Manners(unittest.TestCase):
+    def test_the_lock_is_free_while_computing(self):
+        llm = open_demo(n_ctx=4096)
+        counted = []
+        done = threading.Event()
+
+        def count():
+            while not done.is_set():
+                counted.append(time.monotonic())
+                time.sleep(0.002)
+
+        thread = threading.Thread(target=count)
+        thread.start()
+        begin = time.monotonic()
+        llm.eval(llm.tokenize(b"word " * 1500)[:2000])
+        end = time.monotonic()
+        done.set()
+        thread.join()
+        llm.close()
+        inside = [at for at in counted if begin < at < end]
+        self.assertGreater(len(inside), 3, f"{len(inside)} turns in {end - begin:.2f} s")
+
+    def test_interrupt_stops(self):
+        code = (
+            "import sys; from moxie import Llama\n"
+            f"llm = Llama({DEMO!r}, n_ctx=4096, verbose=False)\n"
+            "print('ready', flush=True)\n"
+            "try:\n"
+            "    while True: llm('Once upon a time', max_tokens=2000, temperature=1.0)\n"
+            "except KeyboardInterrupt: print('stopped', llm('Once', max_tokens=2)['usage']['completion_tokens'])\n"
+        )
+        child = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
+        self.assertEqual(child.stdout.readline(), "ready\n")
+        time.sleep(0.3)
+        child.send_signal(signal.SIGINT)
+        out, _ = child.communicate(timeout=60)
+        self.assertEqual(out, "stopped 2\n")
+
+    def test_import_is_light(self):
+        code = "import sys, time; t = time.perf_counter(); import moxie; from moxie import Llama; "
+        code += "print(time.perf_counter() - t); assert 'numpy' not in sys.modules"
+        times = [float(subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout) for _ in range(5)]
+        self.assertLess(min(times), float(os.environ.get("MOXIE_IMPORT_SECONDS", "0.15")))
+
+
+if __name__ == "__main__":
+    unittest.main()
