@@ -45,7 +45,7 @@ if(NOT MOXIE_SANITIZE)  # sanitizers add symbols of their own
 endif()
 
 # Comparisons with other implementations: $MOXIE_ORACLE_PYTHON has their packages; what is absent is skipped by name.
-foreach(check goldens greedy measuring mlx perplexity profile quantized replay synthetic templates tokenizers)
+foreach(check goldens greedy measuring mlx perplexity profile quantized replay server_openai synthetic templates tokenizers)
   moxie_add_test(oracle-${check} oracle ${CMAKE_SOURCE_DIR}/tests/oracle/run.sh ${check}_test.py)
   set_tests_properties(oracle-${check} PROPERTIES ENVIRONMENT "MOXIE_PROGRAM=$<TARGET_FILE:moxie_program>" TIMEOUT 1800)
 endforeach()
@@ -56,7 +56,7 @@ if(MOXIE_CURL)  # a server of the tests' own stands in for the hub
 endif()
 moxie_add_test(python-package slow ${CMAKE_SOURCE_DIR}/tests/python/run.sh ${CMAKE_SOURCE_DIR} ${CMAKE_BINARY_DIR}/python-test)
 moxie_add_test(plan-replicas golden ${MOXIE_SCRIPTS}/with_python.sh ${MOXIE_SCRIPTS}/plan_replicas.py $<TARGET_FILE:moxie_program>)
-foreach(check access endpoints robustness streaming)
+foreach(check access endpoints equality robustness streaming)
   moxie_add_test(server-${check} server ${MOXIE_SCRIPTS}/with_python.sh ${CMAKE_SOURCE_DIR}/tests/server/run.py
                  $<TARGET_FILE:moxie_program> ${check}_test.py)
 endforeach()

@@ -7,6 +7,7 @@
 #include "core/fail.h"
 #include "server/answer_run.h"
 #include "server/json_build.h"
+#include "server/matched_stop.h"
 #include "server/token_probs.h"
 #include "server/wire_openai_chat.h"
 
@@ -23,10 +24,16 @@ class ChatRun final : public AnswerRun {
                   .model = service.model_id,
                   .created = std::time(nullptr),
                   .prompt_tokens = static_cast<int64_t>(chat.prompt.ids.size())},
-        choices_(static_cast<size_t>(request_.choices)) {}
+        special_(request_.generate.special),
+        choices_(static_cast<size_t>(request_.choices)) {
+    for (Choice& choice : choices_) {
+      choice.parser = std::make_unique<AnswerParser>(chat.format->parser(chat.plan, chat.prompt.text, random_number()));
+    }
+  }
 
  private:
   struct Choice {
+    std::unique_ptr<AnswerParser> parser;
     ChatChoice whole;
     std::vector<TokenLogprob> logprobs;  // of tokens whose text is still to come
     int64_t reasoning_tokens = 0;
@@ -53,21 +60,34 @@ class ChatRun final : public AnswerRun {
     if (request_.top_logprobs >= 0 && step.id >= 0 && !tokenizer().is_end(step.id)) {
       choice.logprobs.push_back(logprob_of(step, tokenizer()));
     }
+    std::string_view text = step.text;
+    if (special_ && step.id >= 0 && tokenizer().is_end(step.id)) {
+      // Control tokens are shown to the parser, but the end is no part of the answer.
+      const std::string end = tokenizer().bytes(step.id, true);
+      if (text.ends_with(end)) text.remove_suffix(end.size());
+    }
+    if (text.empty()) return;
     std::vector<AnswerEvent> events;
-    if (!step.text.empty()) events.push_back({.kind = AnswerEvent::Kind::text, .text = step.text});
+    choice.parser->feed(text, events);
     give(index, std::move(events), out);
   }
 
   void ended(size_t index, std::string& out) override {
     Choice& choice = choices_[index];
     const GenerateResult& result = generations()[index].result;
+    const bool cut = result.reason == StopReason::length || result.reason == StopReason::context_full;
+    std::vector<AnswerEvent> events;
+    choice.parser->finish(cut, events);
+    give(index, std::move(events), out);
     FinishedChoice finished;
-    if (result.reason == StopReason::length || result.reason == StopReason::context_full) {
+    if (cut) {
       finished.reason = FinishReason::length;
     } else if (!choice.whole.calls.empty()) {
       finished.reason = FinishReason::tool_calls;
     } else if (result.reason == StopReason::stop_text) {
-      finished.reason = FinishReason::stop_text;
+      finished.stop_text = matched_stop(tokenizer(), result.ids, result.text, special_, request_.generate.stop);
+      // A text of the form's own stands for the model's end.
+      if (!finished.stop_text.empty()) finished.reason = FinishReason::stop_text;
     }
     // Tokens of a stop text are no part of the answer.
     if (result.reason == StopReason::stop_text) choice.logprobs.clear();
@@ -150,6 +170,7 @@ class ChatRun final : public AnswerRun {
   const ChatDialect& dialect_;
   const ChatRequest request_;
   AnswerIdentity identity_;
+  const bool special_;  // control tokens are in the text
   std::vector<Choice> choices_;
   std::unique_ptr<ChatStreamWriter> writer_;
   bool begun_ = false;
@@ -202,11 +223,16 @@ Result<PreparedChat> prepare_chat(const Service& service, const Json& body, cons
   PreparedChat chat;
   MOXIE_TRY(chat.request, dialect.read(body, service.options.generate));
   MOXIE_TRY_VOID(service.check_model(chat.request.model));
-  ChatInput input;
-  input.messages = chat.request.messages;
-  input.tools = chat.request.tools;
-  input.extra = merged_variables(service.options.template_variables, chat.request);
-  MOXIE_TRY(chat.prompt, service.prompts->write(input));
+  const bool offers = chat.request.tools.array() != nullptr && !chat.request.tools.array()->empty();
+  chat.format = offers && service.tool_format ? &*service.tool_format : &*service.chat_format;
+  MOXIE_TRY(chat.plan,
+            chat.format->plan({.messages = chat.request.messages,
+                               .tools = chat.request.tools,
+                               .tool_choice = chat.request.tool_choice,
+                               .parallel_tool_calls = chat.request.parallel_tool_calls,
+                               .extra = merged_variables(service.options.template_variables, chat.request)}));
+  MOXIE_TRY(chat.prompt, service.prompts->write(chat.plan.input));
+  if (chat.format->shows_control()) chat.request.generate.special = true;
   return chat;
 }
 

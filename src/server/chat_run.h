@@ -14,6 +14,8 @@ void answer_chat(Service& service, const std::shared_ptr<HttpExchange>& exchange
 // A chat request up to its prompt: what answering, counting and showing share.
 struct PreparedChat {
   ChatRequest request;
+  const ChatFormat* format = nullptr;  // the service's
+  ChatPlan plan;
   ChatPrompts::Prompt prompt;
 };
 Result<PreparedChat> prepare_chat(const Service& service, const Json& body, const ChatDialect& dialect);

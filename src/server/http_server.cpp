@@ -22,7 +22,7 @@
 namespace moxie::server {
 namespace {
 
-constexpr std::chrono::milliseconds kWatchInterval{50};
+constexpr std::chrono::milliseconds kWatchInterval{50}, kIdleWatchInterval{250};
 
 struct Connection {
   enum class State { waiting, head, body, active };
@@ -146,6 +146,15 @@ namespace {
 Connection* connection_of(MHD_Connection* connection) {
   const MHD_ConnectionInfo* info = MHD_get_connection_info(connection, MHD_CONNECTION_INFO_SOCKET_CONTEXT);
   return info == nullptr ? nullptr : static_cast<Connection*>(info->socket_context);
+}
+
+// The client has ended its side and everything it sent was read: what is not a request by now will be none.
+// libmicrohttpd does not see the end where it comes together with the last bytes.
+bool is_over(int fd) {
+  pollfd look{.fd = fd, .events = POLLRDHUP, .revents = 0};
+  if (poll(&look, 1, 0) <= 0 || (look.revents & POLLRDHUP) == 0) return false;
+  char byte = 0;
+  return recv(fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) == 0;
 }
 
 // REQUIRES: the server's mutex is held, so that the descriptor is still the connection's.
@@ -386,7 +395,7 @@ void HttpServer::Impl::sweep(Clock::time_point now) {
       const bool late = (connection.state == Connection::State::waiting && age > limits.idle) ||
                         (connection.state == Connection::State::head && age > limits.arrival) ||
                         (connection.state == Connection::State::body && age > limits.body);
-      if (late) shut(connection);
+      if (late || (connection.state != Connection::State::active && is_over(connection.fd))) shut(connection);
     }
     for (const Arrival* arrival : arrivals) {
       waiting.push_back(arrival->exchange);
@@ -405,7 +414,7 @@ void HttpServer::Impl::sweep(Clock::time_point now) {
 void HttpServer::Impl::watch() {
   std::unique_lock lock(mutex);
   while (!stopping) {
-    const auto interval = arrivals.empty() ? std::chrono::milliseconds(1000) : kWatchInterval;
+    const auto interval = arrivals.empty() ? kIdleWatchInterval : kWatchInterval;
     changed.wait_for(lock, interval, [&, idle = arrivals.empty()] { return stopping || (idle && !arrivals.empty()); });
     lock.unlock();
     sweep(Clock::now());

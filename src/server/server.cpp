@@ -108,6 +108,14 @@ Result<void> Server::Impl::start() {
   MOXIE_TRY(service.scheduler, Scheduler::create(service.engine, options.scheduler));
   if (service.engine.has_tokenizer()) {
     MOXIE_TRY(service.prompts, ChatPrompts::create(service.engine, options.chat_template));
+    const RenderChat render = [this](const ChatInput& input) -> Result<std::string> {
+      MOXIE_TRY(auto prompt, service.prompts->write(input));
+      return std::move(prompt.text);
+    };
+    service.chat_format = ChatFormat::probe(service.prompts->source(false), render);
+    if (service.prompts->source(true) != service.prompts->source(false)) {
+      service.tool_format = ChatFormat::probe(service.prompts->source(true), render);
+    }
   }
   const int threads = options.threads_http > 0
                           ? options.threads_http
@@ -126,7 +134,7 @@ Result<void> Server::Impl::start() {
   http_options.handle = [this, access](const std::shared_ptr<HttpExchange>& exchange) { handle(*access, exchange); };
   http_options.on_end = [this](const HttpExchange& exchange) { log(exchange); };
   http_options.on_trouble = [this](std::string_view text) {
-    if (service.options.log && !service.options.log_json) service.options.log(text);
+    if (service.options.log && service.options.log_connections) service.options.log(text);
   };
   MOXIE_TRY(http, HttpServer::start(std::move(http_options)));
   service.connections = [this] { return http->connections(); };

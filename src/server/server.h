@@ -34,6 +34,7 @@ struct ServerOptions {
   int sse_ping_seconds = 15;  // comments on a stream that is silent; 0: none
 
   bool log_json = false;
+  bool log_connections = false;               // also what goes wrong below requests
   std::function<void(std::string_view)> log;  // one line, without its end
 };
 

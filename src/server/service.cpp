@@ -52,6 +52,13 @@ Result<Json> body_json(const HttpRequest& request) {
   return parsed;
 }
 
+uint64_t random_number() {
+  uint64_t number = 0;
+  if (getrandom(&number, sizeof number, 0) == sizeof number) return number;
+  static std::atomic<uint64_t> next{1};
+  return next++;
+}
+
 std::string random_key(size_t length) {
   static constexpr std::string_view kLetters = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
   std::string key(length, '\0');

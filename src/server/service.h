@@ -8,6 +8,7 @@
 #include <optional>
 #include <string>
 
+#include "chat/chat_format.h"
 #include "engine/chat_prompts.h"
 #include "engine/scheduler.h"
 #include "server/request_error.h"
@@ -25,7 +26,9 @@ class Service {
   Engine& engine;
   ServerOptions options;
   std::unique_ptr<Scheduler> scheduler;
-  std::optional<ChatPrompts> prompts;  // nothing: the model has no tokenizer
+  // Nothing: the model has no tokenizer. The second format: of the template for tools, where the model has one.
+  std::optional<ChatPrompts> prompts;
+  std::optional<ChatFormat> chat_format, tool_format;
   std::string model_id;
   std::time_t started = std::time(nullptr);
   HttpCounts counts;
@@ -46,6 +49,7 @@ class Service {
 
 // The body as JSON. Errors: invalid_argument.
 Result<Json> body_json(const HttpRequest& request);
+uint64_t random_number();
 // Random letters and digits.
 std::string random_key(size_t length);
 

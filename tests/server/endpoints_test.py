@@ -1,7 +1,11 @@
 """Every endpoint once and more: what it answers, and what it says to a request that is wrong."""
 
+import base64
 import json
 import math
+import os
+import struct
+import tempfile
 import unittest
 
 from support import Server
@@ -74,6 +78,28 @@ class Endpoints(unittest.TestCase):
     def test_slots(self):
         slots = self.server.get("/slots").json()
         self.assertEqual([slot["id"] for slot in slots], [0, 1])
+
+    def test_slot_actions(self):
+        self.refused(self.server.post("/slots/7?action=erase", {}), 400)
+        self.assertEqual(self.server.post("/slots/0?action=erase", {}).status, 200)
+        self.refused(self.server.post("/slots/0?action=burn", {}), 400, "action")
+        self.assertEqual(self.server.post("/slots/0?action=save", {"filename": "a"}).status, 501)
+        with tempfile.TemporaryDirectory() as folder, Server("--slot-save-path", folder) as server:
+            prompt = {"prompt": "Once upon a time there was a cat. " * 20, "max_tokens": 4, "temperature": 0}
+            first = server.post("/v1/completions", prompt).json()
+            saved = server.post("/slots/0?action=save", {"filename": "cat.bin"}).json()
+            self.assertGreaterEqual(saved["n_saved"], 16)
+            self.assertGreater(server.post("/slots/0?action=erase", {}).json()["n_erased"], 0)
+            restored = server.post("/slots/0?action=restore", {"filename": "cat.bin"}).json()
+            self.assertEqual(restored["n_restored"], saved["n_saved"])
+            again = server.post("/v1/completions", prompt).json()
+            self.assertEqual(again["choices"][0]["text"], first["choices"][0]["text"])
+            self.assertGreater(again["usage"]["prompt_tokens_details"]["cached_tokens"], 0)
+            for name in ("", "../cat.bin", "/etc/passwd", "a/b", ".hidden", "a\0b", "x" * 300, 3):
+                for action in ("save", "restore"):
+                    self.refused(server.post(f"/slots/0?action={action}", {"filename": name}), 400, "filename")
+            self.assertEqual(server.post("/slots/0?action=restore", {"filename": "none.bin"}).status, 404)
+            self.assertEqual(os.listdir(folder), ["cat.bin"])
 
     def test_metrics(self):
         self.server.chat(max_tokens=3)
@@ -231,6 +257,72 @@ class Endpoints(unittest.TestCase):
         self.refused(self.server.post("/v1/completions", {"prompt": {}, "max_tokens": 1}), 400, "prompt")
         self.refused(self.server.post("/v1/completions", {"prompt": [99999], "max_tokens": 1}), 400, "prompt")
         self.refused(self.server.post("/v1/completions", {"prompt": "a", "suffix": "b"}), 400, "suffix")
+
+    def test_native_completion(self):
+        body = {"prompt": "Once upon a", "n_predict": 5, "temperature": 0}
+        answer = self.server.post("/completion", {**body, "n_probs": 2, "return_tokens": True}).json()
+        openai = self.server.post("/v1/completions", {"prompt": "Once upon a", "max_tokens": 5, "temperature": 0}).json()
+        self.assertEqual(answer["content"], openai["choices"][0]["text"])
+        self.assertEqual((answer["stop"], answer["stop_type"], answer["tokens_predicted"]), (True, "limit", 5))
+        self.assertEqual(answer["tokens_evaluated"], openai["usage"]["prompt_tokens"])
+        self.assertEqual(answer["generation_settings"]["temperature"], 0)
+        self.assertEqual(len(answer["tokens"]), 5)
+        self.assertEqual([len(one["top_logprobs"]) for one in answer["completion_probabilities"]], [2] * 5)
+        self.assertEqual(answer["timings"]["predicted_n"], 5)
+        many = self.server.post("/completion", {**body, "prompt": ["Once upon a", "Once upon a"]}).json()
+        self.assertEqual([one["content"] for one in many], [answer["content"]] * 2)
+        picked = self.server.post("/completion", {**body, "response_fields": ["content", "timings/predicted_n"]}).json()
+        self.assertEqual(picked, {"content": answer["content"], "predicted_n": 5})
+        banned = answer["tokens"][0]
+        other = self.server.post("/completion", {**body, "logit_bias": [[banned, False]], "return_tokens": True}).json()
+        self.assertNotIn(banned, other["tokens"])
+        mixed = self.server.post("/completion", {**body, "prompt": [answer["tokens"][0], " and", answer["tokens"][1]]})
+        self.assertEqual(mixed.status, 200)
+        stopped = self.server.post("/completion", {**body, "n_predict": 50, "stop": ["zzz", " a"]}).json()
+        self.assertEqual((stopped["stop_type"], stopped["stopping_word"]), ("word", " a"))
+        for fields, field in (
+            ({"n_probs": -1}, "n_probs"),
+            ({"post_sampling_probs": True}, "post_sampling_probs"),
+            ({"id_slot": "x"}, "id_slot"),
+            ({"prompt": [[]]}, "prompt"),
+        ):
+            self.refused(self.server.post("/completion", {**body, **fields}), 400, field)
+
+    def test_infill_needs_its_tokens(self):
+        self.assertEqual(self.server.post("/infill", {"input_prefix": "a", "input_suffix": "b"}).status, 501)
+
+    def test_embeddings(self):
+        texts = ["A cat sat on the mat.", "A cat sat on a mat.", "Numbers are odd or even."]
+        answer = self.server.post("/v1/embeddings", {"input": texts, "pooling": "mean"}).json()
+        self.assertEqual([one["index"] for one in answer["data"]], [0, 1, 2])
+        vectors = [one["embedding"] for one in answer["data"]]
+        for vector in vectors:
+            self.assertAlmostEqual(sum(x * x for x in vector), 1, places=4)
+
+        def likeness(a, b):
+            return sum(x * y for x, y in zip(vectors[a], vectors[b]))
+
+        self.assertGreater(likeness(0, 1), likeness(0, 2))
+        packed = self.server.post("/v1/embeddings", {"input": texts[0], "pooling": "mean", "encoding_format": "base64"}).json()
+        raw = base64.b64decode(packed["data"][0]["embedding"])
+        self.assertEqual(list(struct.unpack(f"<{len(raw) // 4}f", raw)), [struct.unpack("f", struct.pack("f", x))[0] for x in vectors[0]])
+        self.assertEqual(packed["usage"]["prompt_tokens"], packed["usage"]["total_tokens"])
+        self.refused(self.server.post("/v1/embeddings", {}), 400, "input")
+        self.refused(self.server.post("/v1/embeddings", {"input": "a", "encoding_format": "hex"}), 400, "encoding_format")
+        self.refused(self.server.post("/v1/embeddings", {"input": "a", "dimensions": 3}), 400, "dimensions")
+
+    def test_tools_in_a_request(self):
+        tool = {"type": "function", "function": {"name": "add", "description": None, "parameters": {"type": "object"}}}
+        answer = self.server.chat(max_tokens=5, tools=[tool], tool_choice="auto", parallel_tool_calls=False)
+        self.assertEqual(answer.status, 200, answer.text)
+        history = [
+            {"role": "user", "content": "1+1?"},
+            {"role": "assistant", "content": None, "tool_calls": [{"id": "x", "type": "function", "function": {"name": "add", "arguments": "{}"}}]},
+            {"role": "tool", "tool_call_id": "x", "content": "2"},
+        ]
+        self.assertEqual(self.server.chat(messages=history, max_tokens=2, tools=[tool]).status, 200)
+        self.refused(self.server.chat(max_tokens=1, tools=[tool], tool_choice="maybe"), 400, "tool_choice")
+        self.refused(self.server.chat(max_tokens=1, tool_choice="required"), 400, "tool_choice")
 
 
 if __name__ == "__main__":

@@ -152,7 +152,7 @@ class Robustness(unittest.TestCase):
             self.assertEqual(read_response(connection.makefile("rb")).status, 200)
 
     def test_requests_that_are_none(self):
-        """Some thousands of mutated requests: each gets a response or a closed connection, and never a 5xx."""
+        """Mutated requests (MOXIE_TEST_MUTATIONS of them): each gets a response or a closed connection, and never a 5xx."""
         random_ = random.Random(7)
         valid = [
             head("POST", "/v1/chat/completions", 1, {**LONG, "max_tokens": 1}, {"Host": "localhost"}),
@@ -161,15 +161,19 @@ class Robustness(unittest.TestCase):
             head("POST", "/slots/0?action=erase", 1, {}, {"Host": "localhost"}),
             head("GET", "/props", 1, None, {"Host": "localhost"}),
         ]
-        count = int(os.environ.get("MOXIE_TEST_MUTATIONS", "1500"))
+        count = int(os.environ.get("MOXIE_TEST_MUTATIONS", "400"))
         statuses = {}
-        with Server("--parallel", 2, "--log-format", "none") as server:
-            for _ in range(count):
+        with Server("--parallel", 2, "-c", 64, "--log-format", "none") as server:
+            for number in range(count):
                 request = mutated(random_, random_.choice(valid))
                 with server.connect() as connection:
                     try:
                         connection.sendall(request)
-                        connection.shutdown(socket.SHUT_WR)
+                        # A request that lacks its end waits for it; who ends its side is gone for the server.
+                        if number % 8 == 0:
+                            connection.settimeout(0.2)
+                        else:
+                            connection.shutdown(socket.SHUT_WR)
                         response = read_response(connection.makefile("rb"))
                     except (OSError, ValueError):
                         response = None
@@ -191,7 +195,7 @@ class Robustness(unittest.TestCase):
             " reasoning_effort top_k min_p typical_p repeat_penalty repeat_last_n dry_multiplier mirostat grammar json_schema"
             " samplers chat_template_kwargs cache_prompt ignore_eos functions function_call timings_per_token"
         ).split()
-        with Server("--parallel", 2, "--log-format", "none") as server:
+        with Server("--parallel", 2, "-c", 64, "--log-format", "none") as server:  # short, since lengths vary too
             for name in names:
                 for value in random_.sample(values, 10):
                     response = server.post("/v1/chat/completions", {**base, name: value})

@@ -66,6 +66,17 @@ class Streaming(unittest.TestCase):
         self.assertEqual("".join(c["choices"][0]["text"] for c in echoed), body["prompt"] + whole["text"])
         self.assertEqual((chunks[-1]["choices"], chunks[-1]["usage"]["completion_tokens"]), ([], 5))
 
+    def test_native_completion(self):
+        body = {"prompt": "Once upon a", "n_predict": 6, "temperature": 0}
+        whole = self.server.post("/completion", body).json()
+        events = self.server.post("/completion", {**body, "stream": True, "return_progress": True}).events()
+        pieces = [json.loads(data) for _, data in events]
+        self.assertEqual([piece["stop"] for piece in pieces], [False] * (len(pieces) - 1) + [True])
+        self.assertEqual("".join(piece["content"] for piece in pieces), whole["content"])
+        self.assertEqual(pieces[-1]["stop_type"], "limit")
+        progress = [piece["prompt_progress"] for piece in pieces if "prompt_progress" in piece]
+        self.assertTrue(all(one["processed"] <= one["total"] for one in progress), progress)
+
     def test_one_connection_serves_many_requests(self):
         body = {"messages": [{"role": "user", "content": "Hello"}], "max_tokens": 3, "stream": True}
         with self.server.connect() as connection:

@@ -117,6 +117,9 @@ class Serve final : public Command {
     flags.group("requests");
     flags.add("parallel", options_.scheduler.parallel);
     flags.add("queue-limit", options_.scheduler.queue_limit);
+    flags.add("cache-ram", cache_ram_);
+    flags.add("cache-disk", options_.scheduler.cache_disk);
+    flags.add("draft-ngram", options_.scheduler.draft_ngram);
     flags.toggle("strict-model", options_.strict_model);
     flags.add("slot-save-path", options_.slot_save_path);
     flags.toggle("slots", options_.slots);
@@ -145,11 +148,17 @@ class Serve final : public Command {
                   options_.scheduler.parallel);
     }
     model_.engine.parallel = options_.scheduler.parallel;
+    if (cache_ram_ < -1 || cache_ram_ > (int64_t{1} << 40)) {
+      return fail(ErrorCode::invalid_argument, "--cache-ram {} is no number of MiB; -1: what is free", cache_ram_);
+    }
+    if (cache_ram_ == 0) options_.scheduler.prefix_cache_bytes = 0;
+    if (cache_ram_ > 0) model_.engine.prefix_cache_bytes = cache_ram_ << 20;
     if (log_format_ != "text" && log_format_ != "json" && log_format_ != "none") {
       return fail(ErrorCode::invalid_argument, "--log-format {} is not known; there are text, json and none",
                   log_format_);
     }
     options_.log_json = log_format_ == "json";
+    options_.log_connections = model_.verbose && !options_.log_json;
     if (log_format_ != "none") options_.log = [](std::string_view line) { diagnose(fmt::format("{}\n", line)); };
     return {};
   }
@@ -214,6 +223,7 @@ class Serve final : public Command {
   std::vector<std::string> keys_;
   std::string key_file_, tls_key_file_, tls_certificate_file_, allowed_hosts_, cors_origins_, template_variables_;
   std::string log_format_ = "text";
+  int64_t cache_ram_ = -1;
   int timeout_ = 600, drain_seconds_ = 30;
 };
 
