@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include <array>
 #include <atomic>
 #include <cstring>
 #include <filesystem>
@@ -375,15 +376,19 @@ TEST_F(StreamedExpertsTest, DroppedReadsAreNotWaitedFor) {
 
 TEST_F(StreamedExpertsTest, AWrongGuessThatHangsInTheOnlyPlaceIsWaitedForUntilStopped) {
   std::mutex gate;
-  std::atomic<int> waiting{0};
+  std::array<std::atomic<bool>, 2> hangs{};  // a piece of the expert
   open(0, {.backend = DiskReaderOptions::Backend::threads, .depth = 8, .inject = [&](ReadOutcome& outcome) {
              if (outcome.priority != ReadPriority::lookahead) return;
-             ++waiting;
+             for (size_t i = 0; i < hangs.size(); ++i) {
+               const FileRange& range = sources_[0][1 + i].ranges[0];
+               const uint64_t middle = range.offset + range.bytes / 2;
+               if (middle >= outcome.offset && middle - outcome.offset < outcome.bytes) hangs[i] = true;
+             }
              const std::lock_guard lock(gate);
            }});
   std::unique_lock held(gate);
   store_->look_ahead(0, std::vector<int32_t>{1, 2}, ExpertStore::Guess::decode);  // all transit slots
-  while (waiting == 0) std::this_thread::yield();
+  while (!hangs[0] || !hangs[1]) std::this_thread::yield();
   std::atomic<bool> stop{false};
   std::thread stopper([&] {
     std::this_thread::sleep_for(std::chrono::milliseconds(60));
