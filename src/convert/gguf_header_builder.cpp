@@ -5,7 +5,17 @@
 namespace moxie {
 namespace {
 
-enum ValueType : uint32_t { kU32 = 4, kText = 8, kArray = 9, kU64 = 10, kI64 = 11 };
+enum ValueType : uint32_t {
+  kU16 = 2,
+  kU32 = 4,
+  kI32 = 5,
+  kF32 = 6,
+  kBool = 7,
+  kText = 8,
+  kArray = 9,
+  kU64 = 10,
+  kI64 = 11
+};
 
 }  // namespace
 
@@ -40,6 +50,12 @@ void GgufHeaderBuilder::raw(std::string_view bytes) {
   key_bytes_ += bytes;
 }
 
+void GgufHeaderBuilder::raw(std::string_view key, std::string_view value) {
+  ++keys_;
+  put_text(key_bytes_, key);
+  key_bytes_ += value;
+}
+
 void GgufHeaderBuilder::text(std::string_view key, std::string_view value) {
   begin(key, kText);
   put_text(key_bytes_, value);
@@ -52,22 +68,49 @@ void GgufHeaderBuilder::texts(std::string_view key, const std::vector<std::strin
   for (const std::string& value : values) put_text(key_bytes_, value);
 }
 
-void GgufHeaderBuilder::u32(std::string_view key, uint32_t value) {
-  begin(key, kU32);
+template <typename T>
+void GgufHeaderBuilder::scalar(std::string_view key, uint32_t type, T value) {
+  begin(key, type);
   put(key_bytes_, value);
 }
 
+template <typename T>
+void GgufHeaderBuilder::array(std::string_view key, uint32_t type, std::span<const T> values) {
+  begin(key, kArray);
+  put(key_bytes_, type);
+  put_size(key_bytes_, values.size());
+  for (const T value : values) put(key_bytes_, value);
+}
+
+void GgufHeaderBuilder::u16(std::string_view key, uint16_t value) {
+  scalar(key, kU16, value);
+}
+void GgufHeaderBuilder::u32(std::string_view key, uint32_t value) {
+  scalar(key, kU32, value);
+}
+void GgufHeaderBuilder::i32(std::string_view key, int32_t value) {
+  scalar(key, kI32, value);
+}
+void GgufHeaderBuilder::f32(std::string_view key, float value) {
+  scalar(key, kF32, value);
+}
+void GgufHeaderBuilder::boolean(std::string_view key, bool value) {
+  scalar(key, kBool, static_cast<uint8_t>(value));
+}
+
 size_t GgufHeaderBuilder::u64(std::string_view key, uint64_t value) {
-  begin(key, kU64);
-  put(key_bytes_, value);
+  scalar(key, kU64, value);
   return start().size() + key_bytes_.size() - sizeof value;
 }
 
 void GgufHeaderBuilder::i64s(std::string_view key, std::span<const int64_t> values) {
-  begin(key, kArray);
-  put<uint32_t>(key_bytes_, kI64);
-  put_size(key_bytes_, values.size());
-  for (const int64_t value : values) put(key_bytes_, value);
+  array(key, kI64, values);
+}
+void GgufHeaderBuilder::i32s(std::string_view key, std::span<const int32_t> values) {
+  array(key, kI32, values);
+}
+void GgufHeaderBuilder::f32s(std::string_view key, std::span<const float> values) {
+  array(key, kF32, values);
 }
 
 void GgufHeaderBuilder::tensor(std::string_view name, const QuantType& type, std::span<const int64_t> shape,

@@ -18,12 +18,20 @@ class GgufHeaderBuilder {
 
   // A key and its value as a header of this version has them.
   void raw(std::string_view bytes);
+  // Likewise with the type and value alone encoded.
+  void raw(std::string_view key, std::string_view value);
   void text(std::string_view key, std::string_view value);
   void texts(std::string_view key, const std::vector<std::string>& values);
+  void u16(std::string_view key, uint16_t value);
   void u32(std::string_view key, uint32_t value);
+  void i32(std::string_view key, int32_t value);
+  void f32(std::string_view key, float value);
+  void boolean(std::string_view key, bool value);
   // Returns the place of the eight bytes in what build() gives.
   size_t u64(std::string_view key, uint64_t value);
   void i64s(std::string_view key, std::span<const int64_t> values);
+  void i32s(std::string_view key, std::span<const int32_t> values);
+  void f32s(std::string_view key, std::span<const float> values);
   // Tensors lie behind each other in the order of these calls. shape: outermost first.
   void tensor(std::string_view name, const QuantType& type, std::span<const int64_t> shape, uint64_t bytes);
 
@@ -38,6 +46,10 @@ class GgufHeaderBuilder {
   void put_size(std::string& to, uint64_t size) const;
   void put_text(std::string& to, std::string_view text) const;
   void begin(std::string_view key, uint32_t type);
+  template <typename T>
+  void scalar(std::string_view key, uint32_t type, T value);
+  template <typename T>
+  void array(std::string_view key, uint32_t type, std::span<const T> values);
   std::string start() const;
 
   uint32_t version_;

@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -39,6 +40,24 @@ Result<void> check_free(const std::string& path, NewFile::Overwrite overwrite) {
   return {};
 }
 
+std::string temporary_name(const std::string& path, int attempt) {
+  return fmt::format("{}.{}-{}.part", path, ::getpid(), attempt);
+}
+
+// A file that nothing is left of, however the process ends. -1 where the file system has no such files, or they could
+// not be given a name afterwards.
+int open_nameless(const std::string& folder) {
+#ifdef O_TMPFILE
+  const int descriptor = ::open(folder.c_str(), O_TMPFILE | O_RDWR | O_CLOEXEC, 0666);
+  if (descriptor < 0) return -1;
+  if (::access(fmt::format("/proc/self/fd/{}", descriptor).c_str(), F_OK) == 0) return descriptor;
+  ::close(descriptor);
+#else
+  (void)folder;
+#endif
+  return -1;
+}
+
 // Sets room aside without writing. Not every file system can.
 int reserve(int descriptor, uint64_t bytes) {
 #ifdef __linux__
@@ -64,13 +83,23 @@ NewFile::NewFile(NewFile&& other) noexcept
       overwrite_(other.overwrite_),
       window_(other.window_) {}
 
+Result<void> check_room(const std::string& path, uint64_t bytes) {
+  struct statvfs status {};
+  const std::string folder = parent_folder(path);
+  if (::statvfs(folder.c_str(), &status) != 0) return {};  // creating the file tells why
+  const uint64_t room = static_cast<uint64_t>(status.f_bavail) * status.f_frsize;
+  if (bytes <= room) return {};
+  return fail(ErrorCode::io, "{}: needs {}, but {} has room for {}; make room, or name a place on another disk", path,
+              human_bytes(bytes), folder, human_bytes(room));
+}
+
 Result<NewFile> NewFile::create(const std::string& path, uint64_t bytes, Overwrite overwrite) {
   MOXIE_TRY_VOID(check_free(path, overwrite));
   std::string temporary;
-  int descriptor = -1;
+  int descriptor = open_nameless(parent_folder(path));
   // A name that an earlier process of this number left behind is passed over.
   for (int attempt = 0; descriptor < 0 && attempt < kNames; ++attempt) {
-    temporary = fmt::format("{}.{}-{}.part", path, ::getpid(), attempt);
+    temporary = temporary_name(path, attempt);
     descriptor = ::open(temporary.c_str(), O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
     if (descriptor < 0 && errno != EEXIST && errno != EINTR) break;
   }
@@ -87,7 +116,22 @@ Result<NewFile> NewFile::create(const std::string& path, uint64_t bytes, Overwri
 NewFile::~NewFile() {
   if (descriptor_ < 0) return;
   ::close(descriptor_);
-  ::unlink(temporary_.c_str());
+  if (!temporary_.empty()) ::unlink(temporary_.c_str());
+}
+
+Result<void> NewFile::give_name() {
+#ifdef __linux__
+  const std::string file = fmt::format("/proc/self/fd/{}", descriptor_);
+  for (int attempt = 0; attempt < kNames; ++attempt) {
+    std::string name = temporary_name(path_, attempt);
+    if (::linkat(AT_FDCWD, file.c_str(), AT_FDCWD, name.c_str(), AT_SYMLINK_FOLLOW) == 0) {
+      temporary_ = std::move(name);
+      return {};
+    }
+    if (errno != EEXIST && errno != EINTR) break;
+  }
+#endif
+  return fail(ErrorCode::io, "{}: cannot name the file written: {}", path_, std::strerror(errno));
 }
 
 Error NewFile::cannot_write(int error) const {
@@ -130,6 +174,7 @@ void NewFile::write_behind(uint64_t end) {
 Result<void> NewFile::commit() {
   if (::fsync(descriptor_) != 0) return cannot_write(errno);
   MOXIE_TRY_VOID(check_free(path_, overwrite_));  // hours may have passed
+  if (temporary_.empty()) MOXIE_TRY_VOID(give_name());
   if (::rename(temporary_.c_str(), path_.c_str()) != 0) {
     return fail(ErrorCode::io, "{}: cannot rename {} to it: {}", path_, temporary_, std::strerror(errno));
   }

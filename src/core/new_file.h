@@ -1,5 +1,6 @@
-// A file that appears under its name when it is complete and safely on the disk, or not at all: it is written beside
-// its place under another name, and renamed by commit(). Belongs to one thread.
+// A file that appears under its name when it is complete and safely on the disk, or not at all: it is written without a
+// name where the file system can do that (nothing of it outlives the process then), else beside its place under
+// another, and renamed by commit(). Belongs to one thread.
 #pragma once
 
 #include <cstddef>
@@ -36,13 +37,17 @@ class NewFile {
         bytes_(bytes),
         overwrite_(overwrite) {}
   Error cannot_write(int error) const;
+  Result<void> give_name();
   void write_behind(uint64_t end);
 
-  std::string path_, temporary_;
+  std::string path_, temporary_;  // no temporary name yet: the file has none
   int descriptor_ = -1;
   uint64_t bytes_ = 0;
   Overwrite overwrite_;
   uint64_t window_ = 0;  // where the bytes begin that the kernel was not yet told to write out
 };
+
+// Is there room for so many bytes where `path` is to be? Errors: io, with both numbers.
+Result<void> check_room(const std::string& path, uint64_t bytes);
 
 }  // namespace moxie

@@ -97,6 +97,14 @@ int64_t size_of(Dim dim, const Hyperparameters& hp) {
   return 0;
 }
 
+std::string role_name(const FamilyEntry& family, NameScheme scheme, Role role, int64_t layer) {
+  std::string_view pattern;
+  for_rows(family, role, [&](const RoleRow& row) {
+    if (pattern.empty()) pattern = scheme == NameScheme::gguf ? row.gguf : row.hugging_face;
+  });
+  return fmt::format(fmt::runtime(pattern), layer);
+}
+
 bool is_per_layer(const FamilyEntry& family, Role role) {
   bool per_layer = false;
   for_rows(family, role, [&](const RoleRow& row) { per_layer = row.layers != Layers::none; });

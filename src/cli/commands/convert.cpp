@@ -1,11 +1,15 @@
-#include <memory>
+#include <nlohmann/json.hpp>
 
 #include "cli/command.h"
 #include "cli/console.h"
 #include "cli/interruption.h"
 #include "cli/progress.h"
+#include "convert/convert.h"
 #include "convert/pack.h"
+#include "core/cpu_info.h"
 #include "core/fail.h"
+#include "core/printable.h"
+#include "engine/memory_budget.h"
 
 namespace moxie::cli::commands {
 namespace {
@@ -16,25 +20,32 @@ class Convert final : public Command {
     flags.positional("IN", in_,
                      "model: a .gguf (any shard), a folder or index of safetensors, one .safetensors, a pack");
     flags.positional("OUT", out_, "file to write");
-    flags.group("conversion");
+    flags.group("what is written");
+    flags.add("type", type_);
+    flags.add("mixture", mixture_);
+    flags.add("tensor-type", overrides_);
+    flags.add("imatrix", imatrix_);
+    flags.toggle("merge-experts", split_experts_, false);
+    flags.toggle("split-experts", split_experts_);
+    flags.add("split-max-size", split_size_);
     flags.toggle("pack", pack_);
-    flags.toggle("force", force_);
+    flags.group("conversion");
+    flags.toggle("dry-run", options_.dry_run);
+    flags.toggle("force", options_.overwrite);
+    flags.add("threads", threads_, "threads that encode; 0 or less: as many as this process has physical cores");
     flags.add("arch", options_.arch);
+    flags.toggle("json", json_, true, "print what was written as JSON");
     flags.toggle("verbose", verbose_);
   }
 
   Result<int> run() override {
     if (in_.empty() || out_.empty()) {
-      return fail(ErrorCode::invalid_argument, "{}; moxie convert IN OUT --pack",
+      return fail(ErrorCode::invalid_argument, "{}; moxie convert IN OUT [--type TYPE]",
                   in_.empty() ? "no model to convert is given" : "no file to write to is given");
     }
-    if (!pack_) {
-      return fail(ErrorCode::unsupported,
-                  "packs are all that moxie convert writes so far: add --pack to write '{}' as one", out_);
-    }
+    MOXIE_TRY_VOID(settle());
     const Interruption interruption;  // before anything that takes long
-    Progress progress("packing");
-    options_.overwrite = force_;
+    Progress progress(pack_ ? "packing" : "converting");
     options_.on_progress = [&](uint64_t done, uint64_t total) {
       progress.update(done, total);
       return !interruption.happened();
@@ -45,7 +56,58 @@ class Convert final : public Command {
       note(text);
     });
     MOXIE_TRY(const WeightFiles source, open_weights(in_));
-    auto summary = write_pack(source, out_, options_, log);
+    if (pack_) return write_as_pack(source, log, progress);
+    auto summary = convert_to_gguf(source, out_, options_, log);
+    progress.clear();
+    if (!summary.ok()) return std::move(summary).error();
+    return json_ ? print_json(*summary) : print_summary(*summary);
+  }
+
+ private:
+  // Flags to options; what does not go together is refused.
+  Result<void> settle() {
+    if (pack_ && (!type_.empty() || !overrides_.empty() || !imatrix_.empty() || !split_size_.empty() ||
+                  split_experts_ || options_.dry_run || json_)) {
+      return fail(ErrorCode::invalid_argument,
+                  "a pack is the model's bytes as they are in one file: --pack goes with --force, --arch and -v alone");
+    }
+    if (!type_.empty()) {
+      options_.mixture = find_mixture(type_);
+      if (options_.mixture == nullptr) {
+        return fail(ErrorCode::invalid_argument, "type '{}' is not known; there are {}", printable(type_),
+                    mixture_names());
+      }
+    }
+    if (mixture_ != "present" && mixture_ != "2023")
+      return fail(ErrorCode::invalid_argument, "mixture '{}' is not known; take present or 2023", printable(mixture_));
+    options_.year = mixture_ == "2023" ? MixtureYear::of_2023 : MixtureYear::present;
+    for (const std::string& text : overrides_) {
+      MOXIE_TRY(TypeOverride override, parse_type_override(text));
+      options_.overrides.push_back(std::move(override));
+    }
+    if (!imatrix_.empty()) {
+      if (type_.empty() && overrides_.empty())
+        return fail(ErrorCode::invalid_argument,
+                    "an importance matrix is of use when something is quantized: give --type too");
+      MOXIE_TRY(importance_, read_importance(imatrix_));
+      options_.importance = &importance_;
+    }
+    options_.experts = split_experts_ ? ExpertForm::one_by_one : ExpertForm::merged;
+    if (!split_size_.empty()) {
+      MOXIE_TRY(const MemoryBudget size, parse_memory(split_size_, {}, BudgetFor::any_machine));
+      if (size.kind != MemoryBudget::Kind::amount)
+        return fail(ErrorCode::invalid_argument, "'{}' is no size of a part; give one such as 20G",
+                    printable(split_size_));
+      options_.split_bytes = size.bytes;
+    }
+    options_.threads = threads_ > 0 ? threads_ : read_cpu_info().threads;
+    return {};
+  }
+
+  Result<int> write_as_pack(const WeightFiles& source, Log& log, Progress& progress) {
+    auto summary =
+        write_pack(source, out_,
+                   {.arch = options_.arch, .overwrite = options_.overwrite, .on_progress = options_.on_progress}, log);
     progress.clear();
     if (!summary.ok()) return std::move(summary).error();
     MOXIE_TRY_VOID(print(fmt::format("{}: {}; {} experts ({}), {} other tensors; fingerprint {:016x}\n", out_,
@@ -54,23 +116,51 @@ class Convert final : public Command {
     return 0;
   }
 
- private:
-  std::string in_, out_;
-  PackOptions options_;
-  bool pack_ = false, force_ = false, verbose_ = false;
+  Result<int> print_summary(const ConvertSummary& summary) const {
+    std::string types;
+    for (const ConvertSummary::Share& share : summary.types) {
+      types +=
+          fmt::format("{}{} {} ({})", types.empty() ? "" : ", ", share.tensors, share.type, human_bytes(share.bytes));
+    }
+    std::string place = summary.paths.front();
+    if (summary.paths.size() > 1) place += fmt::format(" and {} more", summary.paths.size() - 1);
+    MOXIE_TRY_VOID(print(fmt::format("{}{}: {} ({} bytes); {} tensors: {}\n", options_.dry_run ? "would write " : "",
+                                     place, human_bytes(summary.bytes), summary.bytes, summary.tensors, types)));
+    return 0;
+  }
+
+  Result<int> print_json(const ConvertSummary& summary) const {
+    nlohmann::ordered_json types = nlohmann::ordered_json::array();
+    for (const ConvertSummary::Share& share : summary.types)
+      types.push_back({{"type", share.type}, {"tensors", share.tensors}, {"bytes", share.bytes}});
+    const nlohmann::ordered_json all = {{"files", summary.paths},
+                                        {"bytes", summary.bytes},
+                                        {"tensors", summary.tensors},
+                                        {"types", types},
+                                        {"written", !options_.dry_run}};
+    MOXIE_TRY_VOID(print(all.dump(2, ' ', false, nlohmann::ordered_json::error_handler_t::replace) + "\n"));
+    return 0;
+  }
+
+  std::string in_, out_, type_, mixture_ = "present", imatrix_, split_size_;
+  std::vector<std::string> overrides_;
+  ImportanceMatrix importance_;
+  ConvertOptions options_;
+  int threads_ = 0;
+  bool pack_ = false, split_experts_ = false, json_ = false, verbose_ = false;
 };
 
 }  // namespace
 
 extern const CommandEntry convert = {
     .name = "convert",
-    .summary = "write a model as an aligned pack, whose experts are read fastest",
-    .usage = "IN OUT --pack [--force]",
+    .summary = "write a model as GGUF, as it is or quantized, or as an aligned pack",
+    .usage = "IN OUT [--type TYPE] [--force]",
     .detail =
-        "A pack holds the source's bytes unchanged, with everything else the source says, and runs exactly like it. "
-        "Every expert is one "
-        "piece of the file, and has checksums: moxie inspect --verify compares them. docs/memory.md says when a pack "
-        "pays.",
+        "Without --type the weights' bytes are copied as they are. Quantized safetensors (MLX, GPTQ, AWQ, ...) have no "
+        "form in GGUF: they are decoded, and become what --type says. With --pack the file is an aligned pack: the "
+        "source's bytes unchanged, with everything else the source says, every expert one piece with its checksum; it "
+        "runs exactly like its source, and its experts are read fastest (docs/memory.md).",
     .create = []() -> std::unique_ptr<Command> { return std::make_unique<Convert>(); },
 };
 
