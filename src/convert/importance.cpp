@@ -23,7 +23,7 @@ constexpr std::string_view kDatasets = "imatrix.datasets", kChunks = "imatrix.ch
 constexpr int32_t kNameBytesMax = 4096;
 
 Error not_importance(const std::string& path, std::string_view why) {
-  return fail(ErrorCode::corrupt, "{}: is no importance matrix, or a damaged one: {}; moxie imatrix makes one", path,
+  return fail(ErrorCode::corrupt, "{}: is no importance matrix, or a damaged one: {}; llama-imatrix makes one", path,
               why);
 }
 
