@@ -47,6 +47,8 @@ class Server:
             except subprocess.TimeoutExpired:
                 self.process.kill()
                 raise AssertionError(f"the server does not end: {self.said()}")
+        if self.process.returncode != 0:  # a crash, or a leak that a sanitizer found
+            raise AssertionError(f"exit status {self.process.returncode}: {self.said()[-4000:]}")
         self.log.close()
 
     def said(self):
