@@ -45,7 +45,7 @@ def stop_list(stop: object) -> List[str]:
         return []
     if isinstance(stop, str):
         return [stop]
-    stops = list(stop)  # type: ignore[call-overload]
+    stops: List[str] = list(stop)  # type: ignore[call-overload]
     for one in stops:
         if not isinstance(one, str):
             raise TypeError(f"stop holds {one!r}; it must hold texts")

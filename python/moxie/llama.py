@@ -7,7 +7,7 @@ import os
 import random
 import sys
 from collections import deque
-from typing import TYPE_CHECKING, Any, Deque, Dict, Iterator, List, Optional, Sequence, Union, cast
+from typing import TYPE_CHECKING, Any, Deque, Dict, Generator, Iterator, List, Optional, Sequence, Union, cast
 
 from . import _chat, _completion, _native
 from ._arguments import DEFAULT_SEED, engine_options
@@ -339,7 +339,7 @@ class Llama:
 
     def _draw(
         self, ids: Tokens, sampling: Dict[str, Any], logits_processor: Any = None, stopping_criteria: Any = None
-    ) -> Iterator[int]:
+    ) -> Generator[int, Optional[Sequence[int]], None]:
         """Makes the context `ids` and draws; each id is computed when the next one is asked for."""
         sampler = _native.Sampler(self._engine, sampling)
         self._prepare(ids)
@@ -360,12 +360,12 @@ class Llama:
                 seen = np.append(self._input_ids, np.intc(id))
                 if stopping_criteria(seen, self._sequence.logits() if logits is None else logits):
                     return
-            more = yield id
-            if self.n_tokens + 1 + len(more or ()) > self.n_ctx():
+            more: Optional[Sequence[int]] = yield id
+            if self.n_tokens + 1 + len(more or []) > self.n_ctx():
                 return
-            self.eval([id] + [int(one) for one in more or ()])
+            self.eval([id] + [int(extra) for extra in more or []])
             if more:
-                sampler.remember([int(one) for one in more])
+                sampler.remember([int(extra) for extra in more])
 
     def sample(
         self, top_k: int = 40, top_p: float = 0.95, min_p: float = 0.05, typical_p: float = 1.0, temp: float = 0.80,
@@ -397,7 +397,7 @@ class Llama:
         presence_penalty: float = 0.0, tfs_z: float = 1.0, mirostat_mode: int = 0, mirostat_tau: float = 5.0,
         mirostat_eta: float = 0.1, penalize_nl: bool = True, logits_processor: Any = None, stopping_criteria: Any = None,
         grammar: "Optional[LlamaGrammar]" = None,
-    ) -> Iterator[int]:  # fmt: skip
+    ) -> Generator[int, Optional[Sequence[int]], None]:  # fmt: skip
         """Ids that follow `tokens`, without end. Send a list of ids in to have them follow the last one."""
         sampling = self._sampling(
             temp=temp, top_k=top_k, top_p=top_p, min_p=min_p, typical_p=typical_p, repeat_penalty=repeat_penalty,

@@ -81,7 +81,8 @@ class Trace:
 
     @property
     def positions(self) -> "npt.NDArray[np.int64]":
-        return self._stack("positions")[0]
+        places: "npt.NDArray[np.int64]" = self._stack("positions")[0]
+        return places
 
     @property
     def experts(self) -> "npt.NDArray[np.int32]":
