@@ -1,6 +1,7 @@
 // What can go wrong, and how it is reported: a value or an Error, never an exception.
 #pragma once
 
+#include <memory>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -50,9 +51,17 @@ constexpr std::string_view name(ErrorCode code) {
   return "internal";
 }
 
+// What is wrong with a model, in parts; the message of its Error says the same in a sentence.
+struct Diagnosis {
+  std::string code;                        // "lfs-pointer": stable; docs/troubleshooting.md lists them
+  std::string found, expected, near_miss;  // where known; near_miss: what there is that is most like what is missing
+};
+
 struct Error {
   ErrorCode code = ErrorCode::internal;
   std::string message;  // names the thing, the value found, the limit and the remedy
+  // Null where it is about no model. Shared, as errors are copied on their way and never changed.
+  std::shared_ptr<const Diagnosis> diagnosis = nullptr;
 };
 
 // A T or an Error. value() REQUIRES ok(); error() REQUIRES !ok().

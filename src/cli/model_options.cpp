@@ -4,6 +4,7 @@
 #include <filesystem>
 
 #include "cli/console.h"
+#include "cli/find_model.h"
 #include "cli/progress.h"
 #include "core/fail.h"
 #include "core/terminal.h"
@@ -29,8 +30,10 @@ std::string cache_folder() {
 }  // namespace
 
 void ModelOptions::add_header_flags(FlagSet& flags) {
-  flags.positional("MODEL", positional,
-                   "model: a .gguf (any shard), a folder or index of safetensors, one .safetensors");
+  flags.positional(
+      "MODEL", positional,
+      "model: a .gguf (any shard), a folder or index of safetensors, one .safetensors, or hf:, ollama:, lmstudio:, "
+      "llamacpp: and a name");
   flags.group("model");
   flags.add("model", engine.model);
   flags.add("arch", engine.arch);
@@ -105,11 +108,13 @@ Result<std::string> choose_model(const ModelOptions& options) {
 }
 
 Result<void> settle(ModelOptions& options) {
-  MOXIE_TRY(options.engine.model, choose_model(options));
+  MOXIE_TRY(const std::string chosen, choose_model(options));
+  MOXIE_TRY(options.engine.model, find_model(chosen));
   options.positional.clear();
   if (!options.alias.empty()) {
-    if (is_family(options.alias)) {
-      note(fmt::format("-a {} is a family: taken as --arch {}", options.alias, options.alias));
+    if (is_architecture(options.alias)) {
+      note(fmt::format("-a {} is {}: taken as --arch {}", options.alias,
+                       is_family(options.alias) ? "a family" : "an architecture", options.alias));
       options.engine.arch = options.alias;
     } else {
       note(fmt::format("-a {} has no effect: no family has this name, and a name to show is for servers",

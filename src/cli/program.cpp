@@ -55,6 +55,9 @@ Result<int> dispatch(std::span<const std::string> arguments) {
     return run_command(*find_command("run"), given);
   }
   if (const CommandEntry* entry = find_command(given[0])) return run_command(*entry, given.subspan(1));
+  // As mistral.rs spells it: `plain -m FOLDER -a ARCH`, `gguf -m FILE -a ARCH`. Which of them it is, the file says.
+  if ((given[0] == "plain" || given[0] == "gguf") && given.size() > 1 && given[1].starts_with("-"))
+    return run_command(*find_command("run"), given.subspan(1));
   if (given[0] == "-h" || given[0] == "--help") {
     MOXIE_TRY_VOID(print(program_help()));
     return 0;

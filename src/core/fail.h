@@ -3,6 +3,8 @@
 
 #include <fmt/format.h>
 
+#include <memory>
+
 #include "moxie/error.h"
 
 namespace moxie {
@@ -10,6 +12,18 @@ namespace moxie {
 template <typename... Args>
 Error fail(ErrorCode code, fmt::format_string<Args...> format, Args&&... args) {
   return Error{code, fmt::format(format, std::forward<Args>(args)...)};
+}
+
+// The error with its diagnosis.
+inline Error diagnosed(Diagnosis diagnosis, Error error) {
+  error.diagnosis = std::make_shared<const Diagnosis>(std::move(diagnosis));
+  return error;
+}
+
+// An error about a model: with what `moxie doctor` says of it. Its code is a row of doctor/diagnoses.inc.
+template <typename... Args>
+Error fail(Diagnosis diagnosis, ErrorCode code, fmt::format_string<Args...> format, Args&&... args) {
+  return diagnosed(std::move(diagnosis), fail(code, format, std::forward<Args>(args)...));
 }
 
 }  // namespace moxie

@@ -93,6 +93,24 @@ bool is_family(std::string_view name) {
   return std::any_of(entries.begin(), entries.end(), [&](const FamilyEntry* entry) { return entry->name == name; });
 }
 
+bool is_architecture(std::string_view name) {
+  // What other programs take after -a and files name, beyond what the families here answer to.
+  constexpr std::string_view kOthers[] = {
+      "mistral3",   "gemma",      "gemma2",     "gemma3",   "phi2",      "phi3",        "phi3.5moe",
+      "phimoe",     "starcoder2", "qwen3",      "qwen3moe", "deepseek2", "deepseek3",   "deepseekv2",
+      "deepseekv3", "llama4",     "grok",       "dbrx",     "glm4",      "glm4moe",     "smollm3",
+      "granite",    "granitemoe", "gpt-oss",    "gptoss",   "gpt_oss",   "falcon",      "command-r",
+      "stablelm",   "minimax",    "minimax_m2", "jamba",    "lfm2moe",   "ernie4_5_moe"};
+  if (std::find(std::begin(kOthers), std::end(kOthers), name) != std::end(kOthers)) return true;
+  const auto has = [&](std::span<const std::string_view> names) {
+    return std::find(names.begin(), names.end(), name) != names.end();
+  };
+  const auto entries = family_entries();
+  return std::any_of(entries.begin(), entries.end(), [&](const FamilyEntry* entry) {
+    return entry->name == name || has(entry->gguf_archs) || has(entry->model_types);
+  });
+}
+
 Result<ModelFacts> read_model_facts(const WeightFiles& files, std::string_view forced_family) {
   Log log;
   MOXIE_TRY(const ModelPlan plan, plan_model(files, forced_family, log));

@@ -12,6 +12,8 @@
 namespace moxie {
 
 bool is_family(std::string_view name);
+// Of any family, here or in the world at large ("gemma2"): to tell an architecture from a name that a user made up.
+bool is_architecture(std::string_view name);
 
 struct LayerFacts {
   bool mixture = false;

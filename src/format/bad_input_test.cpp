@@ -154,8 +154,12 @@ std::vector<BadInput> paths() {
              {"only as PyTorch or NumPy files (pytorch_model.bin)", kPickleRemedy}),
       folder("FolderOfOldMlx", {{"weights.npz", kZip}}, unsupported,
              {"old versions of MLX", "weights.npz", "mlx_lm.convert"}),
-      folder("MistralLayout", {{"consolidated.safetensors", small_safetensors()}, {"params.json", "{}"}}, unsupported,
-             {"Mistral's own layout", "get the Hugging Face layout"}),
+      folder("MistralLayoutWithoutParams",
+             {{"consolidated.safetensors",
+               safetensors(R"({"layers.0.attention_norm.weight":{"dtype":"F16","shape":[1],"data_offsets":[0,2]},)"
+                           R"("tok_embeddings.weight":{"dtype":"F16","shape":[1],"data_offsets":[2,4]}})",
+                           4)}},
+             not_found, {"params.json is missing", "download it into the same folder"}),
       folder("Adapter", {{"adapter_model.safetensors", small_safetensors()}, {"adapter_config.json", "{}"}},
              unsupported, {"only an adapter", "merge it into its base model"}),
       folder(

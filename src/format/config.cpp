@@ -171,8 +171,13 @@ Result<Metadata> parse_config(std::string_view text, std::string_view what) {
   const JsonLimits limits{.bytes_max = kConfigBytesMax, .depth_max = kConfigDepthMax, .values_max = kConfigValuesMax};
   constexpr std::string_view kRemedy = "correct the file or download it again";
   auto json = parse_json(text, what, limits);
-  if (!json.ok()) return add_remedy(std::move(json).error(), kRemedy);
-  if (json->object() == nullptr) return fail(ErrorCode::corrupt, "{}: is no JSON object; {}", what, kRemedy);
+  if (!json.ok()) {
+    return diagnosed({.code = "damaged-config", .found = "no valid JSON", .expected = "an object"},
+                     add_remedy(std::move(json).error(), kRemedy));
+  }
+  if (json->object() == nullptr)
+    return fail(Diagnosis{.code = "damaged-config", .found = "JSON of another kind", .expected = "an object"},
+                ErrorCode::corrupt, "{}: is no JSON object; {}", what, kRemedy);
   Metadata config;
   MOXIE_TRY_VOID(flatten(*json, "", what, config));
   return config;
@@ -181,11 +186,13 @@ Result<Metadata> parse_config(std::string_view text, std::string_view what) {
 Result<std::string> read_config(const std::string& folder) {
   const std::string path = join_path(folder, "config.json");
   if (!is_file(path) && !is_broken_link(path)) {
-    return fail(ErrorCode::not_found,
-                "{}: config.json is missing; safetensors hold only tensors, the model's family and sizes stand there: "
-                "download it into the "
-                "same folder",
-                folder);
+    return fail(
+        Diagnosis{.code = "no-config", .found = "no config.json", .expected = "config.json beside the safetensors"},
+        ErrorCode::not_found,
+        "{}: config.json is missing; safetensors hold only tensors, the model's family and sizes stand there: "
+        "download it into the "
+        "same folder",
+        folder);
   }
   return read_side_file(folder, "config.json", kConfigBytesMax);
 }

@@ -62,6 +62,12 @@ bool is_byte_split_name(std::string_view name) {
   return byte_split_suffix(name) != std::string_view::npos;
 }
 
+std::string byte_split_stem(const std::string& path) {
+  const size_t at = byte_split_suffix(file_name(path));
+  if (at == std::string::npos) return {};
+  return path.substr(0, path.size() - file_name(path).size() + at);
+}
+
 std::string byte_split_remedy(const std::string& path) {
   const std::string name = file_name(path);
   const std::string stem = name.substr(0, byte_split_suffix(name));
@@ -75,7 +81,10 @@ Error truncated_error(const std::string& path, uint64_t expected_bytes, uint64_t
   const std::string remedy = is_byte_split_name(file_name(path))
                                  ? byte_split_remedy(path)
                                  : "the download is incomplete: resume it, or download the file again";
-  return fail(ErrorCode::corrupt, "{}: expected {} bytes, found {}: {} missing; {}", path, expected_bytes, found_bytes,
+  return fail(Diagnosis{.code = is_byte_split_name(file_name(path)) ? "byte-split" : "truncated",
+                        .found = fmt::format("{} bytes", found_bytes),
+                        .expected = fmt::format("{} bytes", expected_bytes)},
+              ErrorCode::corrupt, "{}: expected {} bytes, found {}: {} missing; {}", path, expected_bytes, found_bytes,
               expected_bytes - found_bytes, remedy);
 }
 

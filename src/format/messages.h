@@ -21,6 +21,8 @@ Error truncated_error(const std::string& path, uint64_t expected_bytes, uint64_t
 // A piece of a file that was cut with `split` and not by a GGUF tool ("x.gguf-split-a", "x.gguf.part1of3",
 // "x.gguf.aa").
 bool is_byte_split_name(std::string_view name);
+// The path of the whole file that such a piece is of; empty for other names.
+std::string byte_split_stem(const std::string& path);
 // How to put such pieces together again.
 std::string byte_split_remedy(const std::string& path);
 

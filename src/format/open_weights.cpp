@@ -34,22 +34,26 @@ Error folder_error(const std::string& path) {
     }
   }
   if (std::find(pickles.begin(), pickles.end(), "weights.npz") != pickles.end()) {
-    return fail(ErrorCode::unsupported,
+    return fail(Diagnosis{.code = "mlx-npz", .found = "weights.npz", .expected = "*.safetensors"},
+                ErrorCode::unsupported,
                 "{}: holds a model as old versions of MLX wrote it (weights.npz, a NumPy file), which moxie does not "
                 "read; convert the original model again (mlx_lm.convert writes safetensors since 2024), or get the "
                 "safetensors revision of the model or a GGUF file",
                 path);
   }
   if (!pickles.empty()) {
-    return fail(ErrorCode::unsupported,
+    return fail(Diagnosis{.code = "pickle", .found = name_some(pickles, 4), .expected = "*.gguf or *.safetensors"},
+                ErrorCode::unsupported,
                 "{}: holds weights only as PyTorch or NumPy files ({}). moxie does not read these, as loading a pickle "
                 "runs code from the "
                 "file; get the safetensors revision of the model or a GGUF file",
                 path, name_some(pickles, 4));
   }
-  return fail(ErrorCode::not_found, "{}: holds no weights: neither *.gguf nor *.safetensors is among its {} files; {}",
-              path, names->size(),
-              names->empty() ? "is it the right folder?" : "give the folder that does, or finish the download");
+  return fail(
+      Diagnosis{
+          .code = "no-weights", .found = fmt::format("{} files", names->size()), .expected = "*.gguf or *.safetensors"},
+      ErrorCode::not_found, "{}: holds no weights: neither *.gguf nor *.safetensors is among its {} files; {}", path,
+      names->size(), names->empty() ? "is it the right folder?" : "give the folder that does, or finish the download");
 }
 
 // The first format that knows the folder; what else lies there is said.

@@ -61,7 +61,11 @@ const TensorInfo* QuantizedTensors::beside(std::string_view module, std::string_
 }
 
 Error QuantizedTensors::wrong(const TensorInfo& tensor, std::string_view what) const {
-  return fail(ErrorCode::corrupt,
+  return fail(Diagnosis{.code = "wrong-shape",
+                        .found = fmt::format("{} of {} [{}]", printable(tensor.name), printable(tensor.dtype),
+                                             fmt::join(tensor.shape, ", ")),
+                        .expected = std::string(what)},
+              ErrorCode::corrupt,
               "{}: tensor '{}' of {} [{}] {}; the files are damaged or of different models: download them again",
               files_.path, printable(tensor.name), printable(tensor.dtype), fmt::join(tensor.shape, ", "), what);
 }
@@ -70,7 +74,11 @@ Result<const TensorInfo*> QuantizedTensors::need(std::string_view module, std::s
                                                  std::initializer_list<std::string_view> dtypes, size_t rank) const {
   const TensorInfo* tensor = beside(module, ending);
   if (tensor == nullptr) {
-    return fail(ErrorCode::corrupt,
+    return fail(Diagnosis{.code = "missing-tensor",
+                          .found = printable(module),
+                          .expected = fmt::format("{}{}", printable(module), ending),
+                          .near_miss = files_.nearest(fmt::format("{}{}", module, ending))},
+                ErrorCode::corrupt,
                 "{}: '{}' is quantized, but its '{}' is missing; the files are incomplete or of different models: "
                 "download them again",
                 files_.path, printable(module), fmt::format("{}{}", printable(module), ending));
@@ -149,7 +157,10 @@ Result<WeightFiles> QuantizedTensors::finish() && {
   files.notices.insert(files.notices.end(), notices_.begin(), notices_.end());
   for (TensorInfo& tensor : all) {
     if (files.find(tensor.name) != nullptr) {
-      return fail(ErrorCode::corrupt,
+      return fail(Diagnosis{.code = "mixed-files",
+                            .found = fmt::format("{} twice", printable(tensor.name)),
+                            .expected = "each matrix once"},
+                  ErrorCode::corrupt,
                   "{}: '{}' is there twice, quantized and as it is; files of different models are mixed: download them "
                   "again",
                   files.path, printable(tensor.name));

@@ -102,7 +102,10 @@ class Finder {
       std::vector<int64_t> swapped = shape;
       if (swapped.size() == 3) std::swap(swapped[1], swapped[2]);
       if (tensor->shape == swapped) {
-        return fail(ErrorCode::unsupported,
+        return fail(Diagnosis{.code = "transposed-experts",
+                              .found = fmt::format("{} [{}]", name, fmt::join(tensor->shape, ", ")),
+                              .expected = fmt::format("[{}]", fmt::join(shape, ", "))},
+                    ErrorCode::unsupported,
                     "{}: {} is stored transposed, [{}] instead of [{}]; save the model in the original layout",
                     files_.path, name, fmt::join(tensor->shape, ", "), fmt::join(shape, ", "));
       }
@@ -161,6 +164,10 @@ class Finder {
     for (const ExpertNames& names : split_) tried.push_back(at(names.down, layer) + ".weight");
     const std::string nearest = files_.nearest(tried.front());
     return fail(
+        Diagnosis{.code = "missing-experts",
+                  .found = fmt::format("no experts in layer {}", layer),
+                  .expected = tried.front(),
+                  .near_miss = nearest},
         ErrorCode::corrupt,
         "{}: layer {} has no experts: none of {} is in the file{}; the file is incomplete, or its conversion failed: "
         "download it again or take another conversion",

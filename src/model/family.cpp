@@ -5,7 +5,9 @@
 #include <algorithm>
 #include <cstdio>
 
+#include "core/edit_distance.h"
 #include "core/fail.h"
+#include "core/printable.h"
 
 namespace moxie {
 
@@ -61,6 +63,10 @@ std::string architecture(const WeightFiles& files) {
   return files.metadata.text(files.scheme == NameScheme::gguf ? "general.architecture" : "model_type").value_or("");
 }
 
+bool has_rotations_in_halves(const WeightFiles& files) {
+  return files.scheme == NameScheme::hugging_face && !files.metadata.boolean("rope_interleaved").value_or(false);
+}
+
 int64_t count_experts(const WeightFiles& files) {
   const Metadata& md = files.metadata;
   if (files.scheme == NameScheme::hugging_face) {
@@ -82,8 +88,12 @@ int64_t count_experts(const WeightFiles& files) {
 Result<const FamilyEntry*> find_family(const WeightFiles& files, std::string_view forced) {
   std::string arch = architecture(files);
   if (arch.empty()) {
-    return fail(ErrorCode::corrupt, "{}: names no architecture ({} is missing)", files.path,
-                files.scheme == NameScheme::gguf ? "general.architecture" : "model_type in config.json");
+    return fail(
+        Diagnosis{.code = "no-architecture",
+                  .found = "none",
+                  .expected = files.scheme == NameScheme::gguf ? "general.architecture" : "model_type in config.json"},
+        ErrorCode::corrupt, "{}: names no architecture ({} is missing)", files.path,
+        files.scheme == NameScheme::gguf ? "general.architecture" : "model_type in config.json");
   }
   const FamilyEntry* own = nullptr;
   for (const FamilyEntry* family : kFamilies) {
@@ -94,26 +104,37 @@ Result<const FamilyEntry*> find_family(const WeightFiles& files, std::string_vie
   }
   if (forced.empty()) {
     if (own != nullptr) return own;
-    return fail(ErrorCode::unsupported, "{}: architecture '{}' is not supported; moxie knows {}", files.path, arch,
-                known_architectures(files.scheme));
+    return fail(
+        Diagnosis{
+            .code = "unknown-architecture", .found = printable(arch), .expected = known_architectures(files.scheme)},
+        ErrorCode::unsupported, "{}: architecture '{}' is not supported; moxie knows {}", files.path, arch,
+        known_architectures(files.scheme));
   }
   const auto named = std::find_if(std::begin(kFamilies), std::end(kFamilies),
                                   [&](const FamilyEntry* family) { return family->name == forced; });
-  if (named == std::end(kFamilies)) {
-    return fail(ErrorCode::invalid_argument, "'{}' is no model family; moxie knows {}", forced,
-                fmt::join(
-                    [] {
-                      std::vector<std::string_view> names;
-                      for (const FamilyEntry* family : kFamilies) names.push_back(family->name);
-                      return names;
-                    }(),
-                    ", "));
-  }
-  if (own != nullptr && own != *named) {
+  const bool exists = named != std::end(kFamilies);
+  // The family's own spellings in files and other programs' names for it are as good as ours.
+  if (own != nullptr && !exists && (contains(own->gguf_archs, forced) || contains(own->model_types, forced)))
+    return own;
+  std::vector<std::string_view> names;
+  for (const FamilyEntry* family : kFamilies) names.push_back(family->name);
+  const std::string unknown =
+      exists ? "" : fmt::format("'{}' is no model family; moxie knows {}", printable(forced), fmt::join(names, ", "));
+  if (own != nullptr && (!exists || own != *named)) {
     return fail(
+        Diagnosis{.code = "wrong-architecture",
+                  .found = fmt::format("{} (architecture '{}')", own->name, printable(arch)),
+                  .expected = fmt::format("{}, by --arch", printable(forced))},
         ErrorCode::invalid_argument,
-        "{}: is a {} model (architecture '{}'), not {}; leave the architecture out and moxie chooses {} by itself",
-        files.path, own->name, arch, forced, own->name);
+        "{}: is a {} model (architecture '{}'), not {}{}; leave the architecture out and moxie chooses {} by itself",
+        files.path, own->name, arch, printable(forced), unknown.empty() ? "" : " (" + unknown + ")", own->name);
+  }
+  if (!exists) {
+    return fail(Diagnosis{.code = "unknown-family",
+                          .found = printable(forced),
+                          .expected = fmt::format("{}", fmt::join(names, ", ")),
+                          .near_miss = std::string(nearest_name(forced, names))},
+                ErrorCode::invalid_argument, "{}", unknown);
   }
   return *named;
 }

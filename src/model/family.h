@@ -34,6 +34,9 @@ Result<const FamilyEntry*> find_family(const WeightFiles& files, std::string_vie
 // The GGUF key prefix: general.architecture of the file ("" for Hugging Face).
 std::string architecture(const WeightFiles& files);
 // E of the file from metadata, or, where the key is missing, from tensor names; 0 for dense.
+// Of the models whose rows of queries and keys GGUF permutes: are those of the file as Hugging Face has them? Mistral's
+// own layout has them as GGUF.
+bool has_rotations_in_halves(const WeightFiles& files);
 int64_t count_experts(const WeightFiles& files);
 
 }  // namespace moxie

@@ -6,6 +6,7 @@
 #include <cmath>
 
 #include "core/fail.h"
+#include "core/printable.h"
 
 namespace moxie {
 namespace {
@@ -38,18 +39,26 @@ class Reader {
     if (!value) {  // some GGUF keys may be one number per layer: take it when all agree
       if (const auto list = files_.metadata.integers(where); list && !list->empty()) {
         if (std::any_of(list->begin(), list->end(), [&](int64_t v) { return v != list->front(); })) {
-          return fail(ErrorCode::unsupported, "{}: {} differs between layers; moxie needs one value", files_.path,
+          return fail(Diagnosis{.code = "unsupported-numbers",
+                                .found = fmt::format("{} differs between layers", where),
+                                .expected = "one value"},
+                      ErrorCode::unsupported, "{}: {} differs between layers; moxie needs one value", files_.path,
                       where);
         }
         value = list->front();
       }
     }
     if (!value) {
-      return fail(ErrorCode::corrupt, "{}: {} is missing; the file's {} does not describe the model", files_.path,
-                  where, gguf() ? "metadata" : "config.json");
+      return fail(
+          Diagnosis{.code = "missing-numbers", .found = fmt::format("no {}", where), .expected = std::string(where)},
+          ErrorCode::corrupt, "{}: {} is missing; the file's {} does not describe the model", files_.path, where,
+          gguf() ? "metadata" : "config.json");
     }
     if (*value < 1 || *value > max) {
-      return fail(ErrorCode::corrupt, "{}: {} is {}; it must lie in 1..{}", files_.path, where, *value, max);
+      return fail(Diagnosis{.code = "wrong-numbers",
+                            .found = fmt::format("{} is {}", where, *value),
+                            .expected = fmt::format("1..{}", max)},
+                  ErrorCode::corrupt, "{}: {} is {}; it must lie in 1..{}", files_.path, where, *value, max);
     }
     return *value;
   }
@@ -72,7 +81,10 @@ Result<void> read_rope_scaling_gguf(const WeightFiles& files, const std::string&
     rope.beta_fast = md.number(prefix + "scaling.yarn_beta_fast").value_or(32);
     rope.beta_slow = md.number(prefix + "scaling.yarn_beta_slow").value_or(1);
   } else if (type != "none") {
-    return fail(ErrorCode::unsupported,
+    return fail(Diagnosis{.code = "unsupported-numbers",
+                          .found = fmt::format("rope scaling {}", printable(type)),
+                          .expected = "none, linear, yarn"},
+                ErrorCode::unsupported,
                 "{}: rope scaling '{}' is not known; moxie knows none, linear, yarn and factor tensors", files.path,
                 type);
   }
@@ -118,7 +130,10 @@ Result<void> read_rope_hf(const WeightFiles& files, RopeOptions& rope) {
     rope.low_freq_factor = number("low_freq_factor", 1);
     rope.high_freq_factor = number("high_freq_factor", 4);
   } else {
-    return fail(ErrorCode::unsupported,
+    return fail(Diagnosis{.code = "unsupported-numbers",
+                          .found = fmt::format("rope scaling {}", printable(type)),
+                          .expected = "default, linear, yarn, llama3"},
+                ErrorCode::unsupported,
                 "{}: rope scaling '{}' is not known; moxie knows default, linear, yarn and llama3", files.path, type);
   }
   return {};
@@ -171,7 +186,11 @@ Result<Hyperparameters> read_hyperparameters(const WeightFiles& files, const std
 
 Result<void> check_hyperparameters(const Hyperparameters& hp, const WeightFiles& files) {
   const auto bad = [&](std::string_view what, int64_t value, std::string_view rule) {
-    return fail(ErrorCode::corrupt, "{}: {} is {}, but {}", files.path, what, value, rule);
+    return fail(Diagnosis{.code = std::string(what).find("experts used") != std::string::npos ? "experts-used"
+                                                                                              : "wrong-numbers",
+                          .found = fmt::format("{} is {}", what, value),
+                          .expected = std::string(rule)},
+                ErrorCode::corrupt, "{}: {} is {}, but {}", files.path, what, value, rule);
   };
   if (hp.head_dim < 1 || hp.head_dim > 65536) return bad("head size", hp.head_dim, "it must lie in 1..65536");
   if (hp.heads % hp.kv_heads != 0) {
@@ -183,7 +202,10 @@ Result<void> check_hyperparameters(const Hyperparameters& hp, const WeightFiles&
                fmt::format("it must be even and at most the head size {}", hp.head_dim));
   }
   if (!(hp.rope.base > 0) || !(hp.rope.factor > 0)) {
-    return fail(ErrorCode::corrupt, "{}: rope base {} and scaling factor {} must be positive", files.path, hp.rope.base,
+    return fail(Diagnosis{.code = "wrong-numbers",
+                          .found = fmt::format("rope base {}, scaling factor {}", hp.rope.base, hp.rope.factor),
+                          .expected = "positive numbers"},
+                ErrorCode::corrupt, "{}: rope base {} and scaling factor {} must be positive", files.path, hp.rope.base,
                 hp.rope.factor);
   }
   if (hp.rope.scaling == RopeScaling::yarn || hp.rope.scaling == RopeScaling::llama3) {
@@ -193,7 +215,9 @@ Result<void> check_hyperparameters(const Hyperparameters& hp, const WeightFiles&
   if (hp.trained_context < 0 || hp.trained_context > kMaxContext)
     return bad("the trained context", hp.trained_context, "it must lie in 0..2^31");
   if (!(hp.norm_eps > 0) || hp.norm_eps > 1)
-    return fail(ErrorCode::corrupt, "{}: norm epsilon {} must lie in (0, 1]", files.path, hp.norm_eps);
+    return fail(
+        Diagnosis{.code = "wrong-numbers", .found = fmt::format("norm epsilon {}", hp.norm_eps), .expected = "(0, 1]"},
+        ErrorCode::corrupt, "{}: norm epsilon {} must lie in (0, 1]", files.path, hp.norm_eps);
   const bool dense = std::find(hp.moe_layer.begin(), hp.moe_layer.end(), false) != hp.moe_layer.end();
   if (dense && (hp.ffn < 1 || hp.ffn > kMaxWidth))
     return bad("the feed-forward size", hp.ffn, fmt::format("it must lie in 1..{}", kMaxWidth));

@@ -101,7 +101,8 @@ void add_up(ModelPlan& plan) {
 Result<ModelPlan> plan_model(const WeightFiles& files, std::string_view forced_family, Log& log) {
   for (const std::string& notice : files.notices) log.notice(notice);
   if (files.tensors.empty()) {
-    return fail(ErrorCode::unsupported, "{}: holds no weights (a vocabulary only); it can be tokenized with, not run",
+    return fail(Diagnosis{.code = "vocabulary-only", .found = "no tensors", .expected = "weights"},
+                ErrorCode::unsupported, "{}: holds no weights (a vocabulary only); it can be tokenized with, not run",
                 files.path);
   }
   ModelPlan plan;

@@ -45,7 +45,11 @@ bool shape_fits(const TensorInfo& tensor, int64_t rows, int64_t columns, bool ve
 
 Error missing_tensor(const WeightFiles& files, const std::string& name) {
   const std::string nearest = files.nearest(name);
-  return fail(ErrorCode::corrupt,
+  return fail(Diagnosis{.code = "missing-tensor",
+                        .found = fmt::format("{} tensors without it", files.tensors.size()),
+                        .expected = name,
+                        .near_miss = nearest},
+              ErrorCode::corrupt,
               "{}: missing tensor '{}'{}; the file has {} tensors: it is incomplete, or its conversion failed: "
               "download it again or "
               "take another conversion",
@@ -54,6 +58,9 @@ Error missing_tensor(const WeightFiles& files, const std::string& name) {
 
 Error wrong_shape(const WeightFiles& files, const TensorInfo& tensor, const std::vector<int64_t>& expected) {
   return fail(
+      Diagnosis{.code = "wrong-shape",
+                .found = fmt::format("{} [{}]", tensor.name, fmt::join(tensor.shape, ", ")),
+                .expected = fmt::format("[{}]", fmt::join(expected, ", "))},
       ErrorCode::corrupt,
       "{}: tensor '{}' has shape [{}], but the {} says [{}]; the weights and the description do not belong together",
       files.path, tensor.name, fmt::join(tensor.shape, ", "),
@@ -62,7 +69,10 @@ Error wrong_shape(const WeightFiles& files, const TensorInfo& tensor, const std:
 
 Result<void> check_computable(const WeightFiles& files, const TensorInfo& tensor) {
   if (tensor.type != nullptr && tensor.type->computable()) return {};
-  return fail(ErrorCode::unsupported,
+  return fail(Diagnosis{.code = "type-not-computed",
+                        .found = fmt::format("{} of {}", tensor.name, tensor.dtype),
+                        .expected = "a type of docs/quantization.md that computes"},
+              ErrorCode::unsupported,
               "{}: tensor '{}' has type {}, which moxie recognises but cannot compute; take another quantization of "
               "the same model "
               "(Q4_K_M, IQ4_XS, Q8_0, ...)",

@@ -55,6 +55,9 @@ Result<WeightFiles> join_parts(const std::string& path, std::vector<GgufPart> pa
     for (TensorInfo& tensor : part.header.tensors) {
       if (const TensorInfo* other = files.find(tensor.name)) {
         return fail(
+            Diagnosis{.code = "mixed-files",
+                      .found = fmt::format("{} in two parts", printable(tensor.name)),
+                      .expected = "each tensor once"},
             ErrorCode::corrupt,
             "{} and {}: both hold the tensor \"{}\": parts of different uploads are mixed; download all parts again",
             files.files[static_cast<size_t>(other->file)].path, part.path, printable(tensor.name));
@@ -77,6 +80,9 @@ Result<WeightFiles> open(const std::string& path) {
   MOXIE_TRY(std::vector<GgufPart> parts, read_gguf_parts(file));
   if (const std::string_view what = gguf_side_file(parts.front().header.metadata); !what.empty()) {
     return fail(
+        Diagnosis{.code = std::string(what).find("adapter") != std::string::npos ? "adapter" : "side-file",
+                  .found = std::string(what),
+                  .expected = "a model"},
         ErrorCode::unsupported,
         "{}: is {}, not a model (general.type \"{}\", general.architecture \"{}\"); give the model's own .gguf file",
         parts.front().path, what, printable(parts.front().header.metadata.text("general.type").value_or("")),

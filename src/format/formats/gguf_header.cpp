@@ -22,6 +22,12 @@ constexpr uint64_t kKeyMemoryBytes = 320;  // about what a kept key takes beside
 constexpr uint32_t kDimensionsMax = 4;
 constexpr uint64_t kAlignmentDefault = 32;
 
+// Why an id of a type is unknown.
+std::string describe_type_code(std::string_view known) {
+  if (known.empty()) return "unknown-type";
+  return known.find("ik_llama.cpp") != std::string_view::npos ? "fork-type" : "removed-type";
+}
+
 class HeaderReader {
  public:
   explicit HeaderReader(const ByteSource& source) : source_(source), in_(source) {}
@@ -62,21 +68,30 @@ Result<void> HeaderReader::read_counts() {
   MOXIE_TRY(header_.version, in_.read<uint32_t>());
   const uint32_t version = header_.version;
   if (version != 0 && (version & 0xFFFF) == 0) {
-    return fail(ErrorCode::unsupported,
-                "{}: is a big-endian GGUF file (version bytes {:#010x}), which moxie does not read; get the "
-                "little-endian file, "
-                "or swap it with gguf_convert_endian.py of llama.cpp",
-                path(), version);
+    return fail(
+        Diagnosis{
+            .code = "big-endian", .found = fmt::format("version bytes {:#010x}", version), .expected = "little endian"},
+        ErrorCode::unsupported,
+        "{}: is a big-endian GGUF file (version bytes {:#010x}), which moxie does not read; get the "
+        "little-endian file, "
+        "or swap it with gguf_convert_endian.py of llama.cpp",
+        path(), version);
   }
   if (version < 1 || version > 3) {
-    return fail(version == 0 ? ErrorCode::corrupt : ErrorCode::unsupported,
+    return fail(Diagnosis{.code = version == 0 ? "damaged" : "gguf-version",
+                          .found = fmt::format("version {}", version),
+                          .expected = "1 to 3"},
+                version == 0 ? ErrorCode::corrupt : ErrorCode::unsupported,
                 "{}: GGUF version {}; moxie reads versions 1 to 3: {}", path(), version,
                 version == 0 ? "the file is damaged, download it again" : "a newer moxie may read it");
   }
   MOXIE_TRY(tensor_count_, read_gguf_size(in_, version));
   MOXIE_TRY(key_value_count_, read_gguf_size(in_, version));
   if (key_value_count_ > in_.remaining() / kKeyValueBytesMin) {
-    return fail(ErrorCode::corrupt,
+    return fail(Diagnosis{.code = "truncated",
+                          .found = fmt::format("{} bytes after the counts", in_.remaining()),
+                          .expected = fmt::format("{} metadata keys", key_value_count_)},
+                ErrorCode::corrupt,
                 "{}: claims {} metadata keys, but the {} bytes left hold at most {}: the file is damaged or cut off; "
                 "download it "
                 "again",
@@ -84,6 +99,9 @@ Result<void> HeaderReader::read_counts() {
   }
   if (tensor_count_ > in_.remaining() / kTensorBytesMin) {
     return fail(
+        Diagnosis{.code = "truncated",
+                  .found = fmt::format("{} bytes after the counts", in_.remaining()),
+                  .expected = fmt::format("{} tensors", tensor_count_)},
         ErrorCode::corrupt,
         "{}: claims {} tensors, but the {} bytes left describe at most {}: the file is damaged or cut off; download it "
         "again",
@@ -144,7 +162,10 @@ Result<void> HeaderReader::read_tensors() {
   }
   // Checked again: the metadata took its share of the bytes that the count was held against.
   if (tensor_count_ > in_.remaining() / kTensorBytesMin) {
-    return fail(ErrorCode::corrupt,
+    return fail(Diagnosis{.code = "truncated",
+                          .found = fmt::format("{} bytes after the metadata", in_.remaining()),
+                          .expected = fmt::format("{} tensors", tensor_count_)},
+                ErrorCode::corrupt,
                 "{}: claims {} tensors, but the {} bytes after the metadata describe at most {}: the file is damaged "
                 "or cut off; "
                 "download it again",
@@ -194,6 +215,9 @@ Result<void> HeaderReader::size_tensor(TensorInfo& tensor, const std::vector<uin
   if (tensor.type == nullptr) {
     const std::string_view known = describe_gguf_type_id(type_id);
     return fail(
+        Diagnosis{.code = describe_type_code(known),
+                  .found = fmt::format("type id {} of {}", type_id, printable(tensor.name)),
+                  .expected = "a type of docs/quantization.md"},
         ErrorCode::unsupported, "{}: tensor \"{}\" has type id {}: {}", path(), printable(tensor.name), type_id,
         known.empty()
             ? "moxie does not know it; the file is newer than this moxie, comes from a fork, or is damaged; use "

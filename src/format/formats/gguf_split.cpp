@@ -84,7 +84,11 @@ Result<void> PartFinder::find_by_name() {
     MOXIE_TRY(GgufPart part, read_part(path));
     const GgufHeader& header = part.header;
     if (header.split_number() != i || header.split_count() != count_ || header.split_tensors() != tensors_) {
-      return fail(ErrorCode::corrupt,
+      return fail(Diagnosis{.code = "mixed-files",
+                            .found = fmt::format("part {} of {}, {} tensors", header.split_number() + 1,
+                                                 header.split_count(), header.split_tensors()),
+                            .expected = fmt::format("{} parts, {} tensors", count_, tensors_)},
+                  ErrorCode::corrupt,
                   "{}: says it is part {} of {} of a model of {} tensors, but {} belongs to {} parts and {} tensors: "
                   "parts of different "
                   "uploads are mixed; download all parts again",
@@ -113,11 +117,14 @@ Result<void> PartFinder::find_by_keys() {
       continue;
     std::optional<GgufPart>& slot = parts_[static_cast<size_t>(number)];
     if (slot) {
-      return fail(ErrorCode::invalid_argument,
-                  "{} and {}: both say they are part {} of {}; moxie cannot tell which belongs to the model: name them "
-                  "{} and so on, one "
-                  "model to a folder",
-                  slot->path, path, number + 1, count_, gguf_part_name("model", number + 1, count_));
+      return fail(
+          Diagnosis{
+              .code = "mixed-files", .found = fmt::format("part {} twice", number + 1), .expected = "each part once"},
+          ErrorCode::invalid_argument,
+          "{} and {}: both say they are part {} of {}; moxie cannot tell which belongs to the model: name them "
+          "{} and so on, one "
+          "model to a folder",
+          slot->path, path, number + 1, count_, gguf_part_name("model", number + 1, count_));
     }
     slot = std::move(*part);
   }
@@ -130,7 +137,10 @@ Result<void> PartFinder::check_complete() const {
     if (!parts_[static_cast<size_t>(i)]) missing.push_back(expected_name(i + 1));
   }
   if (missing.empty()) return {};
-  return fail(ErrorCode::not_found,
+  return fail(Diagnosis{.code = "missing-files",
+                        .found = fmt::format("{} of {} parts", static_cast<size_t>(count_) - missing.size(), count_),
+                        .expected = name_some(missing)},
+              ErrorCode::not_found,
               "{}: is one of {} parts, of which {} are missing in {}: {}; download them into the same folder",
               given_path_, count_, missing.size(), folder_, name_some(missing));
 }
@@ -143,7 +153,10 @@ Result<void> PartFinder::check_tensor_count() const {
     each.push_back(fmt::format("{} in {}", part->header.tensors.size(), file_name(part->path)));
   }
   if (tensors_ < 0 || found == tensors_) return {};
-  return fail(ErrorCode::corrupt,
+  return fail(Diagnosis{.code = "mixed-files",
+                        .found = fmt::format("{} tensors", found),
+                        .expected = fmt::format("{} tensors", tensors_)},
+              ErrorCode::corrupt,
               "{}: its {} parts hold {} tensors together ({}), but split.tensors.count says {}: parts of different "
               "uploads are mixed; "
               "download all parts again",
@@ -251,6 +264,7 @@ Result<std::string> choose_gguf(const std::string& folder) {
   if (models.files.size() > 1) models = group_by_header(folder, models);
   if (models.files.empty()) {
     return fail(
+        Diagnosis{.code = "side-file", .found = name_some(models.side_files), .expected = "a model"},
         ErrorCode::unsupported,
         "{}: of .gguf files it holds only {}, which go with a model but are none; give the model's own .gguf file",
         folder, name_some(models.side_files));
@@ -258,7 +272,11 @@ Result<std::string> choose_gguf(const std::string& folder) {
   if (models.files.size() > 1) {
     std::vector<std::string> all;
     for (const auto& [key, name] : models.files) all.push_back(name);
-    return fail(ErrorCode::invalid_argument, "{}: holds {} models: {}; give the path of one of them", folder,
+    return fail(Diagnosis{.code = "several-models",
+                          .found = name_some(all),
+                          .expected = "one model",
+                          .near_miss = join_path(folder, all.front())},
+                ErrorCode::invalid_argument, "{}: holds {} models: {}; give the path of one of them", folder,
                 all.size(), name_some(all));
   }
   return join_path(folder, models.files.begin()->second);

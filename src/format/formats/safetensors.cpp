@@ -7,6 +7,7 @@
 #include "format/config.h"
 #include "format/formats/safetensors_folder.h"
 #include "format/formats/safetensors_header.h"
+#include "format/formats/safetensors_mistral.h"
 #include "format/formats/safetensors_quantized.h"
 #include "format/messages.h"
 #include "format/quantized_scheme.h"
@@ -15,6 +16,8 @@
 
 namespace moxie::formats {
 namespace {
+
+constexpr uint64_t kParamsBytesMax = uint64_t{1} << 20;
 
 bool recognises_file(std::string_view first_bytes, uint64_t) {
   return begins_as_safetensors(first_bytes) ||
@@ -46,7 +49,10 @@ Result<void> add_tensors(const SafetensorsFiles& chosen, size_t number, Safetens
       if (mapped == chosen.weight_map.end() || mapped->second != number) continue;
     }
     if (const TensorInfo* other = files.find(tensor.name)) {
-      return fail(ErrorCode::corrupt,
+      return fail(Diagnosis{.code = "mixed-files",
+                            .found = fmt::format("{} in two files", printable(tensor.name)),
+                            .expected = "each tensor once"},
+                  ErrorCode::corrupt,
                   "{} and {}: both hold the tensor \"{}\": files of different models are mixed; download them again",
                   files.files[static_cast<size_t>(other->file)].path, files.files[number].path, printable(tensor.name));
     }
@@ -63,11 +69,28 @@ Result<void> check_map(const SafetensorsFiles& chosen, const WeightFiles& files)
     if (files.find(name) == nullptr) missing.push_back(fmt::format("{} in {}", name, chosen.names[number]));
   }
   std::sort(missing.begin(), missing.end());
-  return fail(ErrorCode::corrupt,
+  return fail(Diagnosis{.code = "mixed-files",
+                        .found = fmt::format("no {}", name_some(missing, 4)),
+                        .expected = fmt::format("{} tensors", chosen.weight_map.size())},
+              ErrorCode::corrupt,
               "{}: the index names {} tensors that their files do not hold: {}; files of different models are mixed, "
               "download them "
               "again",
               chosen.folder, missing.size(), name_some(missing, 4));
+}
+
+// What params.json says, as the text of a config.json.
+Result<std::string> read_params(const std::string& folder) {
+  const std::string path = join_path(folder, "params.json");
+  if (!is_file(path)) {
+    return fail(Diagnosis{.code = "no-config", .found = "no params.json", .expected = "params.json beside the weights"},
+                ErrorCode::not_found,
+                "{}: params.json is missing; the weights are in Mistral's own layout, and the model's sizes stand "
+                "there: download it into the same folder",
+                folder);
+  }
+  MOXIE_TRY(const std::string text, read_text_file(path, kParamsBytesMax));
+  return config_from_params(text, path);
 }
 
 Result<WeightFiles> open(const std::string& path) {
@@ -85,7 +108,13 @@ Result<WeightFiles> open(const std::string& path) {
   }
   MOXIE_TRY_VOID(check_map(chosen, files));
   if (unmapped > 0) files.notices.push_back(fmt::format("{} tensors are in no entry of the index: ignored", unmapped));
-  MOXIE_TRY(std::string config, read_config(chosen.folder));
+  std::string config;
+  if (is_mistral_layout(files)) {
+    MOXIE_TRY(files, rename_mistral(std::move(files)));
+    MOXIE_TRY(config, read_params(chosen.folder));
+  } else {
+    MOXIE_TRY(config, read_config(chosen.folder));
+  }
   MOXIE_TRY(files.metadata, parse_config(config, join_path(chosen.folder, "config.json")));
   MOXIE_TRY(files, join_quantized(std::move(files)));
   MOXIE_TRY_VOID(refuse_quantized(files));
@@ -98,7 +127,7 @@ Result<WeightFiles> open(const std::string& path) {
 
 extern constinit const WeightFormat safetensors = {
     .name = "safetensors",
-    .summary = "safetensors with config.json, one file or several, Hugging Face names",
+    .summary = "safetensors with config.json, one file or several, Hugging Face names; Mistral's own layout",
     .recognises_file = recognises_file,
     .recognises_folder = recognises_folder,
     .open = open,

@@ -50,7 +50,10 @@ Result<void> check_present(const SafetensorsFiles& files, const std::string& lis
     if (!is_file(join_path(files.folder, name))) missing.push_back(name);
   }
   if (missing.empty()) return {};
-  return fail(ErrorCode::not_found,
+  return fail(Diagnosis{.code = "missing-files",
+                        .found = fmt::format("{} of {} files", files.names.size() - missing.size(), files.names.size()),
+                        .expected = name_some(missing)},
+              ErrorCode::not_found,
               "{}: of the model's {} files {} are missing: {}; download them into the same folder", listed_by,
               files.names.size(), missing.size(), name_some(missing));
 }
@@ -77,28 +80,25 @@ Result<SafetensorsFiles> from_shards(const std::string& folder, const ShardName&
 
 Error refuse_names(const std::string& folder, const std::vector<std::string>& names) {
   if (std::any_of(names.begin(), names.end(),
-                  [](const std::string& name) { return name.starts_with("consolidated"); })) {
-    return fail(ErrorCode::unsupported,
-                "{}: holds the model in Mistral's own layout (consolidated*.safetensors with params.json), which moxie "
-                "does not read; get "
-                "the Hugging Face layout of it (model*.safetensors with config.json) or a GGUF file",
-                folder);
-  }
-  if (std::any_of(names.begin(), names.end(),
                   [](const std::string& name) { return name.starts_with("adapter_model"); })) {
-    return fail(ErrorCode::unsupported,
+    return fail(Diagnosis{.code = "adapter", .found = "adapter_model.safetensors", .expected = "a model"},
+                ErrorCode::unsupported,
                 "{}: holds only an adapter (adapter_model.safetensors), not a model; merge it into its base model, or "
                 "give a model that has "
                 "it merged",
                 folder);
   }
-  return fail(ErrorCode::invalid_argument,
+  return fail(Diagnosis{.code = "several-models",
+                        .found = name_some(names),
+                        .expected = "one model",
+                        .near_miss = join_path(folder, names.front())},
+              ErrorCode::invalid_argument,
               "{}: holds {} safetensors files that are no shards of one model: {}; give the path of one of them",
               folder, names.size(), name_some(names));
 }
 
 bool is_model_file(const std::string& name) {
-  return name.ends_with(kEnding) && !name.starts_with("consolidated") && !name.starts_with("adapter_model");
+  return name.ends_with(kEnding) && !name.starts_with("adapter_model");
 }
 
 Result<SafetensorsFiles> from_folder(const std::string& folder) {
@@ -118,11 +118,14 @@ Result<SafetensorsFiles> from_folder(const std::string& folder) {
     MOXIE_TRY_VOID(check_exists(join_path(folder, "model.safetensors")));
     return SafetensorsFiles{.folder = folder, .names = {"model.safetensors"}};
   }
-  // Names beginning "model" are the model; others only where there is nothing else.
+  // Names beginning "model" are the model; those of Mistral's own layout where there are none, others only where there
+  // is nothing else.
   std::vector<std::string> main;
-  std::copy_if(models.begin(), models.end(), std::back_inserter(main),
-               [](const std::string& name) { return name.starts_with("model"); });
-  if (main.empty()) main = models;
+  for (const std::string_view beginning : {"model", "consolidated", ""}) {
+    if (!main.empty()) continue;
+    std::copy_if(models.begin(), models.end(), std::back_inserter(main),
+                 [&](const std::string& name) { return name.starts_with(beginning); });
+  }
   std::set<std::string> families;
   for (const std::string& name : main) {
     const std::optional<ShardName> shard = parse_shard_name(name);
@@ -156,7 +159,8 @@ Result<SafetensorsFiles> parse_safetensors_index(std::string_view text, const st
   const Json json = std::move(*parsed);
   const Json* map = json.find("weight_map");
   if (map == nullptr || map->object() == nullptr || map->object()->empty()) {
-    return fail(ErrorCode::corrupt, "{}: has no weight_map of tensors to files; download it again", path);
+    return fail(Diagnosis{.code = "damaged", .found = "an index without weight_map", .expected = "weight_map"},
+                ErrorCode::corrupt, "{}: has no weight_map of tensors to files; download it again", path);
   }
   SafetensorsFiles files{.folder = parent_folder(path)};
   std::map<std::string, size_t> number;
@@ -168,7 +172,8 @@ Result<SafetensorsFiles> parse_safetensors_index(std::string_view text, const st
                   path, printable(member.key), printable(to_text(member.value)));
     }
     if (name->ends_with(".bin") || name->ends_with(".pt") || name->ends_with(".pth")) {
-      return fail(ErrorCode::unsupported,
+      return fail(Diagnosis{.code = "pickle", .found = printable(*name), .expected = "*.safetensors"},
+                  ErrorCode::unsupported,
                   "{}: lists PyTorch files ({}). moxie does not read these, as loading a pickle runs code from the "
                   "file; get the safetensors "
                   "revision of the model or a GGUF file",

@@ -40,17 +40,25 @@ Result<void> refuse_quantized(const WeightFiles& files) {
   for (const TensorInfo& tensor : files.tensors) {
     const std::string_view scheme = scheme_of(tensor);
     if (scheme.empty()) continue;
-    return fail(ErrorCode::unsupported,
-                "{}: is a checkpoint quantized with {}{} (it holds \"{}\" of {}), which moxie does not compute; get a "
-                "GGUF file of the model or its "
-                "unquantized checkpoint",
-                files.path, scheme, method.empty() ? "" : fmt::format(" (quant_method \"{}\")", printable(method)),
-                printable(tensor.name), tensor.dtype);
+    return fail(
+        Diagnosis{.code = "quantized-otherwise",
+                  .found = fmt::format("{} (\"{}\" of {})", scheme, printable(tensor.name), printable(tensor.dtype)),
+                  .expected = "MLX, GPTQ, AWQ, bitsandbytes, FP8, compressed-tensors or plain weights"},
+        ErrorCode::unsupported,
+        "{}: is a checkpoint quantized with {}{} (it holds \"{}\" of {}), which moxie does not compute; get a "
+        "GGUF file of the model or its "
+        "unquantized checkpoint",
+        files.path, scheme, method.empty() ? "" : fmt::format(" (quant_method \"{}\")", printable(method)),
+        printable(tensor.name), tensor.dtype);
   }
   if (method.empty()) return {};
   for (const TensorInfo& tensor : files.tensors) {
     if (tensor.type != nullptr) continue;
-    return fail(ErrorCode::unsupported,
+    return fail(Diagnosis{.code = "quantized-otherwise",
+                          .found = fmt::format("{} (\"{}\" of {})", printable(method), printable(tensor.name),
+                                               printable(tensor.dtype)),
+                          .expected = "MLX, GPTQ, AWQ, bitsandbytes, FP8, compressed-tensors or plain weights"},
+                ErrorCode::unsupported,
                 "{}: is a checkpoint quantized with \"{}\" (quantization_config.quant_method; it holds \"{}\" of {}), "
                 "which moxie does not "
                 "compute; get a GGUF file of the model or its unquantized checkpoint",

@@ -10,7 +10,7 @@ constexpr std::string_view kTypes[] = {"llama", "mistral"};
 
 Result<void> adjust(Hyperparameters& hp, const WeightFiles& files) {
   const bool gguf = files.scheme == NameScheme::gguf;
-  hp.rope.neox = !gguf;  // GGUF permutes the rows of q and k
+  hp.rope.neox = has_rotations_in_halves(files);
   const std::string key = gguf ? architecture(files) + ".attention.sliding_window" : "sliding_window";
   hp.window.assign(static_cast<size_t>(hp.layers), files.metadata.integer(key).value_or(0));
   return {};

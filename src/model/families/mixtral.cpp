@@ -28,7 +28,7 @@ constexpr ExpertNames kExperts[] = {
 };
 
 Result<void> adjust(Hyperparameters& hp, const WeightFiles& files) {
-  hp.rope.neox = files.scheme == NameScheme::hugging_face;  // GGUF permutes the rows of q and k
+  hp.rope.neox = has_rotations_in_halves(files);
   hp.router.experts = count_experts(files);
   hp.moe_layer.assign(static_cast<size_t>(hp.layers), true);
   // Early copies of config.json give a sliding window of 4096; the model has none.
