@@ -51,8 +51,10 @@ foreach(check convert goldens greedy measuring mlx perplexity profile quantized 
 endforeach()
 moxie_add_test(tidy-documents tidy ${MOXIE_SCRIPTS}/docs_test.sh ${CMAKE_SOURCE_DIR} $<TARGET_FILE:moxie_program>)
 if(MOXIE_CURL)  # a server of the tests' own stands in for the hub
-  moxie_add_test(hub-pull golden ${MOXIE_SCRIPTS}/with_python.sh ${CMAKE_SOURCE_DIR}/tests/hub/pull_test.py)
-  set_tests_properties(hub-pull PROPERTIES ENVIRONMENT "MOXIE_PROGRAM=$<TARGET_FILE:moxie_program>")
+  foreach(check pull remote)
+    moxie_add_test(hub-${check} golden ${MOXIE_SCRIPTS}/with_python.sh ${CMAKE_SOURCE_DIR}/tests/hub/${check}_test.py)
+    set_tests_properties(hub-${check} PROPERTIES ENVIRONMENT "MOXIE_PROGRAM=$<TARGET_FILE:moxie_program>")
+  endforeach()
 endif()
 moxie_add_test(python-package slow ${CMAKE_SOURCE_DIR}/tests/python/run.sh ${CMAKE_SOURCE_DIR} ${CMAKE_BINARY_DIR}/python-test)
 moxie_add_test(plan-replicas golden ${MOXIE_SCRIPTS}/with_python.sh ${MOXIE_SCRIPTS}/plan_replicas.py $<TARGET_FILE:moxie_program>)

@@ -20,16 +20,19 @@ void remove_half_written(const std::string& path) {
 
 static_assert(std::endian::native == std::endian::little, "rows are written as they lie in memory");
 
-Result<NpyWriter> NpyWriter::create(const std::string& path, int64_t rows, int64_t columns) {
+Result<NpyWriter> NpyWriter::create(const std::string& path, const std::vector<int64_t>& shape) {
   NpyWriter writer;
   writer.path_ = path;
-  writer.rows_ = rows;
-  writer.columns_ = columns;
+  writer.rows_ = 1;
+  for (size_t i = 0; i + 1 < shape.size(); ++i) writer.rows_ *= shape[i];
+  writer.columns_ = shape.empty() ? 1 : shape.back();
+  if (writer.columns_ == 0) writer.rows_ = 0;
   writer.file_.reset(std::fopen(path.c_str(), "wb"));
   if (!writer.file_) return fail(ErrorCode::io, "{}: {}", path, std::strerror(errno));
   // Magic, version, length of the header, the header as a Python literal padded with blanks so that the data begin at a
   // multiple of 64.
-  std::string header = fmt::format("{{'descr': '<f4', 'fortran_order': False, 'shape': ({}, {}), }}", rows, columns);
+  std::string header = fmt::format("{{'descr': '<f4', 'fortran_order': False, 'shape': ({}{}), }}",
+                                   fmt::join(shape, ", "), shape.size() == 1 ? "," : "");
   constexpr size_t kPrefix = 10;
   header.append(63 - (kPrefix + header.size()) % 64, ' ');
   header += '\n';

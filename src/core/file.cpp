@@ -10,6 +10,7 @@
 #include <cstring>
 
 #include "core/fail.h"
+#include "core/mount.h"
 
 namespace moxie {
 namespace {
@@ -27,6 +28,13 @@ Mapping::~Mapping() {
 }
 
 Result<File> File::open(const std::string& path) {
+  if (auto mounted = find_mounted(path)) {
+    const FileTree::Entry* entry = mounted->entry();
+    if (entry == nullptr) return fail(ErrorCode::not_found, "{}: there is no such file", path);
+    File file(path, -1, entry->bytes);
+    file.mounted_ = std::make_shared<const MountedPath>(std::move(*mounted));
+    return file;
+  }
   int descriptor;
   do {
     descriptor = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
@@ -52,6 +60,7 @@ File& File::operator=(File&& other) noexcept {
   std::swap(path_, other.path_);
   std::swap(descriptor_, other.descriptor_);
   std::swap(bytes_, other.bytes_);
+  std::swap(mounted_, other.mounted_);
   return *this;
 }
 
@@ -60,10 +69,13 @@ File::~File() {
 }
 
 Result<void> File::read_at(uint64_t offset, std::span<std::byte> into) const {
+  if (mounted_ != nullptr && offset <= bytes_ && into.size() <= bytes_ - offset)
+    return mounted_->tree->read(*mounted_->entry(), offset, into);
   size_t done = 0;
   while (done < into.size()) {
     const size_t piece = std::min(into.size() - done, kReadPieceBytes);
-    const ssize_t got = ::pread(descriptor_, into.data() + done, piece, static_cast<off_t>(offset + done));
+    const ssize_t got =
+        mounted_ != nullptr ? 0 : ::pread(descriptor_, into.data() + done, piece, static_cast<off_t>(offset + done));
     if (got < 0 && errno == EINTR) continue;
     if (got < 0) {
       return fail(ErrorCode::io, "{}: reading {} bytes at {}: {}", path_, piece, offset + done, std::strerror(errno));
@@ -79,6 +91,7 @@ Result<void> File::read_at(uint64_t offset, std::span<std::byte> into) const {
 }
 
 Result<Mapping> File::map() const {
+  if (mounted_ != nullptr) return fail(ErrorCode::unsupported, "{}: is not on this machine; pull it first", path_);
   if (bytes_ == 0) return Mapping();
   void* data = ::mmap(nullptr, bytes_, PROT_READ, MAP_SHARED, descriptor_, 0);
   if (data == MAP_FAILED) {

@@ -4,6 +4,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <memory>
 #include <span>
 #include <string>
 #include <utility>
@@ -31,12 +32,17 @@ class Mapping {
   uint64_t bytes_ = 0;
 };
 
+struct MountedPath;
+
 class File {
  public:
   // Errors: not_found (with the path), io, invalid_argument for a folder.
   static Result<File> open(const std::string& path);
   File(File&& other) noexcept
-      : path_(std::move(other.path_)), descriptor_(std::exchange(other.descriptor_, -1)), bytes_(other.bytes_) {}
+      : path_(std::move(other.path_)),
+        descriptor_(std::exchange(other.descriptor_, -1)),
+        bytes_(other.bytes_),
+        mounted_(std::move(other.mounted_)) {}
   File& operator=(File&& other) noexcept;
   ~File();
 
@@ -44,6 +50,7 @@ class File {
   uint64_t bytes() const { return bytes_; }
   // Fills `into` from `offset`; retries interrupted and short reads. Errors: io, or corrupt where the file ends first.
   Result<void> read_at(uint64_t offset, std::span<std::byte> into) const;
+  // Errors: io; unsupported for a file of a mount.
   Result<Mapping> map() const;
 
  private:
@@ -52,6 +59,7 @@ class File {
   std::string path_;
   int descriptor_ = -1;
   uint64_t bytes_ = 0;
+  std::shared_ptr<const MountedPath> mounted_;  // set: a file of a mount (core/mount.h)
 };
 
 }  // namespace moxie

@@ -4,31 +4,37 @@
 #include <filesystem>
 
 #include "core/fail.h"
+#include "core/mount.h"
 
 namespace moxie {
 namespace fs = std::filesystem;
 
 bool is_folder(const std::string& path) {
+  if (const auto mounted = find_mounted(path)) return mounted->is_folder();
   std::error_code error;
   return fs::is_directory(path, error);
 }
 
 bool is_file(const std::string& path) {
+  if (const auto mounted = find_mounted(path)) return mounted->entry() != nullptr;
   std::error_code error;
   return fs::is_regular_file(path, error);
 }
 
 bool is_present(const std::string& path) {
+  if (const auto mounted = find_mounted(path)) return mounted->entry() != nullptr || mounted->is_folder();
   std::error_code error;
   return fs::exists(path, error);
 }
 
 bool is_broken_link(const std::string& path) {
+  if (find_mounted(path)) return false;
   std::error_code error;
   return fs::is_symlink(fs::symlink_status(path, error)) && !fs::exists(path, error);
 }
 
 Result<std::vector<std::string>> list_files(const std::string& folder) {
+  if (const auto mounted = find_mounted(folder)) return mounted->files();
   std::error_code error;
   fs::directory_iterator entry(folder, error);
   if (error) {

@@ -1,4 +1,4 @@
-// Names and folders. Stateless functions, thread-safe.
+// Names and folders, of this machine and of mounts (core/mount.h). Stateless functions, thread-safe.
 #pragma once
 
 #include <string>

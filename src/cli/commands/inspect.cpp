@@ -4,12 +4,14 @@
 #include "chat/chat_template.h"
 #include "cli/command.h"
 #include "cli/console.h"
+#include "cli/hub_model.h"
 #include "cli/interruption.h"
 #include "cli/model_options.h"
 #include "cli/progress.h"
 #include "cli/table.h"
 #include "convert/pack.h"
 #include "core/fail.h"
+#include "core/folder.h"
 #include "engine/model_facts.h"
 
 namespace moxie::cli::commands {
@@ -109,7 +111,11 @@ class Inspect final : public Command {
 
   Result<int> run() override {
     MOXIE_TRY_VOID(settle(model_));
+    MOXIE_TRY_VOID(hub_.open(model_.engine.model));
     MOXIE_TRY(const WeightFiles files, open_weights(model_.engine.model));
+    if (verify_ && hub_.read_in_words()) {
+      return fail(ErrorCode::unsupported, "{}: --verify reads everything: pull the model first", files.path);
+    }
     if (verify_) MOXIE_TRY_VOID(verify(files));
     auto facts = read_model_facts(files, model_.engine.arch);
     if (facts.ok()) {
@@ -120,6 +126,7 @@ class Inspect final : public Command {
     }
     MOXIE_TRY_VOID(
         print(json_ ? as_json(files).dump(2, ' ', false, Json::error_handler_t::replace) + "\n" : as_text(files)));
+    if (const auto read = hub_.read_in_words()) note(*read);
     return 0;
   }
 
@@ -215,10 +222,10 @@ class Inspect final : public Command {
   }
 
   std::string tensors_text(const WeightFiles& files) const {
-    Table table({"tensor", "type", "shape", ">bytes", ">file", ">offset"});
+    Table table({"tensor", "type", "shape", ">bytes", "file", ">offset"});
     for (const TensorInfo& tensor : files.tensors) {
       table.row({tensor.name, tensor.dtype, shape_text(tensor.shape), fmt::format("{}", tensor.bytes),
-                 fmt::format("{}", tensor.file), fmt::format("{}", tensor.offset)});
+                 file_name(files.files[static_cast<size_t>(tensor.file)].path), fmt::format("{}", tensor.offset)});
     }
     return table.text();
   }
@@ -254,6 +261,7 @@ class Inspect final : public Command {
                                      {"shape", tensor.shape},
                                      {"bytes", tensor.bytes},
                                      {"file", tensor.file},
+                                     {"file_name", file_name(files.files[static_cast<size_t>(tensor.file)].path)},
                                      {"offset", tensor.offset}});
       }
     }
@@ -283,6 +291,7 @@ class Inspect final : public Command {
       object["parts"][part.name] = {{"bytes", part.bytes}, {"types", part.tensors_by_type}};
   }
 
+  HubModel hub_;  // before what reads its files
   ModelOptions model_;
   bool tensors_ = false, experts_ = false, metadata_ = false, json_ = false, verify_ = false;
   std::optional<VerifySummary> verified_;
@@ -296,7 +305,9 @@ extern const CommandEntry inspect = {
     .name = "inspect",
     .summary = "show what a model file holds: family, shape, types, experts, tokenizer",
     .usage = "[MODEL] [--tensors] [--experts] [--metadata] [--json] [--verify]",
-    .detail = "Reads headers only, so that a large file answers at once; --verify alone reads everything.",
+    .detail =
+        "Reads headers only, so that a large file answers at once; --verify alone reads everything. MODEL may be "
+        "hf:ORG/NAME[@REVISION][:FILE]:\nof what is not on this machine the headers are read over the network.",
     .create = []() -> std::unique_ptr<Command> { return std::make_unique<Inspect>(); },
 };
 

@@ -4,6 +4,7 @@
 
 #include "cli/command.h"
 #include "cli/console.h"
+#include "cli/hub_model.h"
 #include "cli/model_options.h"
 #include "cli/table.h"
 #include "core/cpu_info.h"
@@ -81,6 +82,7 @@ class Plan final : public Command {
 
   Result<int> run() override {
     MOXIE_TRY_VOID(settle(model_));
+    MOXIE_TRY_VOID(hub_.open(model_.engine.model));
     MOXIE_TRY(const WeightFiles files, open_weights(model_.engine.model));
     MOXIE_TRY(facts_, read_model_facts(files, model_.engine.arch));
     for (const std::string& notice : facts_.notices) note(notice);
@@ -97,6 +99,7 @@ class Plan final : public Command {
     MOXIE_TRY_VOID(find_memory_bandwidth());
     if (!plan_.refused.message.empty()) note(plan_.refused.message);
     MOXIE_TRY_VOID(print(json_ ? as_json(files) : as_text(files)));
+    if (const auto read = hub_.read_in_words()) note(*read);
     return 0;
   }
 
@@ -291,6 +294,7 @@ class Plan final : public Command {
     return object.dump(2, ' ', false, Json::error_handler_t::replace) + "\n";
   }
 
+  HubModel hub_;  // before what reads its files
   ModelOptions model_;
   PlanSettings settings_;
   std::vector<double> disks_ = {1 * kGiga, 3 * kGiga, 7 * kGiga};
