@@ -138,6 +138,17 @@ bool write_grammar(const fs::path& folder) {
          write(folder, "regex", std::string(1, '\2') + R"(^(?:[a-z]\d{2,3}|\u00e9+?)*(x|y)$)");
 }
 
+bool write_hub(const fs::path& folder) {
+  return write(
+             folder, "listing",
+             R"({"sha":"0123456789abcdef0123456789abcdef01234567","siblings":[{"rfilename":"m.Q4_K_M.gguf","size":20},)"
+             R"({"rfilename":"a-Q8_0-00001-of-00002.gguf"},{"rfilename":"model.safetensors","size":9}]})") &&
+         write(folder, "range", "bytes 5-9/20\n") &&
+         write(folder, "reference", "hf:org/name@refs/pr/1:sub/[!a-c]*?.gguf\nsub/x1.gguf") &&
+         write(folder, "page", "https://huggingface.co/org/name/blob/main/x.gguf?download=true\n") &&
+         write(folder, "pattern", "*Q4_K*gguf\nm.Q4_K_M.gguf") && write(folder, "retry", "120\n");
+}
+
 bool write_trace(const fs::path& folder) {
   return write(folder, "own",
                "# moxie-trace 1 layers=2 experts=8 top_k=2\n0\tp\t0\t0,3,5\n0\tp\t1\t1,2\n0\td\t0\t5,3\n0\td\t1\t2,1\n"
@@ -160,7 +171,7 @@ int main(int count, char** arguments) {
   const fs::path folder = arguments[1];
   return write_gguf(folder / "gguf") && write_pack(folder / "pack") && write_safetensors(folder / "safetensors") &&
                  write_quantized(folder / "quantized") && write_json(folder / "json_config") &&
-                 write_trace(folder / "trace") && write_grammar(folder / "grammar")
+                 write_trace(folder / "trace") && write_grammar(folder / "grammar") && write_hub(folder / "hub")
              ? 0
              : 1;
 }

@@ -160,7 +160,7 @@ class Hub:
 
     def hub(self, request):
         path = urlsplit(request.path).path
-        listing = re.fullmatch(r"/api/models/(.+?)/(?:revision|tree)/([^/]+)", path)
+        listing = re.fullmatch(r"/api/models/(.+?)/(revision|tree)/([^/]+)", path)
         file = re.fullmatch(r"/(.+?)/resolve/([^/]+)/(.+)", path)
         name = (listing or file).group(1) if listing or file else None
         if name in self.moved:
@@ -171,7 +171,7 @@ class Hub:
             return self.resolve(request, *file.groups())
         return self.refuse(request, 404, None, "no such page")
 
-    def listing(self, request, name, revision):
+    def listing(self, request, name, kind, revision):
         repo = self.find_repo(request, name)
         if repo is None or not self.find_commit(request, repo, revision):
             return
@@ -183,6 +183,10 @@ class Hub:
                 if len(data) >= LARGE:
                     entry["lfs"] = {"sha256": hashlib.sha256(data).hexdigest(), "size": len(data)}
             siblings.append(entry)
+        if kind == "tree":  # the other form of it, with other names
+            siblings = [{"type": "file", "path": e["rfilename"], "size": e["size"], "oid": e["blobId"]}
+                        | ({"lfs": e["lfs"] | {"oid": e["lfs"]["sha256"]}} if "lfs" in e else {}) for e in siblings]
+            return self.answer(request, 200, {"Content-Type": "application/json"}, json.dumps(siblings).encode())
         body = json.dumps({"id": name, "sha": repo.commit, "gated": bool(repo.gated), "siblings": siblings})
         self.answer(request, 200, {"Content-Type": "application/json", "X-Repo-Commit": repo.commit}, body.encode())
 
