@@ -31,8 +31,9 @@ struct HubOptions {
   std::function<bool(uint64_t done, uint64_t total)> on_progress;  // of download_file(); false gives up
   std::function<void(std::string_view)> on_note;                   // why a request is made again, and the like
 
-  // HF_ENDPOINT, HF_TOKEN, HF_HOME, HF_HUB_CACHE, HF_HUB_OFFLINE and their elder names.
-  static HubOptions from_environment();
+  // What HF_ENDPOINT, HF_TOKEN, HF_HOME, HF_HUB_CACHE, HF_HUB_OFFLINE and their elder names say. `variable` gives a
+  // variable's value or null, as std::getenv does: the library itself does not read the environment.
+  static HubOptions from_variables(const std::function<const char*(const char* name)>& variable);
 };
 
 // A tensor's bytes as its file has them.

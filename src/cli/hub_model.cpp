@@ -54,7 +54,8 @@ Result<void> HubModel::open(std::string& model) {
   }
   MOXIE_TRY(files_, RemoteFiles::open(hub, retries, listing, choice.files, &interruption_->flag()));
   files_->read_ahead(kConnections);
-  const std::string name = HubReference{reference.repo, reference.revision, ""}.text();
+  // A name of its own, which no store takes for one of its references.
+  const std::string name = fmt::format("{}/{}", hub.endpoint, reference.repo);
   mount_.emplace(name, files_);
   model = path_to_open(name, choice.files);
   return {};

@@ -1,7 +1,6 @@
 // The public API over tensors of a hub (moxie/hub.h).
 #include <algorithm>
 #include <atomic>
-#include <cstdlib>
 #include <map>
 #include <optional>
 
@@ -48,8 +47,7 @@ class Place {
     MOXIE_TRY(const HubReference reference, parse_hub_reference(model_id));
     if (options.cache_folder.empty()) {
       return fail(ErrorCode::invalid_argument,
-                  "{}: no cache folder is given; HubOptions::from_environment() takes that of the environment",
-                  model_id);
+                  "{}: no cache folder is given; HubOptions::from_variables() takes that of the variables", model_id);
     }
     const HubSettings hub = settings_of(options);
     const std::string revision = reference.revision.empty() ? options.revision : reference.revision;
@@ -160,8 +158,8 @@ Result<HubTensor> read_one(const std::string& path, const std::string& name) {
 
 }  // namespace
 
-HubOptions HubOptions::from_environment() {
-  const HubSettings settings = hub_settings([](const char* name) -> const char* { return std::getenv(name); });
+HubOptions HubOptions::from_variables(const std::function<const char*(const char* name)>& variable) {
+  const HubSettings settings = hub_settings(variable);
   HubOptions options;
   options.endpoint = settings.endpoint;
   options.token = settings.token;

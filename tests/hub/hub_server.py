@@ -181,7 +181,7 @@ class Hub:
             if not self.no_sizes:
                 entry |= {"size": len(data), "blobId": git_sha1(data)}
                 if len(data) >= LARGE:
-                    entry["lfs"] = {"sha256": hashlib.sha256(data).hexdigest(), "size": len(data)}
+                    entry["lfs"] = {"sha256": hashlib.sha256(data).hexdigest(), "size": len(data), "pointerSize": 134}
             siblings.append(entry)
         if kind == "tree":  # the other form of it, with other names
             siblings = [{"type": "file", "path": e["rfilename"], "size": e["size"], "oid": e["blobId"]}

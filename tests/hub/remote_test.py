@@ -108,7 +108,7 @@ class Remote(HubTest):
         self.hub.add("org/bad", {"model.safetensors": noise(100000), "config.json": b"{}"})
         code, _, err = self.run_moxie("inspect", "hf:org/bad")
         self.assertIn(code, (4, 5), err)
-        self.assertIn("hf:org/bad/model.safetensors", err)
+        self.assertIn(f"{self.hub.url}/org/bad/model.safetensors", err)
 
 
 def read_npy(path):

@@ -110,8 +110,8 @@ class Inspect final : public Command {
   }
 
   Result<int> run() override {
+    MOXIE_TRY_VOID(hub_.open(model_.positional.empty() ? model_.engine.model : model_.positional));
     MOXIE_TRY_VOID(settle(model_));
-    MOXIE_TRY_VOID(hub_.open(model_.engine.model));
     MOXIE_TRY(const WeightFiles files, open_weights(model_.engine.model));
     if (verify_ && hub_.read_in_words()) {
       return fail(ErrorCode::unsupported, "{}: --verify reads everything: pull the model first", files.path);

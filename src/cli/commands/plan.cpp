@@ -81,8 +81,8 @@ class Plan final : public Command {
   }
 
   Result<int> run() override {
+    MOXIE_TRY_VOID(hub_.open(model_.positional.empty() ? model_.engine.model : model_.positional));
     MOXIE_TRY_VOID(settle(model_));
-    MOXIE_TRY_VOID(hub_.open(model_.engine.model));
     MOXIE_TRY(const WeightFiles files, open_weights(model_.engine.model));
     MOXIE_TRY(facts_, read_model_facts(files, model_.engine.arch));
     for (const std::string& notice : facts_.notices) note(notice);
