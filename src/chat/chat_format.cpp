@@ -2,8 +2,10 @@
 
 #include <algorithm>
 
+#include "chat/tool_frame.h"
 #include "core/fail.h"
 #include "core/printable.h"
+#include "grammar/json_schema.h"
 
 namespace moxie {
 namespace {
@@ -65,10 +67,47 @@ Error no_such_tool(std::string_view name, const ToolSet& tools) {
               printable(name), fmt::join(names, ", "));
 }
 
+// gpt-oss: reasoning in its channel, then the answer in its own.
+Json in_final_channel(Json answer) {
+  Json reasoning = frame::sequence({frame::token("<|channel|>"), frame::text("analysis"), frame::token("<|message|>"),
+                                    frame::free_text("<|end|>"), frame::token("<|end|>"), frame::token("<|start|>"),
+                                    frame::text("assistant")});
+  return frame::sequence({frame::optional(std::move(reasoning)), frame::token("<|channel|>"), frame::text("final"),
+                          frame::token("<|message|>"), std::move(answer)});
+}
+
+// Arguments that the schema does not list are a model's mistake, unless it says that it takes them.
+Json closed_schema(const Json& schema) {
+  for (const char* key : {"additionalProperties", "patternProperties", "unevaluatedProperties", "allOf", "anyOf",
+                          "oneOf", "$ref", "if"}) {
+    if (schema.find(key)) return schema;
+  }
+  Json closed = schema;
+  std::get<Json::Object>(closed.value).push_back({"additionalProperties", Json{false}});
+  return closed;
+}
+
+// The tools with schemas that a grammar can say. What it cannot say of a tool that is not strict is left to the model.
+Result<ToolSet> with_grammars(const ToolSet& tools) {
+  ToolSet made;
+  for (Tool tool : tools.tools()) {
+    tool.parameters = closed_schema(tool.parameters);
+    const auto grammar = grammar::parse_json_schema(to_text(tool.parameters));
+    if (!grammar.ok() && tool.strict) {
+      return fail(ErrorCode::invalid_argument, "the tool '{}' is strict, but its parameters cannot be enforced: {}",
+                  printable(tool.name), grammar.error().message);
+    }
+    if (!grammar.ok()) tool.parameters = Json{Json::Object{{"type", Json{std::string("object")}}}};
+    made.add(std::move(tool));
+  }
+  return made;
+}
+
 }  // namespace
 
 ChatFormat ChatFormat::probe(std::string_view template_text, const RenderChat& render) {
   ChatFormat made;
+  made.template_text_ = template_text;
   made.format_ = AnswerFormat::of_template(template_text);
   made.style_ = probe_history(render);
   // A template that names a format's marks but never shows the tools leaves their description to us.
@@ -146,6 +185,47 @@ AnswerParserOptions ChatFormat::parser(const ChatPlan& plan, std::string_view pr
   options.id_seed = id_seed;
   options.earlier_calls = plan.earlier_calls;
   return options;
+}
+
+Result<std::string> ChatFormat::structure(const ChatPlan& plan, std::string_view prompt,
+                                          std::string_view json_schema) const {
+  const bool required = plan.choice == ChatPlan::Choice::required;
+  const auto& tools = plan.tools.tools();
+  const bool strict = std::any_of(tools.begin(), tools.end(), [](const Tool& tool) { return tool.strict; });
+  const bool has_mark = calls().marks[0].where == ToolMark::Where::anywhere && !calls().channels;
+  const bool wants_calls =
+      calls().frame && !tools.empty() && (required || (strict && has_mark) || !json_schema.empty());
+  if (!wants_calls && json_schema.empty()) return std::string();
+  const bool opened = prompt_opens_reasoning(prompt, format_.reasoning);
+  if (!wants_calls && !format_.reasoning.any() && !calls().channels) return std::string();  // the schema alone does
+
+  Json document{Json::Object{}};
+  std::vector<Json> answers;
+  if (wants_calls) {
+    MOXIE_TRY(const ToolSet enforced, with_grammars(plan.tools));
+    const Json frame = calls().frame(enforced, plan.parallel, template_text_);
+    document = Json{Json::Object{{"rules", *frame.find("rules")}}};
+    answers.push_back(*frame.find("root"));
+  }
+  if (!json_schema.empty() && !required) {
+    MOXIE_TRY(const Json schema, parse_json(json_schema, "json_schema"));
+    Json answer = frame::schema(schema);
+    if (calls().channels) answer = in_final_channel(std::move(answer));
+    answers.push_back(std::move(answer));
+  } else if (!required) {
+    // A call comes where its mark comes; up to there the text is free.
+    Json call = frame::optional(std::move(answers.back()));
+    answers.back() = frame::sequence({frame::free_text(calls().marks[0].text), std::move(call)});
+  }
+  Json root = frame::choice(std::move(answers));
+  if (const ReasoningMarks& marks = format_.reasoning; marks.any()) {
+    std::vector<Json> thought = {frame::free_text(marks.close), frame::token(marks.close), frame::regex("[ \\n]{0,2}")};
+    if (!opened) thought.insert(thought.begin(), frame::token(marks.open));
+    Json reasoning = frame::sequence(std::move(thought));
+    root = frame::sequence({opened ? std::move(reasoning) : frame::optional(std::move(reasoning)), std::move(root)});
+  }
+  std::get<Json::Object>(document.value).push_back({"root", std::move(root)});
+  return to_text(document);
 }
 
 }  // namespace moxie

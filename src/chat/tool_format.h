@@ -70,6 +70,8 @@ struct ToolFormat {
   bool (*matches)(std::string_view chat_template);
   std::span<const ToolMark> marks;
   std::unique_ptr<BlockReader> (*read)(const ToolSet& tools, size_t mark);
+  // Calls of these tools, and nothing else, as a structure (grammar/structure.h). Null: sampling cannot be held to it.
+  Json (*frame)(const ToolSet& tools, bool many, std::string_view chat_template) = nullptr;
   CallIds ids = CallIds::plain;
   // The template says nothing of tools: the format is described in the system message.
   bool described = false;

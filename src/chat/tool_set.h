@@ -30,6 +30,7 @@ class ToolSet {
   const std::vector<Tool>& tools() const { return tools_; }
   bool empty() const { return tools_.empty(); }
   const Tool* find(std::string_view name) const;
+  void add(Tool tool) { tools_.push_back(std::move(tool)); }
   // Only the tool of that name.
   ToolSet only(std::string_view name) const;
   // The same in OpenAI's shape with every field present, as templates expect it.

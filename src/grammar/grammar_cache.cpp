@@ -3,6 +3,7 @@
 #include "core/fail.h"
 #include "grammar/json_schema.h"
 #include "grammar/regex.h"
+#include "grammar/structure.h"
 
 namespace moxie::grammar {
 namespace {
@@ -23,6 +24,8 @@ Result<Grammar> parse(GrammarKind kind, std::string_view text, const FindToken& 
       grammar.add_rule("pattern", dfa.to_text(grammar));
       return grammar;
     }
+    case GrammarKind::structure:
+      return parse_structure(text, find_token);
   }
   return fail(ErrorCode::internal, "no such kind of grammar");
 }

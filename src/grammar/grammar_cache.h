@@ -16,7 +16,7 @@
 
 namespace moxie::grammar {
 
-enum class GrammarKind : uint8_t { gbnf, json_schema, regex };
+enum class GrammarKind : uint8_t { gbnf, json_schema, regex, structure };
 
 // Errors name line and column, or the place in the schema.
 Result<Automaton> compile_grammar(GrammarKind kind, std::string_view text, const FindToken& find_token = {});

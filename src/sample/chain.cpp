@@ -116,17 +116,19 @@ std::mt19937 seeded(uint64_t seed) {
 Result<std::optional<grammar::GrammarMatcher>> make_matcher(const SamplingOptions& options,
                                                             const SamplerVocabulary& vocabulary) {
   using grammar::GrammarKind;
-  const bool is_gbnf = !options.grammar.empty(), is_schema = !options.json_schema.empty();
-  if (!is_gbnf && !is_schema && options.regex.empty()) return std::optional<grammar::GrammarMatcher>();
+  // No GBNF begins with a brace: what does is a structure (grammar/structure.h).
+  const bool is_structure = options.grammar.starts_with('{');
+  const std::pair<GrammarKind, const std::string&> kinds[] = {
+      {is_structure ? GrammarKind::structure : GrammarKind::gbnf, options.grammar},
+      {GrammarKind::json_schema, options.json_schema},
+      {GrammarKind::regex, options.regex}};
+  const auto given =
+      std::find_if(std::begin(kinds), std::end(kinds), [](const auto& kind) { return !kind.second.empty(); });
+  if (given == std::end(kinds)) return std::optional<grammar::GrammarMatcher>();
   if (vocabulary.grammars == nullptr) {
     return fail(ErrorCode::unsupported, "the model has no tokenizer, so a grammar cannot constrain its text");
   }
-  MOXIE_TRY(auto compiled, vocabulary.grammars->get(is_gbnf     ? GrammarKind::gbnf
-                                                    : is_schema ? GrammarKind::json_schema
-                                                                : GrammarKind::regex,
-                                                    is_gbnf     ? options.grammar
-                                                    : is_schema ? options.json_schema
-                                                                : options.regex));
+  MOXIE_TRY(auto compiled, vocabulary.grammars->get(given->first, given->second));
   return std::optional(grammar::GrammarMatcher(std::move(compiled)));
 }
 

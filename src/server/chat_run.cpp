@@ -233,6 +233,14 @@ Result<PreparedChat> prepare_chat(const Service& service, const Json& body, cons
                                .extra = merged_variables(service.options.template_variables, chat.request)}));
   MOXIE_TRY(chat.prompt, service.prompts->write(chat.plan.input));
   if (chat.format->shows_control()) chat.request.generate.special = true;
+  SamplingOptions& sampling = chat.request.generate.sampling;
+  if (sampling.grammar.empty() && sampling.regex.empty()) {
+    MOXIE_TRY(std::string structure, chat.format->structure(chat.plan, chat.prompt.text, sampling.json_schema));
+    if (!structure.empty()) {
+      sampling.grammar = std::move(structure);
+      sampling.json_schema.clear();
+    }
+  }
   return chat;
 }
 

@@ -6,6 +6,7 @@
 #include <algorithm>
 
 #include "chat/tool_format.h"
+#include "chat/tool_frame.h"
 #include "chat/tool_reading.h"
 
 namespace moxie::call_formats {
@@ -202,6 +203,20 @@ constexpr ToolMark kGenericMarks[] = {
     {.text = kFence, .where = ToolMark::Where::first},
 };
 
+Json llama_3_frame(const ToolSet& tools, bool many, std::string_view) {
+  Json call = frame::each_tool(tools, [](const Tool& tool) { return frame::json_call(tool, "parameters"); });
+  return frame::with_call(std::move(call), frame::in_a_row(frame::rule("call"), frame::text("; "), many));
+}
+
+Json generic_frame(const ToolSet& tools, bool many, std::string_view) {
+  Json call = frame::each_tool(tools, [](const Tool& tool) { return frame::json_call(tool, "arguments"); });
+  Json one = frame::sequence({frame::text("{\"tool_call\": "), frame::rule("call"), frame::text("}")});
+  if (!many) return frame::with_call(std::move(call), std::move(one));
+  Json several = frame::sequence({frame::text("{\"tool_calls\": ["),
+                                  frame::in_a_row(frame::rule("call"), frame::text(", "), true), frame::text("]}")});
+  return frame::with_call(std::move(call), frame::choice({std::move(one), std::move(several)}));
+}
+
 }  // namespace
 
 extern constinit const ToolFormat llama_3 = {
@@ -219,6 +234,7 @@ extern constinit const ToolFormat llama_3 = {
       if (mark == 2) return std::make_unique<PythonListReader>(tools);
       return separator_reader(1);
     },
+    .frame = llama_3_frame,
 };
 
 extern constinit const ToolFormat generic = {
@@ -230,6 +246,7 @@ extern constinit const ToolFormat generic = {
       const JsonReader::Form form{.keys = kGenericKeys, .fenced = mark == 1, .generic = true};
       return std::make_unique<JsonReader>(tools, form);
     },
+    .frame = generic_frame,
     .described = true,
 };
 

@@ -1,6 +1,7 @@
 // DeepSeek V3, R1 and V3.1: between marks, a call as "function", its name and fenced JSON; V3.1 writes the name and the
 // JSON alone. The marks come in several spellings.
 #include "chat/tool_format.h"
+#include "chat/tool_frame.h"
 #include "chat/tool_reading.h"
 
 namespace moxie::call_formats {
@@ -69,6 +70,22 @@ constexpr ToolMark kMarks[] = {
     {.text = "<｜tool▁calls｜>"},
 };
 
+Json deepseek_frame(const ToolSet& tools, bool many, std::string_view chat_template) {
+  const bool fenced = contains(chat_template, kFence);
+  Json call = frame::each_tool(tools, [&](const Tool& tool) {
+    if (fenced) {
+      return frame::sequence({frame::token(kBegin), frame::text("function"), frame::token(kSeparator),
+                              frame::text(tool.name + "\n```json\n"), frame::schema(tool.parameters),
+                              frame::text("\n```"), frame::token(kEnd)});
+    }
+    return frame::sequence({frame::token(kBegin), frame::text(tool.name), frame::token(kSeparator),
+                            frame::schema(tool.parameters), frame::token(kEnd)});
+  });
+  Json calls = frame::in_a_row(frame::rule("call"), frame::text(fenced ? "\n" : ""), many);
+  return frame::with_call(
+      std::move(call), frame::sequence({frame::token(kMarks[1].text), std::move(calls), frame::token(kMarks[2].text)}));
+}
+
 }  // namespace
 
 extern constinit const ToolFormat deepseek = {
@@ -80,6 +97,7 @@ extern constinit const ToolFormat deepseek = {
       if (mark == 0) return std::make_unique<Reader>();
       return separator_reader(kMarks[mark].text.size());
     },
+    .frame = deepseek_frame,
 };
 
 }  // namespace moxie::call_formats

@@ -1,5 +1,6 @@
 // Functionary v3.1, and Llama 3.1 when told so: <function=NAME>{"key": "value"}</function>, once per call.
 #include "chat/tool_format.h"
+#include "chat/tool_frame.h"
 #include "chat/tool_reading.h"
 
 namespace moxie::call_formats {
@@ -43,6 +44,14 @@ class Reader final : public BlockReader {
 
 constexpr ToolMark kMarks[] = {{.text = kOpen}};
 
+Json functionary_frame(const ToolSet& tools, bool many, std::string_view) {
+  Json call = frame::each_tool(tools, [](const Tool& tool) {
+    return frame::sequence(
+        {frame::text("<function=" + tool.name + ">"), frame::schema(tool.parameters), frame::text(kClose)});
+  });
+  return frame::with_call(std::move(call), frame::in_a_row(frame::rule("call"), frame::text(""), many));
+}
+
 }  // namespace
 
 extern constinit const ToolFormat functionary = {
@@ -51,6 +60,7 @@ extern constinit const ToolFormat functionary = {
     .matches = [](std::string_view text) { return contains(text, kOpen); },
     .marks = kMarks,
     .read = [](const ToolSet&, size_t) -> std::unique_ptr<BlockReader> { return std::make_unique<Reader>(); },
+    .frame = functionary_frame,
 };
 
 }  // namespace moxie::call_formats

@@ -1,6 +1,7 @@
 // GLM 4.5 and later: <tool_call>NAME<arg_key>key</arg_key><arg_value>value</arg_value></tool_call>, with line ends
 // between the parts or none. Texts stand as they are, other values as JSON.
 #include "chat/tool_format.h"
+#include "chat/tool_frame.h"
 #include "chat/tool_reading.h"
 
 namespace moxie::call_formats {
@@ -95,6 +96,20 @@ class Reader final : public BlockReader {
 
 constexpr ToolMark kMarks[] = {{.text = kOpen}};
 
+Json glm_frame(const ToolSet& tools, bool many, std::string_view) {
+  Json call = frame::each_tool(tools, [](const Tool& tool) {
+    Json parameters = frame::parameters(tool, [](const std::string& name, bool) {
+      return frame::ParameterFrame{.before = {frame::token(kKey), frame::text(name), frame::token(kKeyEnd),
+                                              frame::text("\n"), frame::token(kValue)},
+                                   .behind = {frame::token(kValueEnd), frame::text("\n")},
+                                   .end = kValueEnd};
+    });
+    return frame::sequence(
+        {frame::token(kOpen), frame::text(tool.name + "\n"), std::move(parameters), frame::token(kClose)});
+  });
+  return frame::with_call(std::move(call), frame::in_a_row(frame::rule("call"), frame::text("\n"), many));
+}
+
 }  // namespace
 
 extern constinit const ToolFormat glm = {
@@ -105,6 +120,7 @@ extern constinit const ToolFormat glm = {
     .read = [](const ToolSet& tools, size_t) -> std::unique_ptr<BlockReader> {
       return std::make_unique<Reader>(tools);
     },
+    .frame = glm_frame,
 };
 
 }  // namespace moxie::call_formats

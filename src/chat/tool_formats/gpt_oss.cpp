@@ -1,6 +1,7 @@
 // gpt-oss: every message has a channel. <|channel|>analysis<|message|> is reasoning, final and commentary are the
 // answer, and a message with a recipient (to=functions.NAME, in the channel's header or before it) is a call.
 #include "chat/tool_format.h"
+#include "chat/tool_frame.h"
 #include "chat/tool_reading.h"
 
 namespace moxie::call_formats {
@@ -72,6 +73,19 @@ class EndReader final : public BlockReader {
   const size_t length_;
 };
 
+// One call, perhaps after reasoning: the model ends its turn to have it answered.
+Json gpt_oss_frame(const ToolSet& tools, bool, std::string_view) {
+  Json call = frame::each_tool(tools, [](const Tool& tool) {
+    return frame::sequence({frame::text("commentary to=functions." + tool.name + " "), frame::token("<|constrain|>"),
+                            frame::text("json"), frame::token(kMessage), frame::schema(tool.parameters)});
+  });
+  Json reasoning =
+      frame::sequence({frame::token(kChannel), frame::text("analysis"), frame::token(kMessage), frame::free_text(kEnd),
+                       frame::token(kEnd), frame::token(kStart), frame::text("assistant")});
+  return frame::with_call(std::move(call), frame::sequence({frame::optional(std::move(reasoning)),
+                                                            frame::token(kChannel), frame::rule("call")}));
+}
+
 }  // namespace
 
 extern constinit const ToolFormat gpt_oss = {
@@ -83,6 +97,7 @@ extern constinit const ToolFormat gpt_oss = {
       if (mark < 3) return std::make_unique<Reader>();
       return std::make_unique<EndReader>(kMarks[mark].text.size());
     },
+    .frame = gpt_oss_frame,
     .channels = true,
     .reasoning_ends = kReasoningEnds,
 };

@@ -1,6 +1,7 @@
 // Hermes and Qwen: <tool_call>{"name": ..., "arguments": {...}}</tool_call>, once per call. Apriel: <tool_calls> and a
 // list of them.
 #include "chat/tool_format.h"
+#include "chat/tool_frame.h"
 #include "chat/tool_reading.h"
 
 namespace moxie::call_formats {
@@ -58,6 +59,13 @@ class Reader final : public BlockReader {
 
 constexpr ToolMark kMarks[] = {{.text = kTags[0].open}, {.text = kTags[1].open}};
 
+Json hermes_frame(const ToolSet& tools, bool many, std::string_view) {
+  Json call = frame::each_tool(tools, [](const Tool& tool) { return frame::json_call(tool, "arguments"); });
+  Json whole = frame::sequence({frame::token(kTags[0].open), frame::text("\n"), std::move(call), frame::text("\n"),
+                                frame::token(kTags[0].close)});
+  return frame::with_call(std::move(whole), frame::in_a_row(frame::rule("call"), frame::text("\n"), many));
+}
+
 }  // namespace
 
 extern constinit const ToolFormat hermes = {
@@ -68,6 +76,7 @@ extern constinit const ToolFormat hermes = {
     .read = [](const ToolSet&, size_t mark) -> std::unique_ptr<BlockReader> {
       return std::make_unique<Reader>(kTags[mark]);
     },
+    .frame = hermes_frame,
 };
 
 }  // namespace moxie::call_formats

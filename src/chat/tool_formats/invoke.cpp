@@ -2,6 +2,7 @@
 // writes them plainly, DeepSeek V3.2 and V4 with a mark of their own in every tag, and with string="true" or "false" in
 // a parameter's.
 #include "chat/tool_format.h"
+#include "chat/tool_frame.h"
 #include "chat/tool_reading.h"
 
 namespace moxie::call_formats {
@@ -168,6 +169,32 @@ constexpr Tags kDsml[] = {{.open = "<｜DSML｜function_calls>",
 constexpr ToolMark kMinimaxMarks[] = {{.text = kMinimax.open}};
 constexpr ToolMark kDsmlMarks[] = {{.text = kDsml[0].open}, {.text = kDsml[1].open}};
 
+Json invoke_frame(const ToolSet& tools, bool many, const Tags& tags, bool says_text) {
+  const auto line = [](std::string_view text) { return frame::text(std::string(text) + "\n"); };
+  Json call = frame::each_tool(tools, [&](const Tool& tool) {
+    Json parameters = frame::parameters(tool, [&](const std::string& name, bool is_text) {
+      const std::string attribute = !says_text ? "" : is_text ? " string=\"true\"" : " string=\"false\"";
+      return frame::ParameterFrame{
+          .before = {frame::text(std::string(tags.parameter) + "name=\"" + name + "\"" + attribute + ">")},
+          .behind = {line(tags.parameter_end)},
+          .end = tags.parameter_end};
+    });
+    return frame::sequence(
+        {line(std::string(tags.invoke) + "name=\"" + tool.name + "\">"), std::move(parameters), line(tags.invoke_end)});
+  });
+  Json calls = frame::in_a_row(frame::rule("call"), frame::text(""), many);
+  return frame::with_call(std::move(call), frame::sequence({frame::token(tags.open), frame::text("\n"),
+                                                            std::move(calls), frame::token(tags.close)}));
+}
+
+Json minimax_frame(const ToolSet& tools, bool many, std::string_view) {
+  return invoke_frame(tools, many, kMinimax, false);
+}
+
+Json dsml_frame(const ToolSet& tools, bool many, std::string_view chat_template) {
+  return invoke_frame(tools, many, kDsml[contains(chat_template, "tool_calls>") ? 1 : 0], true);
+}
+
 }  // namespace
 
 extern constinit const ToolFormat minimax = {
@@ -178,6 +205,7 @@ extern constinit const ToolFormat minimax = {
     .read = [](const ToolSet& tools, size_t) -> std::unique_ptr<BlockReader> {
       return std::make_unique<Reader>(tools, kMinimax);
     },
+    .frame = minimax_frame,
 };
 
 extern constinit const ToolFormat deepseek_dsml = {
@@ -188,6 +216,7 @@ extern constinit const ToolFormat deepseek_dsml = {
     .read = [](const ToolSet& tools, size_t mark) -> std::unique_ptr<BlockReader> {
       return std::make_unique<Reader>(tools, kDsml[mark]);
     },
+    .frame = dsml_frame,
 };
 
 }  // namespace moxie::call_formats

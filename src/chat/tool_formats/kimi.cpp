@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include "chat/tool_format.h"
+#include "chat/tool_frame.h"
 #include "chat/tool_reading.h"
 
 namespace moxie::call_formats {
@@ -54,6 +55,17 @@ constexpr ToolMark kMarks[] = {
     {.text = "<|tool_calls_section_end|>"},
 };
 
+Json kimi_frame(const ToolSet& tools, bool many, std::string_view) {
+  Json call = frame::each_tool(tools, [](const Tool& tool) {
+    return frame::sequence({frame::token(kBegin), frame::text("functions." + tool.name + ":"),
+                            frame::regex("[0-9]{1,4}"), frame::token(kArguments), frame::schema(tool.parameters),
+                            frame::token(kEnd)});
+  });
+  Json calls = frame::in_a_row(frame::rule("call"), frame::text(""), many);
+  return frame::with_call(
+      std::move(call), frame::sequence({frame::token(kMarks[1].text), std::move(calls), frame::token(kMarks[2].text)}));
+}
+
 }  // namespace
 
 extern constinit const ToolFormat kimi = {
@@ -65,6 +77,7 @@ extern constinit const ToolFormat kimi = {
       if (mark == 0) return std::make_unique<Reader>();
       return separator_reader(kMarks[mark].text.size());
     },
+    .frame = kimi_frame,
     .ids = CallIds::functions,
 };
 

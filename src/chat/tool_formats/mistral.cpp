@@ -1,6 +1,7 @@
 // Mistral's two forms. Up to v7: [TOOL_CALLS] and a JSON list of {"name", "arguments", "id"}. From v11 on each call is
 // [TOOL_CALLS]name[ARGS]{...}, with [CALL_ID]id between in some. Models mix them up, so both readers take both.
 #include "chat/tool_format.h"
+#include "chat/tool_frame.h"
 #include "chat/tool_reading.h"
 
 namespace moxie::call_formats {
@@ -77,6 +78,21 @@ std::unique_ptr<BlockReader> read(const ToolSet&, size_t) {
   return std::make_unique<Reader>();
 }
 
+Json list_frame(const ToolSet& tools, bool many, std::string_view) {
+  Json call = frame::each_tool(tools, [](const Tool& tool) { return frame::json_call(tool, "arguments"); });
+  Json calls = frame::in_a_row(frame::rule("call"), frame::text(", "), many);
+  return frame::with_call(std::move(call),
+                          frame::sequence({frame::token(kMark), frame::text("["), std::move(calls), frame::text("]")}));
+}
+
+Json named_frame(const ToolSet& tools, bool many, std::string_view) {
+  Json call = frame::each_tool(tools, [](const Tool& tool) {
+    return frame::sequence(
+        {frame::token(kMark), frame::text(tool.name), frame::token(kArguments), frame::schema(tool.parameters)});
+  });
+  return frame::with_call(std::move(call), frame::in_a_row(frame::rule("call"), frame::text(""), many));
+}
+
 }  // namespace
 
 extern constinit const ToolFormat mistral_list = {
@@ -85,6 +101,7 @@ extern constinit const ToolFormat mistral_list = {
     .matches = [](std::string_view text) { return contains(text, kMark); },
     .marks = kMarks,
     .read = read,
+    .frame = list_frame,
     .ids = CallIds::mistral,
 };
 
@@ -94,6 +111,7 @@ extern constinit const ToolFormat mistral_named = {
     .matches = [](std::string_view text) { return contains(text, kMark) && contains(text, kArguments); },
     .marks = kMarks,
     .read = read,
+    .frame = named_frame,
     .ids = CallIds::mistral,
 };
 

@@ -1,6 +1,7 @@
 // Qwen3-Coder, Nemotron 3, Step: <tool_call><function=NAME><parameter=KEY>value</parameter></function></tool_call>.
 // Values are plain text; the tool's schema says what they are. Models leave <tool_call> out at times.
 #include "chat/tool_format.h"
+#include "chat/tool_frame.h"
 #include "chat/tool_reading.h"
 
 namespace moxie::call_formats {
@@ -121,6 +122,19 @@ class Reader final : public BlockReader {
 
 constexpr ToolMark kMarks[] = {{.text = kOpen}, {.text = kFunction}};
 
+Json qwen3_coder_frame(const ToolSet& tools, bool many, std::string_view) {
+  Json call = frame::each_tool(tools, [](const Tool& tool) {
+    Json parameters = frame::parameters(tool, [](const std::string& name, bool) {
+      return frame::ParameterFrame{.before = {frame::text("<parameter=" + name + ">\n")},
+                                   .behind = {frame::text("\n</parameter>\n")},
+                                   .end = "\n</parameter>"};
+    });
+    return frame::sequence({frame::token(kOpen), frame::text("\n<function=" + tool.name + ">\n"), std::move(parameters),
+                            frame::text("</function>\n"), frame::token(kClose)});
+  });
+  return frame::with_call(std::move(call), frame::in_a_row(frame::rule("call"), frame::text("\n"), many));
+}
+
 }  // namespace
 
 extern constinit const ToolFormat qwen3_coder = {
@@ -131,6 +145,7 @@ extern constinit const ToolFormat qwen3_coder = {
     .read = [](const ToolSet& tools, size_t mark) -> std::unique_ptr<BlockReader> {
       return std::make_unique<Reader>(tools, mark == 0);
     },
+    .frame = qwen3_coder_frame,
 };
 
 }  // namespace moxie::call_formats
