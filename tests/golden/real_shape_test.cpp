@@ -8,6 +8,7 @@
 #include "golden/real_shape_model.h"
 #include "kernels/select.h"
 #include "support/paths.h"
+#include "support/sanitized.h"
 
 namespace moxie {
 namespace {
@@ -57,6 +58,7 @@ TEST_F(RealShape, MappedAndReadGiveTheSameBits) {
 
 // The program's own account of its peak, from the kernel (VmHWM), with a long prompt in large batches.
 TEST_F(RealShape, PeakMemoryIsFileAndCacheAndLittleElse) {
+  if (test::kSanitized) GTEST_SKIP() << "a sanitizer's own memory counts";
   std::string ids = "1";
   for (int i = 1; i < 400; ++i) ids += "," + std::to_string(i % 128);
   for (const char* flag : {"--mmap", "--no-mmap"}) {

@@ -11,6 +11,7 @@
 #include "golden/real_shape_model.h"
 #include "store/policy.h"
 #include "support/paths.h"
+#include "support/sanitized.h"
 #include "support/watchdog.h"
 
 namespace moxie {
@@ -149,6 +150,7 @@ std::vector<int32_t> some_ids(int count, int vocabulary) {
 }
 
 TEST(ResidencyOfTheDemoModel, AnyBudget) {
+  if (test::kSanitized) GTEST_SKIP() << "a sanitizer's own memory counts";
   const test::Watchdog watchdog;
   const Reference reference(demo(), {.prompt = some_ids(20, 4096), .steps = 12});
   expect_same_for_every_budget(reference, 8);
@@ -186,6 +188,7 @@ TEST(ResidencyOfTheDemoModel, AnyReadsAndGuesses) {
 
 // More tokens than a chunk has, and than the batch that a small budget allows.
 TEST(ResidencyOfTheDemoModel, APromptOfSeveralChunksAndBatches) {
+  if (test::kSanitized) GTEST_SKIP() << "a sanitizer's own memory counts";
   const test::Watchdog watchdog;
   const Reference reference(demo(), {.prompt = some_ids(700, 4096), .steps = 3});
   for (const int64_t slots : {0, 2, 6}) {
