@@ -196,14 +196,16 @@ std::vector<SlotInfo> Scheduler::slots() const {
 }
 
 SchedulerStats Scheduler::stats() const {
-  int waiting = 0;
+  int waiting = 0, running = 0;  // as they are now: after drain() nothing runs
   {
     const std::lock_guard lock(impl_->gate->mutex);
     waiting = static_cast<int>(impl_->gate->queue.size());
+    running = static_cast<int>(impl_->gate->active.size());
   }
   const std::lock_guard lock(impl_->seen_mutex);
   SchedulerStats stats = impl_->seen;
   stats.waiting = waiting;
+  stats.running = running;
   return stats;
 }
 

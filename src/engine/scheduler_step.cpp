@@ -333,7 +333,6 @@ void Scheduler::Impl::publish() {
   const std::lock_guard lock(seen_mutex);
   if (experts) seen.experts = std::move(*experts);
   const auto block_bytes = static_cast<uint64_t>(engine.kv_pool->layout().block_bytes());
-  seen.running = static_cast<int>(order.size());
   seen.kv_bytes = static_cast<uint64_t>(blocks_in_use) * block_bytes;
   if (cache != nullptr) {
     seen.prefix_cache_bytes = static_cast<uint64_t>(cache->blocks()) * block_bytes;

@@ -108,7 +108,10 @@ class Streaming(unittest.TestCase):
             busy = {"messages": [{"role": "user", "content": "Hello"}], "max_tokens": 1900, "ignore_eos": True, "stream": True}
             with server.connect() as first, server.connect() as second:
                 first.sendall(head("POST", "/v1/chat/completions", server.port, busy))
-                self.assertEqual(read_head(first.makefile("rb"))[0], 200)
+                running = first.makefile("rb")
+                self.assertEqual(read_head(running)[0], 200)
+                written = read_chunks(running)
+                next(written), next(written)  # the role, then a token: it has the slot
                 second.sendall(head("POST", "/v1/chat/completions", server.port, {**busy, "max_tokens": 1}))
                 stream = second.makefile("rb")
                 self.assertEqual(read_head(stream)[0], 200)
