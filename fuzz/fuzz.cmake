@@ -11,7 +11,7 @@ function(moxie_fuzz name)
 endfunction()
 
 # The layers that read files. The rest of the engine is not built in this preset: it takes many minutes under sanitizers.
-set_target_properties(moxie moxie_cli moxie_program PROPERTIES EXCLUDE_FROM_ALL ON)
+set_target_properties(moxie moxie_cli moxie_server moxie_program PROPERTIES EXCLUDE_FROM_ALL ON)
 set(parser_sources ${MOXIE_SOURCES})
 list(FILTER parser_sources INCLUDE REGEX "src/(core|format|quant|text|chat|grammar|hub)/|src/store/(trace_|routing_trace|replay|cache_table|polic)")
 add_library(moxie_parsers STATIC ${parser_sources})
