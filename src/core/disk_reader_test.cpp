@@ -8,6 +8,7 @@
 #include <random>
 #include <thread>
 
+#include "core/read_keeper.h"
 #include "support/disk_reader_fixture.h"
 
 namespace moxie {
@@ -409,6 +410,30 @@ TEST_P(DiskReaderTest, NeverMoreInFlightThanTheDepth) {
   read(*reader, task);
   EXPECT_LE(most, 7);
   EXPECT_EQ(reader->depth(), 7);
+}
+
+// The first contest comes after seven windows; whatever is tried, the bytes are right.
+TEST_P(DiskReaderTest, ASettingThatFollowsTheDriveReadsTheSame) {
+  constexpr uint64_t kBytes = 4096 * kBlock;
+  const auto reader = open({put(0, kBytes)}, options());
+  reader->keep_tuned();
+  const auto first = std::pair(reader->piece_bytes(), reader->depth());
+  bool tried = false;
+  Room room(0, kBytes, reader->alignment());
+  for (uint64_t bytes = 0; bytes < 9 * ReadKeeper::kWindowBytes && !tried; bytes += kBytes) {
+    ReadTask task;
+    set(task, {room.range()});
+    read(*reader, task);
+    tried = first != std::pair(reader->piece_bytes(), reader->depth());
+  }
+  EXPECT_TRUE(tried);
+  ReadTask task;
+  set(task, {room.range()});
+  room.clear();
+  read(*reader, task);
+  EXPECT_TRUE(room.holds());
+  reader->tune(kBlock, 3);  // ends it
+  EXPECT_EQ(reader->depth(), 3);
 }
 
 // ---- opening ----
