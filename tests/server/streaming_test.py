@@ -1,5 +1,6 @@
 """Streams as the SDKs read them, and that they say the same as whole answers."""
 
+import contextlib
 import json
 import unittest
 
@@ -103,21 +104,22 @@ class Streaming(unittest.TestCase):
                 self.assertEqual(json.loads(stream.read(int(headers["content-length"])))["object"], kind)
 
     def test_silent_streams_get_comments(self):
-        # The only slot is taken, so the second stream waits in the queue.
-        with Server("--parallel", 1, "--sse-ping-interval", 1) as server:
-            busy = {"messages": [{"role": "user", "content": "Hello"}], "max_tokens": 1900, "ignore_eos": True, "stream": True}
-            with server.connect() as first, server.connect() as second:
-                first.sendall(head("POST", "/v1/chat/completions", server.port, busy))
-                running = first.makefile("rb")
-                self.assertEqual(read_head(running)[0], 200)
-                written = read_chunks(running)
-                next(written), next(written)  # the role, then a token: it has the slot
-                second.sendall(head("POST", "/v1/chat/completions", server.port, {**busy, "max_tokens": 1}))
-                stream = second.makefile("rb")
+        # One slot, and enough before the last stream to keep it waiting for seconds on a machine of any speed.
+        with Server("--parallel", 1, "--sse-ping-interval", 1) as server, contextlib.ExitStack() as connections:
+            request = {"messages": [{"role": "user", "content": "Hello"}], "ignore_eos": True, "stream": True}
+
+            def ask(max_tokens):
+                connection = connections.enter_context(server.connect())
+                connection.sendall(head("POST", "/v1/chat/completions", server.port, {**request, "max_tokens": max_tokens}))
+                stream = connection.makefile("rb")
                 self.assertEqual(read_head(stream)[0], 200)
-                pieces = read_chunks(stream)
-                self.assertIn(b'"role":"assistant"', next(pieces))
-                self.assertIn(b":\n\n", next(pieces) + next(pieces))
+                return read_chunks(stream)
+
+            for _ in range(12):
+                ask(1900)
+            pieces = ask(1)
+            self.assertIn(b'"role":"assistant"', next(pieces))
+            self.assertIn(b":\n\n", next(pieces) + next(pieces))
 
 
 if __name__ == "__main__":
