@@ -88,6 +88,7 @@ struct SamplingOptions {
   std::string grammar;      // GBNF
   std::string json_schema;  // a JSON schema as text; "{}" for any JSON value
   std::string regex;        // JavaScript's syntax, for the whole answer
+  std::string structure;    // a frame with free parts, as JSON: how tool calls are held to a model's form
 };
 
 struct GenerateOptions {

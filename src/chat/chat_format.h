@@ -44,7 +44,7 @@ class ChatFormat {
   Result<ChatPlan> plan(const ChatWish& wish) const;
   // `prompt`: the plan's input as rendered.
   AnswerParserOptions parser(const ChatPlan& plan, std::string_view prompt, uint64_t id_seed) const;
-  // What sampling must be held to (SamplingOptions::grammar, as a structure), so that a wanted call comes, and a call that comes has
+  // What sampling must be held to (SamplingOptions::structure), so that a wanted call comes, and a call that comes has
   // its form; empty: nothing. `json_schema`: what an answer that is no call must match; empty: nothing. Errors:
   // invalid_argument, a strict tool whose schema no grammar can say.
   Result<std::string> structure(const ChatPlan& plan, std::string_view prompt, std::string_view json_schema) const;

@@ -116,12 +116,10 @@ std::mt19937 seeded(uint64_t seed) {
 Result<std::optional<grammar::GrammarMatcher>> make_matcher(const SamplingOptions& options,
                                                             const SamplerVocabulary& vocabulary) {
   using grammar::GrammarKind;
-  // No GBNF begins with a brace: what does is a structure (grammar/structure.h).
-  const bool is_structure = options.grammar.starts_with('{');
-  const std::pair<GrammarKind, const std::string&> kinds[] = {
-      {is_structure ? GrammarKind::structure : GrammarKind::gbnf, options.grammar},
-      {GrammarKind::json_schema, options.json_schema},
-      {GrammarKind::regex, options.regex}};
+  const std::pair<GrammarKind, const std::string&> kinds[] = {{GrammarKind::gbnf, options.grammar},
+                                                              {GrammarKind::json_schema, options.json_schema},
+                                                              {GrammarKind::regex, options.regex},
+                                                              {GrammarKind::structure, options.structure}};
   const auto given =
       std::find_if(std::begin(kinds), std::end(kinds), [](const auto& kind) { return !kind.second.empty(); });
   if (given == std::end(kinds)) return std::optional<grammar::GrammarMatcher>();

@@ -237,7 +237,7 @@ Result<PreparedChat> prepare_chat(const Service& service, const Json& body, cons
   if (sampling.grammar.empty() && sampling.regex.empty()) {
     MOXIE_TRY(std::string structure, chat.format->structure(chat.plan, chat.prompt.text, sampling.json_schema));
     if (!structure.empty()) {
-      sampling.grammar = std::move(structure);
+      sampling.structure = std::move(structure);
       sampling.json_schema.clear();
     }
   }
