@@ -122,16 +122,16 @@ void fill_float_panel(const MultiplyArgs& args, int64_t row, int rows, int64_t c
   for (int r = rows; r % FloatPanel::kTileRows != 0; ++r) std::memset(panel.weights[r], 0, sizeof panel.weights[r]);
 }
 
-// All columns of up to kRows rows and kTokens tokens.
-template <typename Source>
+// All columns of up to kRows rows and kTokens tokens. kFill fills a panel: (args, row, rows, column, count, panel).
+template <auto kFill>
 void multiply_float_panel(const MultiplyArgs& args, int64_t row, int rows, int64_t token, int tokens,
                           FloatPanel& panel) {
   std::memset(panel.sums, 0, sizeof panel.sums);
   const size_t x_bytes = args.activation_row_bytes;
   for (int64_t column = 0; column < args.columns; column += FloatPanel::kColumns) {
     const int64_t left = args.columns - column, count = left < FloatPanel::kColumns ? left : FloatPanel::kColumns;
-    fill_float_panel<Source>(args, row, rows, column, count, panel);
-    const std::byte* x = args.activations + token * x_bytes + column * sizeof(float);
+    kFill(args, row, rows, column, count, panel);
+    const std::byte* x = args.activations + token * x_bytes + column * static_cast<int64_t>(sizeof(float));
     auto all_rows = [&]<int kTokens>(int t) {
       for (int r = 0; r < rows; r += FloatPanel::kTileRows)
         multiply_panel_tile<kTokens>(panel, r, t, x, x_bytes, count);
@@ -159,7 +159,7 @@ void multiply_float(const MultiplyArgs& args) {
       const int tokens = static_cast<int>(left < FloatPanel::kTokens ? left : FloatPanel::kTokens);
       for (int64_t row = 0; row < args.rows; row += FloatPanel::kRows) {
         const int64_t rows = args.rows - row < FloatPanel::kRows ? args.rows - row : FloatPanel::kRows;
-        multiply_float_panel<Source>(args, row, static_cast<int>(rows), token, tokens, panel);
+        multiply_float_panel<fill_float_panel<Source>>(args, row, static_cast<int>(rows), token, tokens, panel);
       }
     }
   }

@@ -21,31 +21,6 @@ void fill_decoded_panel(const MultiplyArgs& args, int64_t row, int rows, int64_t
 }
 
 template <auto kDecode>
-void multiply_decoded_panel(const MultiplyArgs& args, int64_t row, int rows, int64_t token, int tokens,
-                            FloatPanel& panel) {
-  std::memset(panel.sums, 0, sizeof panel.sums);
-  const size_t x_bytes = args.activation_row_bytes;
-  for (int64_t column = 0; column < args.columns; column += FloatPanel::kColumns) {
-    const int64_t left = args.columns - column, count = left < FloatPanel::kColumns ? left : FloatPanel::kColumns;
-    fill_decoded_panel<kDecode>(args, row, rows, column, count, panel);
-    const std::byte* x = args.activations + token * x_bytes + column * static_cast<int64_t>(sizeof(float));
-    auto all_rows = [&]<int kTokens>(int t) {
-      for (int r = 0; r < rows; r += FloatPanel::kTileRows)
-        multiply_panel_tile<kTokens>(panel, r, t, x, x_bytes, count);
-    };
-    constexpr int kTile = FloatPanel::kTileTokens;
-    int t = 0;
-    for (; t + kTile <= tokens; t += kTile) all_rows.template operator()<kTile>(t);
-    for (; t + 2 <= tokens; t += 2) all_rows.template operator()<2>(t);
-    if (t < tokens) all_rows.template operator()<1>(t);
-  }
-  for (int t = 0; t < tokens; ++t) {
-    float* out = args.out + (token + t) * args.out_stride + row;
-    for (int r = 0; r < rows; ++r) out[r] = sum_lanes(panel.sums[r][t]);
-  }
-}
-
-template <auto kDecode>
 void multiply_decoded(const MultiplyArgs& args) {
   FloatPanel panel;
   for (int64_t token = 0; token < args.tokens; token += FloatPanel::kTokens) {
@@ -53,7 +28,7 @@ void multiply_decoded(const MultiplyArgs& args) {
     const int tokens = static_cast<int>(left < FloatPanel::kTokens ? left : FloatPanel::kTokens);
     for (int64_t row = 0; row < args.rows; row += FloatPanel::kRows) {
       const int64_t rows = args.rows - row < FloatPanel::kRows ? args.rows - row : FloatPanel::kRows;
-      multiply_decoded_panel<kDecode>(args, row, static_cast<int>(rows), token, tokens, panel);
+      multiply_float_panel<fill_decoded_panel<kDecode>>(args, row, static_cast<int>(rows), token, tokens, panel);
     }
   }
 }
