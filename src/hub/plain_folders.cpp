@@ -21,9 +21,9 @@ std::string below(const std::string& path, const std::string& folder) {
 
 }  // namespace
 
-std::vector<StoredModel> list_plain(const PlainFolders& store) {
+std::vector<StoredModel> list_plain(const PlainFolders& store, const StorePlaces& places) {
   std::vector<StoredModel> all;
-  for (const std::string& folder : store.folders) {
+  for (const std::string& folder : places.*store.folders) {
     std::vector<StoredModel> models = list_folder_models(folder);
     std::map<std::string, int> in_folder;
     for (const StoredModel& model : models) ++in_folder[parent_folder(model.path)];
@@ -39,8 +39,8 @@ std::vector<StoredModel> list_plain(const PlainFolders& store) {
   return all;
 }
 
-Result<StoredModel> find_plain(const PlainFolders& store, std::string_view wanted) {
-  const std::vector<StoredModel> models = list_plain(store);
+Result<StoredModel> find_plain(const PlainFolders& store, const StorePlaces& places, std::string_view wanted) {
+  const std::vector<StoredModel> models = list_plain(store, places);
   const std::string whole = fmt::format("{}{}", store.prefix, wanted);
   std::vector<StoredModel> found;
   const size_t colon = wanted.rfind(':');
@@ -72,14 +72,14 @@ Result<StoredModel> find_plain(const PlainFolders& store, std::string_view wante
   std::vector<std::string_view> references;
   for (const StoredModel& model : models) references.push_back(model.reference);
   const std::string near(nearest_name(whole, references));
-  const std::string looked = fmt::format("{}", fmt::join(store.folders, ", "));
+  const std::string looked = fmt::format("{}", fmt::join(places.*store.folders, ", "));
   return fail(Diagnosis{.code = "not-here", .found = "not in " + looked, .expected = whole, .near_miss = near},
-              ErrorCode::not_found, "{} is not on this machine (looked in {}){}; {} {}", whole, looked,
-              near.empty() ? "" : fmt::format("; there is {}", near), store.remedy, wanted);
+              ErrorCode::not_found, "{} is not on this machine (looked in {}){}; download it: moxie pull {}", whole,
+              looked, near.empty() ? "" : fmt::format("; there is {}", near), wanted);
 }
 
-Result<Removal> plan_plain_removal(const PlainFolders& store, std::string_view wanted) {
-  MOXIE_TRY(const StoredModel model, find_plain(store, wanted));
+Result<Removal> plan_plain_removal(const PlainFolders& store, const StorePlaces& places, std::string_view wanted) {
+  MOXIE_TRY(const StoredModel model, find_plain(store, places, wanted));
   Removal removal;
   if (is_file(model.path)) {
     const std::string folder = parent_folder(model.path);
