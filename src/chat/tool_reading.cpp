@@ -232,6 +232,37 @@ std::optional<PythonCall> read_python_call(std::string_view text, size_t at) {
   return PythonReader(text, at).call();
 }
 
+BlockScan HeadedCallReader::scan(std::string_view block, End end) {
+  if (!span_) {
+    switch (head(block, call_, begin_)) {
+      case Head::more:
+        return end.ended || block.size() > kHeadMax ? is_text() : more();
+      case Head::text:
+        return is_text();
+      case Head::read:
+        break;
+    }
+    begin_ = skip_blanks(block, begin_);
+    if (begin_ == block.size()) return end.ended ? is_text() : more();
+    span_.emplace(begin_);
+  }
+  if (call_.arguments.empty()) {
+    const ReadJson read = read_json(*span_, block, begin_, end);
+    if (read.state == JsonSpan::State::more) return more();
+    if (read.state == JsonSpan::State::broken || !read.json.object()) return is_text();
+    call_.arguments = to_text(read.json);
+    used_ = read.end;
+  }
+  size_t used = used_;
+  for (const std::string_view mark : closing_) {
+    const size_t at = skip_blanks(block, used);
+    const Stands stands = stands_at(block, at, mark);
+    if (stands == Stands::partly && !end.ended) return more();
+    if (stands == Stands::yes) used = at + mark.size();
+  }
+  return is_call(used, call_);
+}
+
 std::unique_ptr<BlockReader> separator_reader(size_t length) {
   return std::make_unique<SeparatorReader>(length);
 }

@@ -57,6 +57,27 @@ struct PythonCall {
 };
 std::optional<PythonCall> read_python_call(std::string_view text, size_t at);
 
+// A call that is a head with its name, an object with its arguments, and marks that close it, any of which may be
+// missing. For one call.
+class HeadedCallReader : public BlockReader {
+ public:
+  BlockScan scan(std::string_view block, End end) final;
+
+ protected:
+  enum class Head { more, text, read };
+  // Reads what stands before the arguments: their place, and what it says of the call. Asked until it is no more
+  // `more`.
+  virtual Head head(std::string_view block, CalledTool& call, size_t& arguments) = 0;
+  // The longest that a head can be: more text without its end is no call.
+  static constexpr size_t kHeadMax = 288;
+  std::vector<std::string_view> closing_;  // marks, in their order
+
+ private:
+  size_t begin_ = 0, used_ = 0;
+  std::optional<JsonSpan> span_;
+  CalledTool call_;
+};
+
 // Of a mark that surrounds calls and means nothing by itself.
 std::unique_ptr<BlockReader> separator_reader(size_t length);
 

@@ -10,57 +10,26 @@ namespace {
 constexpr std::string_view kBegin = "<｜tool▁call▁begin｜>", kSeparator = "<｜tool▁sep｜>";
 constexpr std::string_view kEnd = "<｜tool▁call▁end｜>";
 constexpr std::string_view kFence = "```";
-constexpr size_t kNameMax = 256;
 
-class Reader final : public BlockReader {
- public:
-  BlockScan scan(std::string_view block, End end) override {
-    if (!span_) {
-      const size_t brace = block.find('{', kBegin.size());
-      if (brace == std::string_view::npos) {
-        return end.ended || block.size() > kBegin.size() + kNameMax ? is_text() : more();
-      }
-      if (!read_head(block.substr(kBegin.size(), brace - kBegin.size()))) return is_text();
-      begin_ = brace;
-      span_.emplace(brace);
-    }
-    if (call_.arguments.empty()) {
-      const ReadJson read = read_json(*span_, block, begin_, end);
-      if (read.state == JsonSpan::State::more) return more();
-      if (read.state == JsonSpan::State::broken || !read.json.object()) return is_text();
-      call_.arguments = to_text(read.json);
-      used_ = read.end;
-    }
-    size_t at = skip_blanks(block, used_);
-    const Stands fence = fenced_ ? stands_at(block, at, kFence) : Stands::no;
-    if (fence == Stands::partly && !end.ended) return more();
-    if (fence == Stands::yes) at = skip_blanks(block, at + kFence.size());
-    const Stands close = stands_at(block, at, kEnd);
-    if (close == Stands::partly && !end.ended) return more();
-    if (close == Stands::yes) return is_call(at + kEnd.size(), call_);
-    return is_call(fence == Stands::yes ? at : used_, call_);
-  }
-
- private:
+class Reader final : public HeadedCallReader {
   // "function<sep>name\n```json\n" or "name<sep>".
-  bool read_head(std::string_view head) {
+  Head head(std::string_view block, CalledTool& call, size_t& arguments) override {
+    arguments = block.find('{', kBegin.size());
+    if (arguments == std::string_view::npos) return Head::more;
+    const std::string_view head = block.substr(kBegin.size(), arguments - kBegin.size());
     const size_t separator = head.find(kSeparator);
-    if (separator == std::string_view::npos) return false;
+    if (separator == std::string_view::npos) return Head::text;
     std::string_view name = without_blanks(head.substr(0, separator));
     std::string_view rest = without_blanks(head.substr(separator + kSeparator.size()));
     if (const size_t fence = rest.find(kFence); fence != std::string_view::npos) {
-      fenced_ = true;
+      closing_ = {kFence};
       rest = without_blanks(rest.substr(0, fence));
     }
+    closing_.push_back(kEnd);
     if (!rest.empty()) name = rest;
-    call_.name = name;
-    return !name.empty() && name.find_first_of(" \n\"") == std::string_view::npos;
+    call.name = name;
+    return name.empty() || name.find_first_of(" \n\"") != std::string_view::npos ? Head::text : Head::read;
   }
-
-  size_t begin_ = 0, used_ = 0;
-  bool fenced_ = false;
-  std::optional<JsonSpan> span_;
-  CalledTool call_;
 };
 
 constexpr ToolMark kMarks[] = {

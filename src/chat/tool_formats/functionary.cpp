@@ -7,39 +7,19 @@ namespace moxie::call_formats {
 namespace {
 
 constexpr std::string_view kOpen = "<function=", kClose = "</function>";
-constexpr size_t kNameMax = 256;
 
-class Reader final : public BlockReader {
+class Reader final : public HeadedCallReader {
  public:
-  BlockScan scan(std::string_view block, End end) override {
-    if (!span_) {
-      const size_t name_end = block.find('>', kOpen.size());
-      if (name_end == std::string_view::npos) {
-        return end.ended || block.size() > kOpen.size() + kNameMax ? is_text() : more();
-      }
-      call_.name = without_blanks(block.substr(kOpen.size(), name_end - kOpen.size()));
-      if (call_.name.empty()) return is_text();
-      begin_ = skip_blanks(block, name_end + 1);
-      if (begin_ == block.size()) return end.ended ? is_text() : more();
-      span_.emplace(begin_);
-    }
-    if (call_.arguments.empty()) {
-      const ReadJson read = read_json(*span_, block, begin_, end);
-      if (read.state == JsonSpan::State::more) return more();
-      if (read.state == JsonSpan::State::broken || !read.json.object()) return is_text();
-      call_.arguments = to_text(read.json);
-      used_ = read.end;
-    }
-    const size_t at = skip_blanks(block, used_);
-    const Stands close = stands_at(block, at, kClose);
-    if (close == Stands::partly && !end.ended) return more();
-    return is_call(close == Stands::yes ? at + kClose.size() : used_, call_);
-  }
+  Reader() { closing_ = {kClose}; }
 
  private:
-  size_t begin_ = 0, used_ = 0;
-  std::optional<JsonSpan> span_;
-  CalledTool call_;
+  Head head(std::string_view block, CalledTool& call, size_t& arguments) override {
+    const size_t name_end = block.find('>', kOpen.size());
+    if (name_end == std::string_view::npos) return Head::more;
+    call.name = without_blanks(block.substr(kOpen.size(), name_end - kOpen.size()));
+    arguments = name_end + 1;
+    return call.name.empty() ? Head::text : Head::read;
+  }
 };
 
 constexpr ToolMark kMarks[] = {{.text = kOpen}};

@@ -11,42 +11,22 @@ namespace {
 
 constexpr std::string_view kBegin = "<|tool_call_begin|>", kArguments = "<|tool_call_argument_begin|>";
 constexpr std::string_view kEnd = "<|tool_call_end|>";
-constexpr size_t kNameMax = 256;
 
-class Reader final : public BlockReader {
+class Reader final : public HeadedCallReader {
  public:
-  BlockScan scan(std::string_view block, End end) override {
-    if (!span_) {
-      const size_t arguments = block.find(kArguments, kBegin.size());
-      if (arguments == std::string_view::npos) {
-        return end.ended || block.size() > kBegin.size() + kNameMax ? is_text() : more();
-      }
-      begin_ = skip_blanks(block, arguments + kArguments.size());
-      if (begin_ == block.size()) return end.ended ? is_text() : more();
-      std::string_view name = without_blanks(block.substr(kBegin.size(), arguments - kBegin.size()));
-      if (name.starts_with("functions.")) name.remove_prefix(10);
-      call_.id = fmt::format("functions.{}", name);
-      call_.name = name.substr(0, name.rfind(':'));
-      if (call_.name.empty()) return is_text();
-      span_.emplace(begin_);
-    }
-    if (call_.arguments.empty()) {
-      const ReadJson read = read_json(*span_, block, begin_, end);
-      if (read.state == JsonSpan::State::more) return more();
-      if (read.state == JsonSpan::State::broken || !read.json.object()) return is_text();
-      call_.arguments = to_text(read.json);
-      used_ = read.end;
-    }
-    const size_t at = skip_blanks(block, used_);
-    const Stands close = stands_at(block, at, kEnd);
-    if (close == Stands::partly && !end.ended) return more();
-    return is_call(close == Stands::yes ? at + kEnd.size() : used_, call_);
-  }
+  Reader() { closing_ = {kEnd}; }
 
  private:
-  size_t begin_ = 0, used_ = 0;
-  std::optional<JsonSpan> span_;
-  CalledTool call_;
+  Head head(std::string_view block, CalledTool& call, size_t& arguments) override {
+    const size_t name_end = block.find(kArguments, kBegin.size());
+    if (name_end == std::string_view::npos) return Head::more;
+    std::string_view name = without_blanks(block.substr(kBegin.size(), name_end - kBegin.size()));
+    if (name.starts_with("functions.")) name.remove_prefix(10);
+    call.id = fmt::format("functions.{}", name);
+    call.name = name.substr(0, name.rfind(':'));
+    arguments = name_end + kArguments.size();
+    return call.name.empty() ? Head::text : Head::read;
+  }
 };
 
 constexpr ToolMark kMarks[] = {
