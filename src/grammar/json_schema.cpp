@@ -6,6 +6,7 @@
 
 #include "core/fail.h"
 #include "grammar/char_dfa.h"
+#include "grammar/json_rules.h"
 #include "grammar/regex.h"
 #include "grammar/schema_branches.h"
 #include "grammar/schema_document.h"
@@ -30,10 +31,9 @@ class Compiler {
   explicit Compiler(SchemaDocument document) : document_(std::move(document)), branches_(document_, notices_) {}
 
   Result<SchemaGrammar> compile() {
-    make_common_rules();
     const RuleId value = rule_for({&document_.root()});
     const RuleId root = grammar_.add_rule("text");
-    grammar_.rules[root].body = grammar_.sequence({grammar_.rule(blank_), grammar_.rule(value)});
+    grammar_.rules[root].body = grammar_.sequence({blank(), grammar_.rule(value)});
     grammar_.root = root;
     while (next_ < waiting_.size()) {
       const auto [together, rule] = waiting_[next_++];
@@ -48,118 +48,14 @@ class Compiler {
   }
 
  private:
-  // ---- parts that all schemas share ----
-
   ExpressionId rule(RuleId id) { return grammar_.rule(id); }
-  ExpressionId blank() { return rule(blank_); }
+  ExpressionId blank() { return rule(json_.blank); }
   ExpressionId literal(std::string text) { return grammar_.literal(std::move(text)); }
-  ExpressionId one_of(std::string_view bytes) {
-    CharSet set;
-    for (const char c : bytes) set.push_back({static_cast<uint32_t>(c), static_cast<uint32_t>(c)});
-    return grammar_.chars(std::move(set));
-  }
-  ExpressionId hex_digit() { return grammar_.chars({{'0', '9'}, {'A', 'F'}, {'a', 'f'}}); }
-
-  // One character of a text in any spelling; a pair of \u escapes is one character.
-  ExpressionId any_spelling() {
-    const auto hex = [&](int count) {
-      std::vector<ExpressionId> parts;
-      for (int i = 0; i < count; ++i) parts.push_back(hex_digit());
-      return grammar_.sequence(std::move(parts));
-    };
-    const ExpressionId basic = grammar_.choice(
-        {grammar_.sequence({grammar_.chars({{'0', '9'}, {'A', 'C'}, {'a', 'c'}, {'E', 'F'}, {'e', 'f'}}), hex(3)}),
-         grammar_.sequence({one_of("Dd"), grammar_.chars({{'0', '7'}}), hex(2)})});
-    const ExpressionId pair = grammar_.sequence({one_of("Dd"), one_of("89ABab"), hex(2), literal("\\u"), one_of("Dd"),
-                                                 grammar_.chars({{'C', 'F'}, {'c', 'f'}}), hex(2)});
-    const ExpressionId escape = grammar_.sequence(
-        {literal("\\"),
-         grammar_.choice({one_of("\"\\/bfnrt"), grammar_.sequence({literal("u"), grammar_.choice({basic, pair})})})});
-    return grammar_.choice({grammar_.chars(complement(tidy({{0, 0x1F}, {'"', '"'}, {'\\', '\\'}}))), escape});
-  }
-
-  void make_common_rules() {
-    const auto blanks = [&](uint32_t most) { return grammar_.repeat(one_of(" \t"), 0, most); };
-    blank_ = grammar_.add_rule("blanks");
-    const ExpressionId newline = grammar_.sequence({grammar_.repeat(literal("\r"), 0, 1), literal("\n"), blanks(20)});
-    grammar_.rules[blank_].body = grammar_.sequence({blanks(4), grammar_.repeat(newline, 0, 1)});
-
-    text_ = grammar_.add_rule("string");
-    grammar_.rules[text_].body =
-        grammar_.sequence({literal("\""), grammar_.repeat(any_spelling(), 0, kUnbounded), literal("\"")});
-
-    whole_ = grammar_.add_rule("integer");
-    grammar_.rules[whole_].body = whole_number();
-    number_ = grammar_.add_rule("number");
-    const auto digits = [&](uint32_t least) {
-      return grammar_.repeat(grammar_.chars({{'0', '9'}}), least, kUnbounded);
-    };
-    const ExpressionId fraction = grammar_.sequence({literal("."), digits(1)});
-    const ExpressionId exponent = grammar_.sequence({one_of("eE"), grammar_.repeat(one_of("+-"), 0, 1), digits(1)});
-    grammar_.rules[number_].body =
-        grammar_.sequence({whole_number(), grammar_.repeat(fraction, 0, 1), grammar_.repeat(exponent, 0, 1)});
-
-    value_ = grammar_.add_rule("value");
-    const RuleId object = grammar_.add_rule("object"), array = grammar_.add_rule("array");
-    const auto member = [&] { return grammar_.sequence({rule(text_), blank(), literal(":"), blank(), rule(value_)}); };
-    const auto more = [&](ExpressionId item) {
-      return grammar_.repeat(grammar_.sequence({blank(), literal(","), blank(), item}), 0, kUnbounded);
-    };
-    grammar_.rules[object].body = grammar_.sequence(
-        {literal("{"), blank(), grammar_.repeat(grammar_.sequence({member(), more(member()), blank()}), 0, 1),
-         literal("}")});
-    grammar_.rules[array].body = grammar_.sequence(
-        {literal("["), blank(), grammar_.repeat(grammar_.sequence({rule(value_), more(rule(value_)), blank()}), 0, 1),
-         literal("]")});
-    grammar_.rules[value_].body = grammar_.choice(
-        {rule(object), rule(array), rule(text_), rule(number_), literal("true"), literal("false"), literal("null")});
-    object_ = object;
-    array_ = array;
-  }
-
-  ExpressionId whole_number() {
-    const ExpressionId digits =
-        grammar_.sequence({grammar_.chars({{'1', '9'}}), grammar_.repeat(grammar_.chars({{'0', '9'}}), 0, kUnbounded)});
-    return grammar_.sequence({grammar_.repeat(literal("-"), 0, 1), grammar_.choice({literal("0"), digits})});
-  }
-
-  // A text as a JSON string, each character in the spelling of json_char().
-  static std::string spelled(const std::string& text) {
-    Json json;
-    json.value = text;
-    return to_text(json);
-  }
-
-  // A value as it stands, with blanks where JSON has them.
-  ExpressionId constant(const Json& value) {
-    if (const auto number = Decimal::from(value)) return literal(number->text());
-    if (const auto* list = value.array()) {
-      std::vector<ExpressionId> parts = {literal("["), blank()};
-      for (size_t i = 0; i < list->size(); ++i) {
-        if (i > 0) parts.insert(parts.end(), {literal(","), blank()});
-        parts.insert(parts.end(), {constant((*list)[i]), blank()});
-      }
-      parts.push_back(literal("]"));
-      return grammar_.sequence(std::move(parts));
-    }
-    if (const auto* object = value.object()) {
-      std::vector<ExpressionId> parts = {literal("{"), blank()};
-      for (size_t i = 0; i < object->size(); ++i) {
-        if (i > 0) parts.insert(parts.end(), {literal(","), blank()});
-        const JsonMember& member = (*object)[i];
-        parts.insert(parts.end(),
-                     {literal(spelled(member.key)), blank(), literal(":"), blank(), constant(member.value), blank()});
-      }
-      parts.push_back(literal("}"));
-      return grammar_.sequence(std::move(parts));
-    }
-    return literal(value.text() ? spelled(*value.text()) : to_text(value));
-  }
 
   // ---- rules ----
 
   RuleId rule_for(Schemas together) {
-    if (together.empty()) return value_;
+    if (together.empty()) return json_.value;
     std::vector<const Json*> key = together;
     std::sort(key.begin(), key.end());
     key.erase(std::unique(key.begin(), key.end()), key.end());
@@ -211,7 +107,7 @@ class Compiler {
       if (says({"items", "prefixItems", "additionalItems", "minItems", "maxItems"})) {
         MOXIE_TRY_VOID(add_array(schemas, parts));
       } else {
-        parts.push_back(rule(array_));
+        parts.push_back(rule(json_.array));
       }
     }
     if ((types & kObjectType) != 0) {
@@ -219,7 +115,7 @@ class Compiler {
                 "maxProperties"})) {
         MOXIE_TRY_VOID(add_object(schemas, parts));
       } else {
-        parts.push_back(rule(object_));
+        parts.push_back(rule(json_.object));
       }
     }
     return {};
@@ -280,7 +176,7 @@ class Compiler {
         MOXIE_TRY(const bool fits, valid(*value, schemas, 0));
         if (!fits) continue;
       }
-      parts.push_back(constant(*value));
+      parts.push_back(json_.constant(*value));
     }
     return {};
   }
@@ -356,7 +252,7 @@ class Compiler {
     }
     const bool whole = (types & kWholeType) != 0, fraction = (types & kFractionType) != 0;
     if (whole && !range.any() && forbidden.empty()) {
-      parts.push_back(rule(fraction ? number_ : whole_));
+      parts.push_back(rule(fraction ? json_.number : json_.whole));
       return {};
     }
     MOXIE_TRY(CharDfa dfa, number_between(range.low, range.high, fraction));
@@ -462,10 +358,10 @@ class Compiler {
     }
     const bool has_length = length.min > 0 || length.max != kUnbounded;
     if (!dfa) {
-      parts.push_back(!has_length
-                          ? rule(text_)
-                          : grammar_.sequence({literal("\""), grammar_.repeat(any_spelling(), length.min, length.max),
-                                               literal("\"")}));
+      parts.push_back(
+          !has_length ? rule(json_.text)
+                      : grammar_.sequence({literal("\""), grammar_.repeat(json_.character(), length.min, length.max),
+                                           literal("\"")}));
       return {};
     }
     if (has_length) {
@@ -620,7 +516,7 @@ class Compiler {
         if (!properties[i].required) edges.push_back({node(i, c), node(i + 1, c), kNothing});
         if (!may_add(c)) continue;
         edges.push_back({node(i, c), node(i + 1, more),
-                         pair(c, literal(spelled(properties[i].name)), rule_for(properties[i].value))});
+                         pair(c, literal(json_spelled(properties[i].name)), rule_for(properties[i].value))});
       }
     }
     parts.push_back(
@@ -769,7 +665,7 @@ class Compiler {
   std::vector<std::string> notices_;
   SchemaBranches branches_;
   Grammar grammar_;
-  RuleId blank_ = 0, text_ = 0, whole_ = 0, number_ = 0, value_ = 0, object_ = 0, array_ = 0;
+  JsonRules json_{grammar_};
   std::map<std::vector<const Json*>, RuleId> rules_;
   std::vector<std::pair<Schemas, RuleId>> waiting_;
   size_t next_ = 0;
