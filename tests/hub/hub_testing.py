@@ -9,7 +9,9 @@ import tempfile
 import unittest
 from pathlib import Path
 
-from hub_server import Hub
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "support"))
+from counted import run  # noqa: E402
+from hub_server import Hub  # noqa: E402
 
 PROGRAM = os.environ.get("MOXIE_PROGRAM", "moxie")
 TOKENS = ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN", "HF_TOKEN_PATH", "HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE",
@@ -86,17 +88,4 @@ class HubTest(unittest.TestCase):
 
 
 def main():
-    class Result(unittest.TextTestResult):
-        passed = 0
-
-        def addSuccess(self, test):
-            super().addSuccess(test)
-            self.passed += 1
-
-    suite = unittest.defaultTestLoader.loadTestsFromName("__main__")
-    result = unittest.TextTestRunner(stream=sys.stdout, verbosity=2, resultclass=Result).run(suite)
-    failed = result.failures + result.errors
-    for test, _ in failed:
-        print(f"FAILED {test}")
-    print(f"{result.passed} passed, {len(failed)} failed, {len(result.skipped)} skipped")
-    sys.exit(1 if failed else 0)
+    run(unittest.defaultTestLoader.loadTestsFromName("__main__"))
