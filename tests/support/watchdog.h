@@ -1,5 +1,5 @@
 // Ends the test program when a test does not end: a hang is a failure with a name, not a build that stands still.
-// Patient: sanitizers on a busy machine are a hundred times slower.
+// Patient: sanitizers are slow, on a busy machine more so.
 #pragma once
 
 #include <gtest/gtest.h>
