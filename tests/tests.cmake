@@ -56,7 +56,14 @@ if(MOXIE_CURL)  # a server of the tests' own stands in for the hub
     set_tests_properties(hub-${check} PROPERTIES ENVIRONMENT "MOXIE_PROGRAM=$<TARGET_FILE:moxie_program>")
   endforeach()
 endif()
-moxie_add_test(python-package slow ${CMAKE_SOURCE_DIR}/tests/python/run.sh ${CMAKE_SOURCE_DIR} ${CMAKE_BINARY_DIR}/python-test)
+if(NOT MOXIE_SANITIZE)  # the interpreter is built without
+  set(MOXIE_PYTHON_DEFINITIONS MOXIE_LIBRARY=$<TARGET_FILE:moxie>)
+  foreach(name MOXIE_IO_URING MOXIE_CURL MOXIE_DIRECT_IO)
+    list(APPEND MOXIE_PYTHON_DEFINITIONS ${name}=${${name}})
+  endforeach()
+endif()
+moxie_add_test(python-package slow ${CMAKE_SOURCE_DIR}/tests/python/run.sh ${CMAKE_SOURCE_DIR} ${CMAKE_BINARY_DIR}/python-test
+               ${MOXIE_PYTHON_DEFINITIONS})
 moxie_add_test(plan-replicas golden ${MOXIE_SCRIPTS}/with_python.sh ${MOXIE_SCRIPTS}/plan_replicas.py $<TARGET_FILE:moxie_program>)
 foreach(check access endpoints equality robustness streaming)
   moxie_add_test(server-${check} server ${MOXIE_SCRIPTS}/with_python.sh ${CMAKE_SOURCE_DIR}/tests/server/run.py
