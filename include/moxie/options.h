@@ -23,7 +23,11 @@ struct EngineOptions {
   int64_t ubatch_size = 512;       // prompt tokens computed at once
   int parallel = 1;                // sequences for which the memory budget holds a whole context
   int64_t prefix_cache_bytes = 0;  // of the budget, for prefixes that are kept beyond those
-  bool mmap = true;                // map weights where all of them fit; false: read them into memory
+  // Weights of floats become this type while the model opens, exactly as `moxie convert --type` makes them ("q4_k_m");
+  // quantized ones stay as they are, which is said. Empty: nothing is quantized.
+  std::string quantize;
+  bool quantize_cache = false;  // what comes of it is kept in cache_folder/quantized, and found there again
+  bool mmap = true;             // map weights where all of them fit; false: read them into memory
   // Experts under a budget. Peak resident memory stays at or under it: "12G", "60%", "auto" (what is free now), "all"
   // (every expert resident, or an error). Experts that do not fit are read from the files as they are wanted; the
   // answer is the same.

@@ -43,6 +43,8 @@ void ModelOptions::add_header_flags(FlagSet& flags) {
 
 void ModelOptions::add_flags(FlagSet& flags) {
   add_header_flags(flags);
+  flags.add("quantize", engine.quantize);
+  flags.toggle("quantize-cache", engine.quantize_cache);
   flags.add("ctx-size", engine.ctx_size);
   flags.on(
       "threads",

@@ -3,12 +3,14 @@
 
 #include "core/cpu_info.h"
 #include "core/fail.h"
+#include "core/folder.h"
 #include "core/memory_info.h"
 #include "core/printable.h"
 #include "engine/engine_impl.h"
 #include "engine/memory_budget.h"
 #include "engine/memory_ledger.h"
 #include "engine/observed_step.h"
+#include "engine/quantize_opened.h"
 #include "format/weight_file.h"
 
 namespace moxie {
@@ -196,9 +198,31 @@ void Engine::Impl::describe(const WeightFiles& files, const ModelPlan& plan) {
                     2 * static_cast<uint64_t>(plan.hp.layers * plan.hp.heads * plan.hp.head_dim)};  // keys, values
 }
 
+// Puts the quantized weights in place of `files`, where they are floats.
+Result<void> Engine::Impl::quantize(WeightFiles& files) {
+  constexpr const char* kTemporary = "/var/tmp";  // on a disk, where /tmp may be memory
+  if (options.quantize_cache && options.cache_folder.empty()) {
+    return fail(ErrorCode::invalid_argument, "there is no cache folder to keep quantized weights in; name one");
+  }
+  const QuantizeRequest request = {
+      .type = options.quantize,
+      .arch = options.arch,
+      .folder = options.cache_folder.empty() ? kTemporary : join_path(options.cache_folder, "quantized"),
+      .keep = options.quantize_cache,
+      .threads = options.threads > 0 ? options.threads : read_cpu_info().threads,
+      .on_progress = options.on_progress};
+  MOXIE_TRY(std::optional<QuantizedWeights> weights, quantize_opened(files, request, log));
+  if (!weights) return {};
+  files = std::move(weights->files);
+  if (weights->file) quantized.emplace(std::move(*weights->file));
+  return {};
+}
+
 Result<void> Engine::Impl::load() {
   MOXIE_TRY(lossy, LossyRouting::create(options));
-  MOXIE_TRY(const WeightFiles files, open_weights(options.model));
+  MOXIE_TRY(WeightFiles files, open_weights(options.model));
+  for (const WeightPart& part : files.files) weight_paths.push_back(part.path);
+  if (!options.quantize.empty() && !options.vocab_only) MOXIE_TRY_VOID(quantize(files));
   MOXIE_TRY_VOID(load_tokenizer(files));
   chat_templates = model_templates(files.tokenizer);
   if (!chat_templates.empty()) model_info.chat_template = chat_templates[0].text;
@@ -256,7 +280,6 @@ Result<void> Engine::Impl::load_model(const WeightFiles& files, ModelPlan plan, 
   if (adjust_reader) adjust_reader(reader);
   std::vector<std::string> paths;
   for (const WeightPart& part : files.files) paths.push_back(part.path);
-  weight_paths = paths;
   MOXIE_TRY(const uint64_t alignment, DiskReader::alignment_of(paths, reader));
 
   const MemoryInfo machine = read_memory_info();

@@ -4,12 +4,14 @@
 #include <functional>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <random>
 #include <string>
 #include <vector>
 
 #include "backend/cpu/cpu_backend.h"
 #include "chat/chat_template.h"
+#include "core/disappearing_file.h"
 #include "core/log.h"
 #include "engine/lookahead_trial.h"
 #include "engine/routing_recorder.h"
@@ -29,7 +31,8 @@ struct Engine::Impl {
   EngineOptions options;
   Log log;
   ModelInfo model_info;
-  std::vector<std::string> weight_paths;
+  std::optional<DisappearingFile> quantized;  // with options.quantize: outlives what reads it
+  std::vector<std::string> weight_paths;      // of the model that was asked for
   RuntimeInfo runtime;
   std::unique_ptr<Tokenizer> tokenizer;  // null: the model carries none
   Error tokenizer_error;                 // why not
@@ -96,6 +99,7 @@ struct Engine::Impl {
   std::shared_ptr<const grammar::TokenTrie> make_token_trie() const;
   Result<void> check_files();
   void say_if_failed(const Result<void>& result);
+  Result<void> quantize(WeightFiles& files);
   Result<void> load_tokenizer(const WeightFiles& files);
   Result<void> choose_context(const Hyperparameters& hp);
   Result<void> load_model(const WeightFiles& files, ModelPlan plan, const CpuTarget& target, KvType kv_type);
