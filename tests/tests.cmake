@@ -65,7 +65,7 @@ endif()
 moxie_add_test(python-package slow ${CMAKE_SOURCE_DIR}/tests/python/run.sh ${CMAKE_SOURCE_DIR} ${CMAKE_BINARY_DIR}/python-test
                ${MOXIE_PYTHON_DEFINITIONS})
 moxie_add_test(plan-replicas golden ${MOXIE_SCRIPTS}/with_python.sh ${MOXIE_SCRIPTS}/plan_replicas.py $<TARGET_FILE:moxie_program>)
-foreach(check access endpoints equality robustness streaming)
+foreach(check access endpoints equality models robustness streaming)
   moxie_add_test(server-${check} server ${MOXIE_SCRIPTS}/with_python.sh ${CMAKE_SOURCE_DIR}/tests/server/run.py
                  $<TARGET_FILE:moxie_program> ${check}_test.py)
 endforeach()

@@ -21,8 +21,8 @@ struct AnswerRun::Listener final : RequestListener {
   const size_t index;
 };
 
-AnswerRun::AnswerRun(Service& service, std::shared_ptr<HttpExchange> exchange, bool streams)
-    : service_(service), exchange_(std::move(exchange)), streams_(streams) {}
+AnswerRun::AnswerRun(ServiceLease service, std::shared_ptr<HttpExchange> exchange, bool streams)
+    : service_(std::move(service)), exchange_(std::move(exchange)), streams_(streams) {}
 
 void AnswerRun::start(std::vector<GenerateRequest> requests) {
   generations_.resize(requests.size());
@@ -30,16 +30,17 @@ void AnswerRun::start(std::vector<GenerateRequest> requests) {
     if (const auto run = self.lock()) run->cancel();
   });
   if (streams_) {
-    exchange_->on_idle(std::chrono::seconds(service_.options.sse_ping_seconds), [self = weak_from_this()] {
+    exchange_->on_idle(std::chrono::seconds(service_->options.sse_ping_seconds), [self = weak_from_this()] {
       if (const auto run = self.lock()) run->on_idle();
     });
   }
   for (size_t i = 0; i < requests.size(); ++i) {
-    auto handle = service_.scheduler->submit(std::move(requests[i]), std::make_shared<Listener>(shared_from_this(), i));
+    auto handle =
+        service_->scheduler->submit(std::move(requests[i]), std::make_shared<Listener>(shared_from_this(), i));
     const std::lock_guard lock(mutex_);
     if (!handle.ok()) {
       // Those before it end by themselves once they are cancelled, and nobody hears of it.
-      if (!over_) fail(service_.refused(std::move(handle).error()));
+      if (!over_) fail(service_->refused(std::move(handle).error()));
       return;
     }
     generations_[i].handle = *std::move(handle);
@@ -178,11 +179,11 @@ void AnswerRun::note(std::string outcome) {
 }
 
 Json AnswerRun::timings_json(size_t index) const {
-  return server::timings_json(generations_[index].timings, service_.scheduler->stats().experts);
+  return server::timings_json(generations_[index].timings, service_->scheduler->stats().experts);
 }
 
 Json AnswerRun::timings_json() const {
-  return server::timings_json(timings(), service_.scheduler->stats().experts);
+  return server::timings_json(timings(), service_->scheduler->stats().experts);
 }
 
 Json timings_json(const RequestTimings& timings, const ExpertStats& experts) {

@@ -15,7 +15,7 @@ namespace moxie::server {
 
 class AnswerRun : public std::enable_shared_from_this<AnswerRun> {
  public:
-  AnswerRun(Service& service, std::shared_ptr<HttpExchange> exchange, bool streams);
+  AnswerRun(ServiceLease service, std::shared_ptr<HttpExchange> exchange, bool streams);
   virtual ~AnswerRun() = default;
 
   // Submits the generations, index by index. What cannot be computed becomes an error response at once.
@@ -40,7 +40,7 @@ class AnswerRun : public std::enable_shared_from_this<AnswerRun> {
   virtual void fail_stream(const Error& error, std::string& out) = 0;  // after begin()
   virtual HttpResponse fail_response(const RequestError& error) = 0;   // before it
 
-  Service& service() const { return service_; }
+  Service& service() const { return *service_; }
   const HttpExchange& exchange() const { return *exchange_; }
   const std::vector<Generation>& generations() const { return generations_; }
   // llama.cpp's "timings" of one generation or of all, with the experts' figures.
@@ -64,7 +64,7 @@ class AnswerRun : public std::enable_shared_from_this<AnswerRun> {
   void stop_all();
   void note(std::string outcome);
 
-  Service& service_;
+  const ServiceLease service_;  // the model stays open until this is over
   const std::shared_ptr<HttpExchange> exchange_;
   const bool streams_;
   mutable std::mutex mutex_;

@@ -16,12 +16,13 @@ namespace {
 
 class ChatRun final : public AnswerRun {
  public:
-  ChatRun(Service& service, std::shared_ptr<HttpExchange> exchange, const ChatDialect& dialect, PreparedChat chat)
+  ChatRun(const ServiceLease& service, std::shared_ptr<HttpExchange> exchange, const ChatDialect& dialect,
+          PreparedChat chat)
       : AnswerRun(service, std::move(exchange), chat.request.stream),
         dialect_(dialect),
         request_(std::move(chat.request)),
         identity_{.key = random_key(24),
-                  .model = service.model_id,
+                  .model = service->model_id,
                   .created = std::time(nullptr),
                   .prompt_tokens = static_cast<int64_t>(chat.prompt.ids.size())},
         special_(request_.generate.special),
@@ -244,15 +245,16 @@ Result<PreparedChat> prepare_chat(const Service& service, const Json& body, cons
   return chat;
 }
 
-void answer_chat(Service& service, const std::shared_ptr<HttpExchange>& exchange, const ChatDialect& dialect) {
+void answer_chat(const ServiceLease& service, const std::shared_ptr<HttpExchange>& exchange,
+                 const ChatDialect& dialect) {
   const auto refuse = [&](const RequestError& error) {
     exchange->respond(dialect_error(dialect, error, exchange->request()));
   };
   const auto body = body_json(exchange->request());
   if (!body.ok()) return refuse({.error = body.error()});
-  auto chat = prepare_chat(service, *body, dialect);
+  auto chat = prepare_chat(*service, *body, dialect);
   if (!chat.ok()) return refuse({.error = chat.error()});
-  if (const auto too_long = service.check_length(chat->prompt.ids.size())) return refuse(*too_long);
+  if (const auto too_long = service->check_length(chat->prompt.ids.size())) return refuse(*too_long);
   std::vector<GenerateRequest> generations = generations_of(*chat, exchange->request().id);
   std::make_shared<ChatRun>(service, exchange, dialect, *std::move(chat))->start(std::move(generations));
 }

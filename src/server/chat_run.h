@@ -9,7 +9,8 @@
 
 namespace moxie::server {
 
-void answer_chat(Service& service, const std::shared_ptr<HttpExchange>& exchange, const ChatDialect& dialect);
+void answer_chat(const ServiceLease& service, const std::shared_ptr<HttpExchange>& exchange,
+                 const ChatDialect& dialect);
 
 // A chat request up to its prompt: what answering, counting and showing share.
 struct PreparedChat {

@@ -1,5 +1,6 @@
 #include "server/endpoint.h"
 
+#include <algorithm>
 #include <array>
 
 namespace moxie::server {
@@ -18,8 +19,8 @@ std::span<const EndpointEntry* const> endpoint_entries() {
   return kEntries;
 }
 
-std::string_view last_part(std::string_view path) {
-  return path.substr(path.rfind('/') + 1);
+std::string_view last_part(std::string_view pattern, std::string_view path) {
+  return path.substr(std::min(path.size(), pattern.rfind('/') + 1));
 }
 
 namespace {
@@ -27,7 +28,8 @@ namespace {
 bool matches(std::string_view pattern, std::string_view path) {
   if (!pattern.ends_with("}")) return pattern == path;
   const std::string_view before = pattern.substr(0, pattern.rfind('/') + 1);
-  return path.starts_with(before) && path.size() > before.size() && path.find('/', before.size()) == path.npos;
+  if (!path.starts_with(before) || path.size() == before.size()) return false;
+  return pattern.ends_with("/{name}") || path.find('/', before.size()) == path.npos;
 }
 
 }  // namespace

@@ -26,7 +26,8 @@ TEST(Endpoints, EachIsCompleteAndDocumented) {
   for (const EndpointEntry* entry : endpoint_entries()) {
     EXPECT_FALSE(entry->name.empty());
     EXPECT_FALSE(entry->summary.empty()) << entry->name;
-    EXPECT_NE(entry->answer == nullptr, entry->handle == nullptr) << entry->name;
+    EXPECT_EQ((entry->look != nullptr) + (entry->answer != nullptr) + (entry->handle != nullptr), 1) << entry->name;
+    EXPECT_TRUE(!entry->immediate || entry->look != nullptr) << entry->name;
     EXPECT_TRUE(entry->method == "GET" || entry->method == "POST") << entry->name;
     ASSERT_FALSE(paths_of(*entry).empty()) << entry->name;
     for (const std::string& path : paths_of(*entry)) {
@@ -40,7 +41,7 @@ TEST(Endpoints, EachIsCompleteAndDocumented) {
 TEST(Endpoints, AreFoundByMethodAndPath) {
   for (const EndpointEntry* entry : endpoint_entries()) {
     for (std::string path : paths_of(*entry)) {
-      if (path.ends_with("{id}")) path.replace(path.size() - 4, 4, "x");
+      if (path.ends_with("}")) path.replace(path.rfind('{'), std::string::npos, "x");
       EXPECT_EQ(find_endpoint(entry->method, path).entry, entry) << path;
       const Route other = find_endpoint("PATCH", path);
       EXPECT_EQ(other.entry, nullptr);
@@ -49,7 +50,9 @@ TEST(Endpoints, AreFoundByMethodAndPath) {
   }
   EXPECT_NE(find_endpoint("HEAD", "/health").entry, nullptr);
   EXPECT_NE(find_endpoint("GET", "/v1/models/").entry, nullptr);
-  for (const char* path : {"", "/nothing", "/v1", "/v1/models/a/b", "/health/x", "health"}) {
+  EXPECT_EQ(find_endpoint("GET", "/v1/models/hf:org/name").entry->name, "model");
+  EXPECT_EQ(last_part("/v1/models/{name}", "/v1/models/hf:org/name"), "hf:org/name");
+  for (const char* path : {"", "/nothing", "/v1", "/slots/a/b", "/health/x", "health"}) {
     EXPECT_EQ(find_endpoint("GET", path).entry, nullptr) << path;
     EXPECT_FALSE(find_endpoint("GET", path).other_method) << path;
   }

@@ -72,17 +72,6 @@ std::string client_address(MHD_Connection* connection) {
   return text;
 }
 
-HttpResponse plain_refusal(int status, std::string_view message, std::string_view type) {
-  return {.status = status,
-          .body = fmt::format(R"({{"error":{{"code":{},"message":"{}","type":"{}"}}}})", status, message, type)};
-}
-
-HttpResponse shutting_down() {
-  HttpResponse response = plain_refusal(503, "the server is shutting down", "unavailable_error");
-  response.headers = {{"Connection", "close"}, {"Retry-After", "5"}};
-  return response;
-}
-
 // Holds the exchange as long as libmicrohttpd reads from it.
 struct Body {
   std::shared_ptr<HttpExchange> exchange;
@@ -129,7 +118,10 @@ struct HttpServer::Impl {
   static void on_completed(void* self, MHD_Connection* connection, void** context, MHD_RequestTerminationCode code);
   static void on_log(void* self, const char* format, va_list arguments);
 
+  HttpResponse refuse(const HttpRequest& request, int status, std::string_view message, HttpHeaders headers) const;
+  HttpResponse shutting_down(const HttpRequest& request) const;
   Arrival* begin_request(MHD_Connection* connection, const char* url, const char* method);
+  bool reserve_body(size_t count);
   MHD_Result receive(Arrival& arrival, const char* data, size_t* size);
   MHD_Result answer(Arrival& arrival, MHD_Connection* connection);
   MHD_Result send(MHD_Connection* connection, const std::shared_ptr<HttpExchange>& exchange, HttpExchange::Ready ready);
@@ -204,6 +196,18 @@ void* HttpServer::Impl::on_line(void* self, const char*, MHD_Connection* connect
   return nullptr;
 }
 
+HttpResponse HttpServer::Impl::refuse(const HttpRequest& request, int status, std::string_view message,
+                                      HttpHeaders headers) const {
+  HttpResponse response = options.refuse ? options.refuse(request, status, message)
+                                         : HttpResponse{.status = status, .body = std::string(message)};
+  for (auto& header : headers) response.headers.push_back(std::move(header));
+  return response;
+}
+
+HttpResponse HttpServer::Impl::shutting_down(const HttpRequest& request) const {
+  return refuse(request, 503, "the server is shutting down", {{"Connection", "close"}, {"Retry-After", "5"}});
+}
+
 Arrival* HttpServer::Impl::begin_request(MHD_Connection* connection, const char* url, const char* method) {
   HttpRequest request;
   request.method = method;
@@ -213,6 +217,7 @@ Arrival* HttpServer::Impl::begin_request(MHD_Connection* connection, const char*
   MHD_get_connection_values(connection, MHD_HEADER_KIND, collect_headers, &request.headers);
   MHD_get_connection_values(connection, MHD_GET_ARGUMENT_KIND, collect_arguments, &request.arguments);
   auto arrival = std::make_unique<Arrival>();
+  bool ending = false;
   {
     const std::lock_guard lock(mutex);
     request.id = fmt::format("req-{:08x}{:06x}", id_base & 0xFFFFFFFFu, ++ids);
@@ -221,23 +226,32 @@ Arrival* HttpServer::Impl::begin_request(MHD_Connection* connection, const char*
       arrival->connection->state = Connection::State::body;
       arrival->connection->since = Clock::now();
     }
-    if (draining) arrival->refusal = shutting_down();
+    ending = draining;
   }
+  if (ending) arrival->refusal = shutting_down(request);
   const std::string_view length = request.header("content-length");
   if (!arrival->refusal && options.admit) arrival->refusal = options.admit(request);
   if (!arrival->refusal && !length.empty()) {
     const uint64_t bytes = std::strtoull(std::string(length).c_str(), nullptr, 10);
     if (bytes > options.limits.body_bytes) {
-      arrival->refusal = plain_refusal(
-          413,
+      arrival->refusal = refuse(
+          request, 413,
           fmt::format("the body has {} bytes, which is more than the limit of {}", bytes, options.limits.body_bytes),
-          "invalid_request_error");
+          {});
     }
   }
   arrival->exchange = std::make_shared<HttpExchange>(std::move(request));
   arrival->exchange->attach({.suspend = [connection] { MHD_suspend_connection(connection); },
                              .resume = [connection] { MHD_resume_connection(connection); }});
   return arrival.release();
+}
+
+// False: all requests together would take more than they may.
+bool HttpServer::Impl::reserve_body(size_t count) {
+  const std::lock_guard lock(mutex);
+  if (body_bytes + count > options.limits.all_bodies_bytes) return false;
+  body_bytes += count;
+  return true;
 }
 
 MHD_Result HttpServer::Impl::receive(Arrival& arrival, const char* data, size_t* size) {
@@ -249,18 +263,12 @@ MHD_Result HttpServer::Impl::receive(Arrival& arrival, const char* data, size_t*
     return arrival.received <= 4 * options.limits.body_bytes ? MHD_YES : MHD_NO;
   }
   std::string& body = arrival.exchange->mutable_request().body;
+  const HttpRequest& request = arrival.exchange->request();
   if (arrival.received > options.limits.body_bytes) {
-    arrival.refusal =
-        plain_refusal(413, fmt::format("the body is larger than the limit of {} bytes", options.limits.body_bytes),
-                      "invalid_request_error");
-  } else {
-    const std::lock_guard lock(mutex);
-    if (body_bytes + count > options.limits.all_bodies_bytes) {
-      arrival.refusal = plain_refusal(503, "too many large requests at once", "unavailable_error");
-      arrival.refusal->headers = {{"Retry-After", "1"}};
-    } else {
-      body_bytes += count;
-    }
+    arrival.refusal = refuse(
+        request, 413, fmt::format("the body is larger than the limit of {} bytes", options.limits.body_bytes), {});
+  } else if (!reserve_body(count)) {
+    arrival.refusal = refuse(request, 503, "too many large requests at once", {{"Retry-After", "1"}});
   }
   if (arrival.refusal) {
     give_back(arrival);
@@ -311,7 +319,7 @@ MHD_Result HttpServer::Impl::on_request(void* self, MHD_Connection* connection, 
     } else if (server.take_on(arrival)) {
       server.options.handle(arrival.exchange);
     } else {
-      arrival.exchange->respond(shutting_down());
+      arrival.exchange->respond(server.shutting_down(arrival.exchange->request()));
     }
   }
   return server.answer(arrival, connection);

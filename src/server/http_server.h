@@ -35,6 +35,8 @@ struct HttpServerOptions {
   HttpLimits limits;
   // A response that refuses a request by its head; nullopt: go on.
   std::function<std::optional<HttpResponse>(const HttpRequest&)> admit;
+  // A response to a request that is too large, or comes too late.
+  std::function<HttpResponse(const HttpRequest& request, int status, std::string_view message)> refuse;
   // Takes a whole request.
   std::function<void(const std::shared_ptr<HttpExchange>&)> handle;
   // The request is over, its response sent or not.

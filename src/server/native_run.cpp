@@ -63,7 +63,7 @@ Json picked(const Json& whole, const Json& fields) {
 
 class NativeRun final : public AnswerRun {
  public:
-  NativeRun(Service& service, std::shared_ptr<HttpExchange> exchange, CompletionRequest request)
+  NativeRun(const ServiceLease& service, std::shared_ptr<HttpExchange> exchange, CompletionRequest request)
       : AnswerRun(service, std::move(exchange), request.stream),
         request_(std::move(request)),
         answers_(request_.prompts.prompts.size() * static_cast<size_t>(request_.choices)) {}
@@ -185,9 +185,10 @@ class NativeRun final : public AnswerRun {
 
 }  // namespace
 
-void answer_native(Service& service, const std::shared_ptr<HttpExchange>& exchange, CompletionRequest request) {
+void answer_native(const ServiceLease& service, const std::shared_ptr<HttpExchange>& exchange,
+                   CompletionRequest request) {
   for (const auto& prompt : request.prompts.prompts) {
-    if (const auto too_long = service.check_length(prompt.size())) return exchange->respond(error_response(*too_long));
+    if (const auto too_long = service->check_length(prompt.size())) return exchange->respond(error_response(*too_long));
   }
   auto generations = generations_of(request, exchange->request().id);
   std::make_shared<NativeRun>(service, exchange, std::move(request))->start(std::move(generations));

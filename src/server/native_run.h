@@ -10,6 +10,7 @@
 namespace moxie::server {
 
 // The request is as it should be but for its length.
-void answer_native(Service& service, const std::shared_ptr<HttpExchange>& exchange, CompletionRequest request);
+void answer_native(const ServiceLease& service, const std::shared_ptr<HttpExchange>& exchange,
+                   CompletionRequest request);
 
 }  // namespace moxie::server

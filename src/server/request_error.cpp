@@ -2,6 +2,7 @@
 
 #include "server/fields.h"
 #include "server/json_build.h"
+#include "server/wire_anthropic.h"
 
 namespace moxie::server {
 
@@ -64,6 +65,24 @@ HttpResponse error_response(const RequestError& error) {
 
 HttpResponse error_response(int status, std::string_view message) {
   return json_response(error_body(status, message), status);
+}
+
+bool speaks_anthropic(const HttpRequest& request) {
+  const std::string_view path = request.path;
+  return path == "/v1/messages" || path.starts_with("/v1/messages/") || !request.header("anthropic-version").empty();
+}
+
+HttpResponse refusal(const HttpRequest& request, const RequestError& error) {
+  if (!speaks_anthropic(request)) return error_response(error);
+  const int status = error.status != 0 ? error.status : http_status(error.error.code);
+  HttpResponse response = json_response(anthropic_messages.error(error.error, status, request.id), status);
+  response.headers = error.headers;
+  return response;
+}
+
+HttpResponse loading_response(const HttpRequest& request) {
+  return refusal(
+      request, {.error = {ErrorCode::unavailable, "Loading model"}, .status = 503, .headers = {{"Retry-After", "1"}}});
 }
 
 HttpResponse json_response(const Json& body, int status) {

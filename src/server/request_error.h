@@ -23,6 +23,12 @@ std::string_view error_type(int status);
 Json error_body(int status, std::string_view message, std::string_view code = {});
 HttpResponse error_response(const RequestError& error);
 HttpResponse error_response(int status, std::string_view message);
+// In the shape that the clients of this route read: Anthropic's for /v1/messages and what lies below it, and for who
+// sends `anthropic-version`.
+HttpResponse refusal(const HttpRequest& request, const RequestError& error);
+// 503, while the model that would answer is being opened.
+HttpResponse loading_response(const HttpRequest& request);
+bool speaks_anthropic(const HttpRequest& request);
 HttpResponse json_response(const Json& body, int status = 200);
 
 }  // namespace moxie::server

@@ -1,4 +1,5 @@
-// The HTTP server over one engine: everything that `moxie serve` does apart from flags and signals. Thread-safe.
+// The HTTP server over the models it is given: everything that `moxie serve` does apart from flags and signals.
+// Thread-safe.
 #pragma once
 
 #include <atomic>
@@ -12,6 +13,7 @@
 #include "moxie/engine.h"
 #include "server/access.h"
 #include "server/http_server.h"
+#include "server/offered_models.h"
 
 namespace moxie::server {
 
@@ -36,17 +38,26 @@ struct ServerOptions {
   bool log_json = false;
   bool log_connections = false;               // also what goes wrong below requests
   std::function<void(std::string_view)> log;  // one line, without its end
+  std::function<void(std::string_view)> say;  // the same, about the server itself
 };
 
 class Server {
  public:
-  // Begins to listen. The engine must outlive the server. Errors: those of listening, of TLS, of the chat template.
-  static Result<std::unique_ptr<Server>> start(Engine& engine, ServerOptions options);
+  // Begins to listen. A source of one model answers "Loading model" until open() has opened it; of several, each is
+  // opened when a request asks for it. Errors: those of listening and of TLS.
+  static Result<std::unique_ptr<Server>> start(ServerOptions options, ModelSource source);
   ~Server();
 
+  // What the program says of the one model once it is open.
+  struct OpenModel {
+    Engine* engine = nullptr;  // lives as long as the server
+    std::string id;
+    std::string chat_form;  // how conversations are written, one line
+  };
+  // Opens the one model of the source. Errors: those of opening, of the scheduler, of the chat template.
+  Result<OpenModel> open();
+
   const std::string& url() const;  // "http://127.0.0.1:8080"
-  const std::string& model_id() const;
-  std::string chat_form() const;  // how conversations are written, one line
 
   // Takes no more requests and waits for those under way, at most so long or until `hurry`; then cancels the rest.
   // Returns how many were cancelled.

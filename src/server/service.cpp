@@ -2,14 +2,49 @@
 
 #include <sys/random.h>
 
+#include <filesystem>
+
 #include "core/fail.h"
 #include "core/printable.h"
 #include "server/fields.h"
+#include "server/model_host.h"
 
 namespace moxie::server {
+namespace {
+
+std::string id_of(const Engine& engine, const ServerOptions& options) {
+  if (!options.alias.empty()) return options.alias;
+  const ModelInfo& model = engine.model();
+  const std::string file = std::filesystem::path(model.path).lexically_normal().filename().string();
+  return !file.empty() ? file : !model.name.empty() ? model.name : "moxie";
+}
+
+}  // namespace
+
+ServerState::ServerState(ServerOptions chosen) : options(std::move(chosen)) {}
+ServerState::~ServerState() = default;
+
+Result<std::unique_ptr<Service>> Service::create(const ServerState& server, OfferedModel offered,
+                                                 std::unique_ptr<Engine> engine) {
+  auto service = std::unique_ptr<Service>(new Service(server, std::move(offered), std::move(engine)));
+  service->model_id = service->offered.id.empty() ? id_of(service->engine, server.options) : service->offered.id;
+  MOXIE_TRY(service->scheduler, Scheduler::create(service->engine, server.options.scheduler));
+  if (!service->engine.has_tokenizer()) return service;
+  MOXIE_TRY(service->prompts, ChatPrompts::create(service->engine, server.options.chat_template));
+  const RenderChat render = [&prompts = *service->prompts](const ChatInput& input) -> Result<std::string> {
+    MOXIE_TRY(auto prompt, prompts.write(input));
+    return std::move(prompt.text);
+  };
+  service->chat_format = ChatFormat::probe(service->prompts->source(false), render);
+  if (service->prompts->source(true) != service->prompts->source(false)) {
+    service->tool_format = ChatFormat::probe(service->prompts->source(true), render);
+  }
+  return service;
+}
 
 Result<void> Service::check_model(std::string_view name) const {
-  if (!options.strict_model || name.empty() || name == model_id) return {};
+  const bool one = server.models == nullptr || server.models->is_fixed();  // else the host has chosen by the name
+  if (!one || !options.strict_model || name.empty() || name == model_id) return {};
   return fail(ErrorCode::not_found, "'model' is '{}'; the model here is '{}'", printable(name.substr(0, 200)),
               model_id);
 }
@@ -24,7 +59,7 @@ Result<const Tokenizer*> Service::tokenizer() const {
 RequestError Service::refused(Error error) const {
   RequestError made{.error = std::move(error)};
   if (made.error.code != ErrorCode::unavailable) return made;
-  const bool ending = draining.load();
+  const bool ending = server.draining.load();
   made.status = ending ? 503 : 429;
   made.headers = {{"Retry-After", std::to_string(ending ? 5 : scheduler->retry_after_seconds())}};
   return made;

@@ -89,6 +89,37 @@ class Access(unittest.TestCase):
                 chunks = server.chat(max_tokens=4, stream=True).chunks()
                 self.assertEqual(chunks[-1]["choices"][0]["finish_reason"], "length")
 
+    def test_refusals_in_anthropics_shape(self):
+        """Whatever is wrong below /v1/messages, its clients can read it."""
+        hello = {"max_tokens": 1, "messages": [{"role": "user", "content": "Hi"}]}
+        key, path = {"X-Api-Key": "secret"}, "/v1/messages"
+        with Server("--api-key", "secret", "--strict-model") as server:
+            cases = [
+                (401, "authentication_error", server.post(path, hello)),
+                (401, "authentication_error", server.post(path + "/count_tokens", hello)),
+                (401, "authentication_error", server.get("/slots", headers={"anthropic-version": "2023-06-01"})),
+                (404, "not_found_error", server.post(path + "/batches", hello, headers=key)),
+                (405, "invalid_request_error", server.get(path, headers=key)),
+                (400, "invalid_request_error", server.post(path, b"{", headers=key)),
+                (400, "invalid_request_error", server.post(path, b"", headers=key)),
+                (400, "invalid_request_error", server.post(path + "/count_tokens", b"[]", headers=key)),
+                (400, "invalid_request_error", server.post(path, {"messages": 3, "max_tokens": 1}, headers=key)),
+                (404, "not_found_error", server.post(path, {**hello, "model": "other"}, headers=key)),
+                (413, "request_too_large", server.post(path, b'{"system":"' + b"x" * (17 << 20) + b'"}', headers=key)),
+            ]
+            for status, kind, response in cases:
+                body = response.json()
+                self.assertEqual((response.status, body["type"], body["error"]["type"]), (status, "error", kind), response.text)
+                self.assertTrue(body["error"]["message"])
+                self.assertEqual(body["request_id"], response.headers["x-request-id"])
+            # The others' shape stays theirs.
+            self.assertEqual(server.post("/v1/chat/completions", b"{", headers=key).error()["type"], "invalid_request_error")
+            self.assertNotIn("request_id", server.get("/nothing", headers=key).json())
+        with Server() as server:
+            for headers in ({"Host": "evil.example"}, {"Origin": "https://example.com"}):
+                refused = server.post(path, hello, headers=headers)
+                self.assertEqual((refused.status, refused.json()["error"]["type"]), (403, "permission_error"))
+
     def test_models_by_name(self):
         with Server() as server:
             answer = server.chat(max_tokens=1, model="gpt-4o").json()

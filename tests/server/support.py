@@ -16,17 +16,21 @@ PROGRAM = os.environ.get("MOXIE_PROGRAM", str(ROOT / "build/moxie"))
 PATIENCE = float(os.environ.get("MOXIE_TEST_PATIENCE", "60"))  # seconds; machines that are busy stall
 
 
-class Server:
-    """`moxie serve` with the demo model; ends with the `with` block."""
+DEMO = ROOT / "models/demo"
 
-    def __init__(self, *flags, model=None):
+
+class Server:
+    """`moxie serve`, with the demo model unless another is given (None: without MODEL); ends with the `with` block."""
+
+    def __init__(self, *flags, model=DEMO, environment=None):
         self.flags = [str(flag) for flag in flags]
         self.model = model
+        self.environment = {**os.environ, **(environment or {})}
 
     def __enter__(self):
         self.log = tempfile.NamedTemporaryFile(mode="w+", suffix=".log")
         command = [PROGRAM, "serve", *([str(self.model)] if self.model else []), "--port", "0", *self.flags]
-        self.process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=self.log)
+        self.process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=self.log, env=self.environment)
         deadline = time.monotonic() + PATIENCE
         while time.monotonic() < deadline:
             found = re.search(r"listening on (https?)://[^\n]*:(\d+)\n", self.said())

@@ -1,6 +1,7 @@
 #include <pthread.h>
 #include <signal.h>
 
+#include <algorithm>
 #include <atomic>
 #include <thread>
 
@@ -9,8 +10,10 @@
 #include "cli/expert_watch.h"
 #include "cli/generate_options.h"
 #include "cli/model_options.h"
+#include "cli/serve_models.h"
 #include "core/fail.h"
 #include "core/json.h"
+#include "core/printable.h"
 #include "engine/model_facts.h"
 #include "sample/chain.h"
 #include "server/server.h"
@@ -79,13 +82,24 @@ class Serve final : public Command {
   Result<int> run() override {
     MOXIE_TRY_VOID(settle_options());
     StopSignals signals;
-    MOXIE_TRY(const auto engine, open_engine(model_, &signals.asked()));
-    if (signals.asked()) return exit_code(ErrorCode::cancelled);
+    MOXIE_TRY(auto source, served_models(model_, models_dir_, signals.asked()));
+    const bool several = source.look != nullptr;
+    if (several && !options_.alias.empty()) {
+      return fail(ErrorCode::invalid_argument, "--alias {} names one model, and several are offered; give MODEL",
+                  options_.alias);
+    }
+    if (several) announce_models(source.models);
     options_.generate = generate_.options;
-    MOXIE_TRY(const auto server, server::Server::start(*engine, options_));
+    MOXIE_TRY(const auto server, server::Server::start(options_, std::move(source)));
     ExpertWatch watch;
-    if (model_.watch) watch.start(*engine);
-    announce(*engine, *server);
+    if (!several) {
+      note(fmt::format("{} says that the model is loading, until it is open", server->url()));
+      MOXIE_TRY(const auto model, server->open());
+      if (signals.asked()) return exit_code(ErrorCode::cancelled);
+      if (model_.watch) watch.start(*model.engine);
+      announce_model(model);
+    }
+    announce_address(*server);
     signals.wait();
     note(fmt::format("stopping: requests under way may take {} s more; a second signal ends them at once",
                      drain_seconds_));
@@ -120,6 +134,7 @@ class Serve final : public Command {
     flags.add("cache-ram", cache_ram_);
     flags.add("cache-disk", options_.scheduler.cache_disk);
     flags.add("draft-ngram", options_.scheduler.draft_ngram);
+    flags.add("models-dir", models_dir_);
     flags.toggle("strict-model", options_.strict_model);
     flags.add("slot-save-path", options_.slot_save_path);
     flags.toggle("slots", options_.slots);
@@ -159,6 +174,7 @@ class Serve final : public Command {
     }
     options_.log_json = log_format_ == "json";
     options_.log_connections = model_.verbose && !options_.log_json;
+    options_.say = [](std::string_view line) { note(line); };
     if (log_format_ != "none") options_.log = [](std::string_view line) { diagnose(fmt::format("{}\n", line)); };
     return {};
   }
@@ -206,10 +222,27 @@ class Serve final : public Command {
     return {};
   }
 
-  void announce(const Engine& engine, const server::Server& server) const {
-    const RuntimeInfo& runtime = engine.runtime();
-    note(fmt::format("{}: {} requests at once, {} tokens of context each; conversations by {}", server.model_id(),
-                     options_.scheduler.parallel, runtime.context_tokens, server.chat_form()));
+  void announce_model(const server::Server::OpenModel& model) const {
+    note(fmt::format("{}: {} requests at once, {} tokens of context each; conversations by {}", model.id,
+                     options_.scheduler.parallel, model.engine->runtime().context_tokens, model.chat_form));
+  }
+
+  static void announce_models(const std::vector<server::OfferedModel>& models) {
+    constexpr size_t kShown = 8;
+    std::vector<std::string> ids;
+    for (const server::OfferedModel& model : models) {
+      if (model.problem.empty()) ids.push_back(printable(model.id));
+    }
+    const size_t shown = std::min(ids.size(), kShown);
+    note(fmt::format("{} models, each opened when a request names it: {}{}", ids.size(),
+                     fmt::join(ids.begin(), ids.begin() + static_cast<std::ptrdiff_t>(shown), ", "),
+                     shown < ids.size() ? ", ..." : ""));
+    if (ids.size() < models.size()) {
+      note(fmt::format("{} more will not load; `moxie list` says why", models.size() - ids.size()));
+    }
+  }
+
+  void announce_address(const server::Server& server) const {
     const bool local = options_.host == "localhost" || options_.host.starts_with("127.") || options_.host == "::1";
     if (!local && options_.access.keys.empty()) {
       note(fmt::format("anyone who reaches {} may use this server; --api-key asks for a key", options_.host));
@@ -222,7 +255,7 @@ class Serve final : public Command {
   server::ServerOptions options_;
   std::vector<std::string> keys_;
   std::string key_file_, tls_key_file_, tls_certificate_file_, allowed_hosts_, cors_origins_, template_variables_;
-  std::string log_format_ = "text";
+  std::string models_dir_, log_format_ = "text";
   int64_t cache_ram_ = -1;
   int timeout_ = 600, drain_seconds_ = 30;
 };
@@ -232,10 +265,12 @@ class Serve final : public Command {
 extern const CommandEntry serve = {
     .name = "serve",
     .summary = "answer HTTP requests: OpenAI's, Anthropic's and llama.cpp's",
-    .usage = "[MODEL] [--host 127.0.0.1] [--port 8080] [--parallel N]",
+    .usage = "[MODEL | --models-dir FOLDER] [--host 127.0.0.1] [--port 8080] [--parallel N]",
     .detail =
-        "Clients find it at /v1 of HOST:PORT. Without MODEL the demo model answers. docs/server.md has the routes. Ctrl-C lets\n"
-        "requests under way finish, a second one ends them.",
+        "Clients find it at /v1 of HOST:PORT. Without MODEL every model answers that `moxie list` says will load, with\n"
+        "--models-dir those of a folder: one is open at a time, and the one that a request names is opened for it. Where\n"
+        "there is none, the demo model answers. docs/server.md has the routes. Ctrl-C lets requests under way finish, a\n"
+        "second one ends them.",
     .create = []() -> std::unique_ptr<Command> { return std::make_unique<Serve>(); },
 };
 

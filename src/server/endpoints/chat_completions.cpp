@@ -10,7 +10,7 @@ extern const EndpointEntry chat_completions = {
     .summary = "the next message of a conversation (OpenAI)",
     .method = "POST",
     .paths = "/v1/chat/completions /chat/completions",
-    .handle = [](Service& service,
+    .handle = [](const ServiceLease& service,
                  const std::shared_ptr<HttpExchange>& exchange) { answer_chat(service, exchange, openai_chat); },
 };
 

@@ -10,10 +10,10 @@ extern const EndpointEntry completion = {
     .method = "POST",
     .paths = "/completion /completions",
     .handle =
-        [](Service& service, const std::shared_ptr<HttpExchange>& exchange) {
+        [](const ServiceLease& service, const std::shared_ptr<HttpExchange>& exchange) {
           const auto body = body_json(exchange->request());
           if (!body.ok()) return exchange->respond(error_response({.error = body.error()}));
-          auto request = read_completion(service, *body, CompletionStyle::native);
+          auto request = read_completion(*service, *body, CompletionStyle::native);
           if (!request.ok()) return exchange->respond(error_response({.error = request.error()}));
           answer_native(service, exchange, *std::move(request));
         },

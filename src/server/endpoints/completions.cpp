@@ -15,7 +15,7 @@ namespace {
 
 class CompletionsRun final : public AnswerRun {
  public:
-  CompletionsRun(Service& service, std::shared_ptr<HttpExchange> exchange, CompletionRequest request)
+  CompletionsRun(const ServiceLease& service, std::shared_ptr<HttpExchange> exchange, CompletionRequest request)
       : AnswerRun(service, std::move(exchange), request.stream),
         request_(std::move(request)),
         id_("cmpl-" + random_key(24)),
@@ -151,13 +151,13 @@ class CompletionsRun final : public AnswerRun {
   std::vector<Choice> choices_;
 };
 
-void handle(Service& service, const std::shared_ptr<HttpExchange>& exchange) {
+void handle(const ServiceLease& service, const std::shared_ptr<HttpExchange>& exchange) {
   const auto body = body_json(exchange->request());
   if (!body.ok()) return exchange->respond(error_response({.error = body.error()}));
-  auto request = read_completion(service, *body, CompletionStyle::openai);
+  auto request = read_completion(*service, *body, CompletionStyle::openai);
   if (!request.ok()) return exchange->respond(error_response({.error = request.error()}));
   for (const auto& prompt : request->prompts.prompts) {
-    if (const auto too_long = service.check_length(prompt.size())) return exchange->respond(error_response(*too_long));
+    if (const auto too_long = service->check_length(prompt.size())) return exchange->respond(error_response(*too_long));
   }
   auto generations = generations_of(*request, exchange->request().id);
   std::make_shared<CompletionsRun>(service, exchange, *std::move(request))->start(std::move(generations));

@@ -22,7 +22,7 @@ struct EmbeddingRequest {
 
 class EmbeddingRun final : public AnswerRun {
  public:
-  EmbeddingRun(Service& service, std::shared_ptr<HttpExchange> exchange, const EmbeddingRequest& request)
+  EmbeddingRun(const ServiceLease& service, std::shared_ptr<HttpExchange> exchange, const EmbeddingRequest& request)
       : AnswerRun(service, std::move(exchange), false), base64_(request.base64), vectors_(request.inputs.size()) {}
 
  private:
@@ -100,14 +100,14 @@ Result<EmbeddingRequest> read(const Service& service, const Json& body) {
   return request;
 }
 
-void handle(Service& service, const std::shared_ptr<HttpExchange>& exchange) {
+void handle(const ServiceLease& service, const std::shared_ptr<HttpExchange>& exchange) {
   const auto body = body_json(exchange->request());
   if (!body.ok()) return exchange->respond(error_response({.error = body.error()}));
-  const auto request = read(service, *body);
+  const auto request = read(*service, *body);
   if (!request.ok()) return exchange->respond(error_response({.error = request.error()}));
   std::vector<GenerateRequest> generations;
   for (const auto& ids : request->inputs) {
-    if (const auto too_long = service.check_length(ids.size())) return exchange->respond(error_response(*too_long));
+    if (const auto too_long = service->check_length(ids.size())) return exchange->respond(error_response(*too_long));
     GenerateRequest one;
     one.prompt = ids;
     one.pooling = request->pooling;

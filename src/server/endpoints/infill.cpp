@@ -98,8 +98,8 @@ std::vector<int32_t> gap_ids(const Tokenizer& tokenizer, const GapForm& form, co
   return ids;
 }
 
-void handle(Service& service, const std::shared_ptr<HttpExchange>& exchange) {
-  const auto tokenizer = service.tokenizer();
+void handle(const ServiceLease& service, const std::shared_ptr<HttpExchange>& exchange) {
+  const auto tokenizer = service->tokenizer();
   const GapForm* form = tokenizer.ok() ? form_of(**tokenizer) : nullptr;
   if (form == nullptr) {
     return exchange->respond(
@@ -111,7 +111,7 @@ void handle(Service& service, const std::shared_ptr<HttpExchange>& exchange) {
   if (!gap.ok()) return exchange->respond(error_response({.error = gap.error()}));
   PromptInputs prompts;
   prompts.prompts = {gap_ids(**tokenizer, *form, *gap)};
-  auto request = read_completion(service, *body, CompletionStyle::native, std::move(prompts));
+  auto request = read_completion(*service, *body, CompletionStyle::native, std::move(prompts));
   if (!request.ok()) return exchange->respond(error_response({.error = request.error()}));
   answer_native(service, exchange, *std::move(request));
 }

@@ -7,13 +7,13 @@
 namespace moxie::server::endpoints {
 namespace {
 
-void count(Service& service, const std::shared_ptr<HttpExchange>& exchange) {
+void count(const ServiceLease& service, const std::shared_ptr<HttpExchange>& exchange) {
   const auto refuse = [&](const Error& error) {
     exchange->respond(dialect_error(anthropic_count_tokens, {.error = error}, exchange->request()));
   };
   const auto body = body_json(exchange->request());
   if (!body.ok()) return refuse(body.error());
-  const auto chat = prepare_chat(service, *body, anthropic_count_tokens);
+  const auto chat = prepare_chat(*service, *body, anthropic_count_tokens);
   if (!chat.ok()) return refuse(chat.error());
   exchange->respond(json_response(anthropic_token_count(static_cast<int64_t>(chat->prompt.ids.size()))));
 }
@@ -25,7 +25,7 @@ extern const EndpointEntry messages = {
     .summary = "the next message of a conversation (Anthropic)",
     .method = "POST",
     .paths = "/v1/messages",
-    .handle = [](Service& service,
+    .handle = [](const ServiceLease& service,
                  const std::shared_ptr<HttpExchange>& exchange) { answer_chat(service, exchange, anthropic_messages); },
 };
 

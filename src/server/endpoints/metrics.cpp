@@ -2,6 +2,7 @@
 #include <fmt/format.h>
 
 #include "server/endpoint.h"
+#include "server/model_host.h"
 
 namespace moxie::server::endpoints {
 namespace {
@@ -42,14 +43,16 @@ void add_llama_cpp(Page& page, const SchedulerStats& stats) {
   page.gauge("llamacpp:requests_deferred", "Requests that wait.", stats.waiting);
 }
 
-void add_own(Page& page, const Service& service, const SchedulerStats& stats) {
+void add_own(Page& page, const ServerState& server, const SchedulerStats& stats) {
+  const HttpServer* http = server.http;
   const auto number = [](uint64_t value) { return static_cast<double>(value); };
-  page.counter("moxie:http_requests_total", "HTTP requests taken.", number(service.counts.requests));
+  page.counter("moxie:http_requests_total", "HTTP requests taken.", number(server.counts.requests));
   page.counter("moxie:http_refused_total", "HTTP requests refused by route, name or key.",
-               number(service.counts.refused));
-  page.counter("moxie:http_errors_total", "HTTP responses with a status of 500 or more.",
-               number(service.counts.errors));
-  page.gauge("moxie:http_connections", "Connections that are open.", service.connections ? service.connections() : 0);
+               number(server.counts.refused));
+  page.counter("moxie:http_errors_total", "HTTP responses with a status of 500 or more.", number(server.counts.errors));
+  page.gauge("moxie:http_connections", "Connections that are open.", http != nullptr ? http->connections() : 0);
+  page.counter("moxie:models_opened_total", "Models opened, each time anew.", number(server.models->opened_count()));
+  page.gauge("moxie:requests_waiting_for_model", "Requests whose model is not open yet.", server.models->waiting());
   page.counter("moxie:requests_refused_total", "Generations refused because the queue was full.",
                number(stats.refused));
   page.counter("moxie:requests_cancelled_total", "Generations cancelled.", number(stats.cancelled));
@@ -75,16 +78,18 @@ void add_own(Page& page, const Service& service, const SchedulerStats& stats) {
   page.counter("moxie:lookahead_wasted_total", "Experts read ahead that were not.", number(experts.lookahead_wasted));
 }
 
-Result<HttpResponse> answer(Service& service, const HttpRequest&) {
-  if (!service.options.metrics)
+Result<HttpResponse> look(ServerState& server, const HttpRequest& request) {
+  if (!server.options.metrics)
     return error_response(501, "metrics are not shown by this server; it was started with --no-metrics");
-  const SchedulerStats stats = service.scheduler->stats();
+  const ServiceLease service = server.models->current();
+  if (service == nullptr && server.models->is_fixed()) return loading_response(request);
+  const SchedulerStats stats = service != nullptr ? service->scheduler->stats() : SchedulerStats();
   Page page;
   add_llama_cpp(page, stats);
-  add_own(page, service, stats);
+  add_own(page, server, stats);
   return HttpResponse{.body = page.take(),
                       .content_type = "text/plain; version=0.0.4",
-                      .headers = {{"Process-Start-Time-Unix", std::to_string(service.started)}}};
+                      .headers = {{"Process-Start-Time-Unix", std::to_string(server.started)}}};
 }
 
 }  // namespace
@@ -94,6 +99,6 @@ extern const EndpointEntry metrics = {.name = "metrics",
                                       .method = "GET",
                                       .paths = "/metrics",
                                       .immediate = true,
-                                      .answer = answer};
+                                      .look = look};
 
 }  // namespace moxie::server::endpoints

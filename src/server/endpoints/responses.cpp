@@ -10,7 +10,7 @@ extern const EndpointEntry responses = {
     .summary = "the next message of a conversation (OpenAI's Responses)",
     .method = "POST",
     .paths = "/v1/responses /responses",
-    .handle = [](Service& service,
+    .handle = [](const ServiceLease& service,
                  const std::shared_ptr<HttpExchange>& exchange) { answer_chat(service, exchange, openai_responses); },
 };
 

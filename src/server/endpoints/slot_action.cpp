@@ -5,6 +5,7 @@
 #include "server/endpoint.h"
 #include "server/fields.h"
 #include "server/json_build.h"
+#include "server/model_host.h"
 
 namespace moxie::server::endpoints {
 namespace {
@@ -31,7 +32,7 @@ Result<std::string> file_path(const Service& service, const HttpRequest& request
   return service.options.slot_save_path + "/" + name;
 }
 
-Result<HttpResponse> save(Service& service, int slot, const HttpRequest& request, const std::string& path) {
+Result<HttpResponse> save(const Service& service, int slot, const HttpRequest& request, const std::string& path) {
   MOXIE_TRY(const SlotFileResult saved, service.scheduler->save_slot(slot, path));
   return json_response(object({{"id_slot", slot},
                                {"filename", path.substr(service.options.slot_save_path.size() + 1)},
@@ -41,7 +42,7 @@ Result<HttpResponse> save(Service& service, int slot, const HttpRequest& request
                                {"timings", object({{"save_ms", saved.seconds * 1000}})}}));
 }
 
-Result<HttpResponse> restore(Service& service, int slot, const HttpRequest& request, const std::string& path) {
+Result<HttpResponse> restore(const Service& service, int slot, const HttpRequest& request, const std::string& path) {
   MOXIE_TRY(const SlotFileResult restored, service.scheduler->restore_slot(slot, path));
   return json_response(object({{"id_slot", slot},
                                {"filename", path.substr(service.options.slot_save_path.size() + 1)},
@@ -51,10 +52,16 @@ Result<HttpResponse> restore(Service& service, int slot, const HttpRequest& requ
                                {"timings", object({{"restore_ms", restored.seconds * 1000}})}}));
 }
 
-Result<HttpResponse> act(Service& service, const HttpRequest& request) {
-  if (!service.options.slots)
+constexpr std::string_view kPath = "/slots/{id}";
+
+Result<HttpResponse> act(ServerState& server, const HttpRequest& request) {
+  if (!server.options.slots)
     return error_response(501, "slots are not shown by this server; it was started with --no-slots");
-  const Json id{std::string(last_part(request.path))};
+  const ServiceLease held = server.models->current();
+  if (held == nullptr && server.models->is_fixed()) return loading_response(request);
+  if (held == nullptr) return fail(ErrorCode::invalid_argument, "no model is open, so there are no slots");
+  const Service& service = *held;
+  const Json id{std::string(last_part(kPath, request.path))};
   int slot = -1;
   for (const SlotInfo& each : service.scheduler->slots()) {
     if (std::to_string(each.id) == *id.text()) slot = each.id;
@@ -85,7 +92,7 @@ extern const EndpointEntry slot_action = {
     .name = "slot_action",
     .summary = "a context to a file (?action=save), back (restore), or away (erase)",
     .method = "POST",
-    .paths = "/slots/{id}",
-    .answer = act};
+    .paths = kPath,
+    .look = act};
 
 }  // namespace moxie::server::endpoints

@@ -1,6 +1,7 @@
 // What runs. Prompts are not shown: one client's text is nothing to another.
 #include "server/endpoint.h"
 #include "server/json_build.h"
+#include "server/model_host.h"
 #include "server/settings_json.h"
 
 namespace moxie::server::endpoints {
@@ -26,11 +27,13 @@ HttpResponse disabled() {
   return error_response(501, "slots are not shown by this server; it was started with --no-slots");
 }
 
-Result<HttpResponse> list(Service& service, const HttpRequest& request) {
-  if (!service.options.slots) return disabled();
+Result<HttpResponse> look(ServerState& server, const HttpRequest& request) {
+  if (!server.options.slots) return disabled();
+  const ServiceLease service = server.models->current();
+  if (service == nullptr && server.models->is_fixed()) return loading_response(request);
   Json made = array();
-  bool idle = false;
-  for (const SlotInfo& slot : service.scheduler->slots()) {
+  bool idle = service == nullptr;
+  for (const SlotInfo& slot : service != nullptr ? service->scheduler->slots() : std::vector<SlotInfo>()) {
     idle |= !slot.busy;
     push(made, slot_json(slot));
   }
@@ -41,6 +44,6 @@ Result<HttpResponse> list(Service& service, const HttpRequest& request) {
 }  // namespace
 
 extern const EndpointEntry slots = {
-    .name = "slots", .summary = "what runs", .method = "GET", .paths = "/slots", .immediate = true, .answer = list};
+    .name = "slots", .summary = "what runs", .method = "GET", .paths = "/slots", .immediate = true, .look = look};
 
 }  // namespace moxie::server::endpoints
