@@ -25,7 +25,9 @@ _WHERE = {
     "LlamaDiskCache": "cache",
     "LlamaCache": "cache",
     "LlamaPromptLookupDecoding": "cache",
+    "LlamaDraftModel": "cache",
     "LlamaTokenizer": "tokenizer",
+    "LlamaHFTokenizer": "tokenizer",
     "ExpertStats": "trace",
     "Trace": "trace",
     "generate": "session",
@@ -33,11 +35,11 @@ _WHERE = {
     "Session": "session",
     "MoxieError": "errors",
 }
-_MODULES = ("errors", "hub", "plot", "compat", "trace", "grammar")
+_MODULES = ("errors", "hub", "plot", "compat", "trace", "grammar", "chat_format")
 
 if TYPE_CHECKING:
-    from . import compat, errors, grammar, hub, plot, trace  # noqa: F401
-    from .cache import LlamaCache, LlamaDiskCache, LlamaPromptLookupDecoding, LlamaRAMCache
+    from . import chat_format, compat, errors, grammar, hub, plot, trace  # noqa: F401
+    from .cache import LlamaCache, LlamaDiskCache, LlamaDraftModel, LlamaPromptLookupDecoding, LlamaRAMCache
     from .errors import MoxieError
     from .grammar import LlamaGrammar
     from .llama import Llama
@@ -50,7 +52,7 @@ if TYPE_CHECKING:
     )
     from .session import Session, generate, stream_generate
     from .state import LlamaState
-    from .tokenizer import LlamaTokenizer
+    from .tokenizer import LlamaHFTokenizer, LlamaTokenizer
     from .trace import ExpertStats, Trace
 
 __all__ = [
@@ -58,7 +60,9 @@ __all__ = [
     "Llama",
     "LlamaCache",
     "LlamaDiskCache",
+    "LlamaDraftModel",
     "LlamaGrammar",
+    "LlamaHFTokenizer",
     "LlamaPromptLookupDecoding",
     "LlamaRAMCache",
     "LlamaState",
@@ -72,6 +76,7 @@ __all__ = [
     "StoppingCriteriaList",
     "Trace",
     "__version__",
+    "chat_format",
     "compat",
     "errors",
     "generate",

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import numbers
 import warnings
+from collections.abc import Mapping
 from typing import Any, Dict, Set
 
 from .errors import IgnoredArgument, InvalidArgument, Unsupported
@@ -48,7 +50,46 @@ _OWN = {
 }  # fmt: skip
 _CACHE_TYPES = {0: "f32", 1: "f16", 8: "q8_0"}
 
+# What arguments of calls must be, as their names say; None is taken where it is the default.
+_WHOLE = (
+    "n_ctx", "n_batch", "n_ubatch", "n_threads", "n_threads_batch", "n_gpu_layers", "seed", "pooling_type", "last_n_tokens_size",
+    "max_tokens", "top_k", "mirostat_mode", "top_logprobs", "logprobs",
+)  # fmt: skip
+_REAL = (
+    "temperature", "top_p", "min_p", "typical_p", "frequency_penalty", "presence_penalty", "repeat_penalty", "tfs_z",
+    "mirostat_tau", "mirostat_eta",
+)  # fmt: skip
+_TEXT = ("suffix", "model", "chat_format")
+_LISTS = {"messages": "a list of {'role': ..., 'content': ...}", "tools": "a list of tools", "functions": "a list of functions"}
+_DICTS = ("response_format", "logit_bias", "chat_template_kwargs", "kv_overrides")
+
 _said: Set[str] = set()
+
+
+def check_types(call: str, given: Mapping[str, Any]) -> None:
+    """TypeError where an argument is of another type than it must be; numbers of numpy count as numbers."""
+    for name, value in given.items():
+        if value is None and name not in ("prompt", "messages"):
+            continue
+        what = ""
+        if name in _WHOLE and not isinstance(value, numbers.Integral):
+            what = "a whole number"
+        elif name in _REAL and not isinstance(value, numbers.Real):
+            what = "a number"
+        elif name in _TEXT and not isinstance(value, str):
+            what = "a text"
+        elif name in _LISTS and not isinstance(value, (list, tuple)):
+            what = _LISTS[name]
+        elif name in _DICTS and not isinstance(value, Mapping):
+            what = "a dict"
+        elif name == "prompt" and isinstance(value, (bytes, bytearray)):
+            what = "a text, or a list of ids"
+        elif name == "prompt" and not isinstance(value, str) and not hasattr(value, "__iter__"):
+            what = "a text, or a list of ids"
+        if what:
+            raise TypeError(f"{call}: {name} must be {what}, not {type(value).__name__}")
+
+
 
 
 def say_ignored(name: str, value: Any, why: str) -> None:

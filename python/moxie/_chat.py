@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any, Dict, Iterator, List, NamedTuple, Optional, Tuple
+import sys
+from typing import TYPE_CHECKING, Any, Callable, Dict, Iterator, List, NamedTuple, Optional, Protocol, Sequence, Tuple
 
 from . import _completion, _native
 from ._text import stop_list
@@ -61,6 +62,12 @@ def chat_formats() -> List[str]:
     return sorted([*_SAME, *_FORMS, *_OWN])
 
 
+def registered(name: Optional[str]) -> Any:
+    """The handler that a program registered under this name with moxie.chat_format; None: none."""
+    module = sys.modules.get("moxie.chat_format")
+    return module.HANDLERS.get(name) if module is not None else None
+
+
 def check_format(name: Optional[str]) -> None:
     if name is not None and not isinstance(name, str):
         raise TypeError(f"chat_format is a name or a template's text, not {type(name).__name__}")
@@ -114,97 +121,113 @@ def _legacy_tools(functions: Any, function_call: Any, tools: Any, tool_choice: A
     return tools, function_call
 
 
-def _response_grammar(response_format: Any) -> Any:
-    from .grammar import LlamaGrammar
-
+def response_schema(response_format: Any) -> Optional[str]:
+    """The JSON schema that an answer is wanted in, as text; None: in none."""
     if response_format is None or response_format.get("type") == "text":
         return None
     if response_format.get("type") == "json_object":
-        return LlamaGrammar.from_json_schema(response_format.get("schema") or {"type": "object"})
-    if response_format.get("type") == "json_schema":
-        return LlamaGrammar.from_json_schema(response_format["json_schema"]["schema"])
-    raise InvalidArgument(
-        f"response_format has type {response_format.get('type')!r}; take text, json_object or json_schema"
-    )
+        schema = response_format.get("schema") or {"type": "object"}
+    elif response_format.get("type") == "json_schema":
+        named = response_format.get("json_schema")
+        if not isinstance(named, dict) or "schema" not in named:
+            raise InvalidArgument("response_format has the type 'json_schema' but no json_schema with a schema in it")
+        schema = named["schema"]
+    else:
+        raise InvalidArgument(
+            f"response_format has type {response_format.get('type')!r}; take text, json_object or json_schema"
+        )
+    return schema if isinstance(schema, str) else json.dumps(schema)
 
 
 def create(
-    llama: "Llama",
-    messages: List[Dict[str, Any]],
-    functions: Optional[List[Dict[str, Any]]] = None,
-    function_call: Any = None,
-    tools: Optional[List[Dict[str, Any]]] = None,
-    tool_choice: Any = None,
-    temperature: float = 0.2,
-    top_p: float = 0.95,
-    top_k: int = 40,
-    min_p: float = 0.05,
-    typical_p: float = 1.0,
-    stream: bool = False,
-    stop: Any = None,
-    seed: Optional[int] = None,
-    response_format: Optional[Dict[str, Any]] = None,
-    max_tokens: Optional[int] = None,
-    presence_penalty: float = 0.0,
-    frequency_penalty: float = 0.0,
-    repeat_penalty: float = 1.0,
-    tfs_z: float = 1.0,
-    mirostat_mode: int = 0,
-    mirostat_tau: float = 5.0,
-    mirostat_eta: float = 0.1,
-    model: Optional[str] = None,
-    logits_processor: Any = None,
-    grammar: Any = None,
-    logit_bias: Optional[Dict[int, float]] = None,
-    logprobs: Optional[bool] = None,
-    top_logprobs: Optional[int] = None,
-    chat_template_kwargs: Optional[Dict[str, Any]] = None,
-) -> Any:
+    llama: "Llama", *, messages: Any, functions: Any, function_call: Any, tools: Any, tool_choice: Any, response_format: Any,
+    grammar: Any, parallel_tool_calls: Any, chat_template_kwargs: Any, **rest: Any,
+) -> Any:  # fmt: skip
     """The answer to a conversation, whole or as chunks. See Llama.create_chat_completion."""
-    if not isinstance(messages, (list, tuple)) or not messages:
+    if not messages:
         raise InvalidArgument("messages is empty; it must be a list of {'role': ..., 'content': ...}")
     tools, tool_choice = _legacy_tools(functions, function_call, tools, tool_choice)
+    if parallel_tool_calls is None and isinstance(tool_choice, dict) and "function" in tool_choice:
+        parallel_tool_calls = False  # one call of the function that is named
     chat = _chat_of(llama, bool(tools))
     prompt = chat.prompt(
-        json.dumps(list(messages)),
-        json.dumps(tools) if tools else "",
-        json.dumps(tool_choice) if tool_choice is not None and tools else "",
-        json.dumps(chat_template_kwargs) if chat_template_kwargs else "",
+        _json("messages", list(messages)),
+        _json("tools", tools) if tools else "",
+        _json("tool_choice", tool_choice) if tool_choice is not None and tools else "",
+        parallel_tool_calls,
+        _json("chat_template_kwargs", chat_template_kwargs) if chat_template_kwargs else "",
     )
+    schema = response_schema(response_format)
+    held: Dict[str, str] = {}
+    if grammar is not None:
+        held = grammar.options()
+    else:
+        structure = chat.structure(prompt, schema or "")
+        if structure:
+            held = {"structure": structure}
+        elif schema:
+            held = {"json_schema": schema}
     form = _FORMS.get(llama.chat_format or "")
-    llama._next_seed(seed)
-    sampling = llama._sampling(
-        temp=temperature, top_k=top_k, top_p=top_p, min_p=min_p, typical_p=typical_p, repeat_penalty=repeat_penalty,
-        frequency_penalty=frequency_penalty, presence_penalty=presence_penalty, mirostat_mode=mirostat_mode,
-        mirostat_tau=mirostat_tau, mirostat_eta=mirostat_eta, grammar=grammar or _response_grammar(response_format),
-        logit_bias=logit_bias, tfs_z=tfs_z,
+    return answer(
+        llama, prompt.ids, lambda seed: _native.AnswerParser(chat, prompt, seed), held, rest,
+        stops=form.stop if form else (), special=prompt.can_call and chat.shows_control(), legacy=functions is not None,
     )  # fmt: skip
+
+
+def _json(name: str, value: Any) -> str:
+    try:
+        return json.dumps(value)
+    except (TypeError, ValueError) as error:
+        raise TypeError(f"{name} cannot be written as JSON: {error}") from None
+
+
+def answer(
+    llama: "Llama", ids: List[int], make_parser: "Callable[[int], Parser]", held: Dict[str, str], rest: Dict[str, Any], *,
+    stops: Sequence[str] = (), special: bool = False, legacy: bool = False, stopping_criteria: Any = None,
+) -> Any:  # fmt: skip
+    """An answer after these ids. `held`: sampling options of what it is held to. `rest`: the arguments of
+    Llama.create_chat_completion that say how to draw. `legacy`: calls come as function_call."""
+    llama._next_seed(rest["seed"])
+    sampling = llama._sampling(
+        temp=rest["temperature"], mirostat_mode=rest["mirostat_mode"], mirostat_tau=rest["mirostat_tau"],
+        mirostat_eta=rest["mirostat_eta"], logit_bias=rest["logit_bias"],
+        **{name: rest[name] for name in ("top_k", "top_p", "min_p", "typical_p", "repeat_penalty", "frequency_penalty",
+                                         "presence_penalty", "tfs_z")},
+    )  # fmt: skip
+    sampling.update(held)
     request = _completion.Request(
-        ids=prompt.ids,
+        ids=ids,
         sampling=sampling,
-        max_tokens=_completion.check_room(llama, len(prompt.ids), max_tokens),
-        stop=stop_list(stop) + list(form.stop if form else ()),
-        logits_processor=logits_processor,
-        top_logprobs=(top_logprobs or 0) if logprobs else None,
-        special=prompt.can_call and chat.shows_control(),
+        max_tokens=_completion.check_room(llama, len(ids), rest["max_tokens"]),
+        stop=stop_list(rest["stop"]) + list(stops),
+        logits_processor=rest["logits_processor"],
+        stopping_criteria=stopping_criteria,
+        top_logprobs=(rest["top_logprobs"] or 0) if rest["logprobs"] else None,
+        special=special,
     )
-    answer = _Answer(llama, chat, prompt, request, model, legacy=functions is not None)
-    chunks = llama._cached(answer.chunks(), prompt.ids)
-    return chunks if stream else answer.whole(chunks)
+    made = _Answer(llama, make_parser(sampling["seed"]), request, rest["model"], legacy)
+    chunks = llama._cached(made.chunks(), ids)
+    return chunks if rest["stream"] else made.whole(chunks)
+
+
+class Parser(Protocol):
+    """Takes an answer's text apart; events as _native.AnswerParser gives them."""
+
+    def feed(self, text: str) -> "List[_native.Event]": ...
+    def finish(self, cut: bool) -> "List[_native.Event]": ...
 
 
 class _Answer:
     """An answer as it comes."""
 
     def __init__(
-        self, llama: "Llama", chat: _native.Chat, prompt: _native.ChatPrompt, request: _completion.Request,
-        model: Optional[str], legacy: bool,
-    ) -> None:  # fmt: skip
+        self, llama: "Llama", parser: Parser, request: _completion.Request, model: Optional[str], legacy: bool
+    ) -> None:
         import time
         import uuid
 
         self._llama, self._request, self._legacy = llama, request, legacy
-        self._parser = _native.AnswerParser(chat, prompt, request.sampling["seed"])
+        self._parser = parser
         self._head = {
             "id": f"chatcmpl-{uuid.uuid4()}",
             "model": model if model is not None else llama.model_path,

@@ -166,15 +166,16 @@ def create(
         choice = {"text": text, "index": 0, "logprobs": logprobs, "finish_reason": finish}
         return {"id": identity, "object": "text_completion", "created": created, "model": name, "choices": [choice]}
 
-    writer = LogprobWriter(llama)
+    shown_prompt = prompt if isinstance(prompt, str) else llama.detokenize(list(prompt)).decode("utf-8", errors="ignore")
+    writer = LogprobWriter(llama, 0 if echo else len(shown_prompt))
     wanted = request.top_logprobs
     if echo:
-        text = prompt if isinstance(prompt, str) else llama.detokenize(list(prompt)).decode("utf-8", errors="ignore")
         shown = request.ids[1:] if request.ids[:1] == [llama.token_bos()] else request.ids
         scored = None
         if wanted is not None:
-            scored = writer.write(_scored_prompt(llama, request.ids, wanted)[-len(shown) :] if shown else [])
-        yield chunk(text, scored, None)
+            drawn = _scored_prompt(llama, request.ids, wanted)[-len(shown) :] if shown else []
+            scored = writer.write([Drawn(one.id) for one in drawn[:1]] + drawn[1:])  # nothing comes before the first
+        yield chunk(shown_prompt, scored, None)
     finish = None
     for piece in run(llama, request):
         finish = piece.finish

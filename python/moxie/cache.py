@@ -6,9 +6,13 @@ import hashlib
 import os
 import pickle
 from collections import OrderedDict
-from typing import Optional, Sequence, Tuple
+from typing import TYPE_CHECKING, Any, Optional, Sequence, Tuple
 
 from .state import LlamaState
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
 
 Key = Tuple[int, ...]
 
@@ -133,19 +137,28 @@ class LlamaDiskCache(BaseLlamaCache):
             return
 
 
-class LlamaPromptLookupDecoding:
-    """Guesses the next tokens by looking the last ones up in the text so far. moxie takes it as `draft_model` and says
-    that it does not speculate here; as a function it works by itself."""
+class LlamaDraftModel:
+    """What guesses the next ids from those so far. moxie takes one as `draft_model` and says that it does not speculate
+    here."""
+
+    def __call__(self, input_ids: Any, /, **kwargs: Any) -> "npt.NDArray[np.intc]":
+        raise NotImplementedError
+
+
+class LlamaPromptLookupDecoding(LlamaDraftModel):
+    """Guesses by looking the last ids up in the text so far; as a function it works by itself."""
 
     def __init__(self, max_ngram_size: int = 2, num_pred_tokens: int = 10) -> None:
         self.max_ngram_size = max_ngram_size
         self.num_pred_tokens = num_pred_tokens
 
-    def __call__(self, input_ids: Sequence[int], **_: object) -> "list[int]":
-        ids = list(input_ids)
+    def __call__(self, input_ids: Any, /, **_: Any) -> "npt.NDArray[np.intc]":
+        import numpy as np
+
+        ids = [int(id) for id in input_ids]
         for size in range(min(self.max_ngram_size, len(ids) - 1), 0, -1):
             tail = ids[-size:]
             for start in range(len(ids) - size):
                 if ids[start : start + size] == tail:
-                    return ids[start + size : start + size + self.num_pred_tokens]
-        return []
+                    return np.array(ids[start + size : start + size + self.num_pred_tokens], dtype=np.intc)
+        return np.array([], dtype=np.intc)

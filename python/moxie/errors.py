@@ -3,13 +3,24 @@ catches ValueError or OSError keeps working. The text says what was found, what 
 
 from __future__ import annotations
 
-from typing import Dict, Type
+from typing import Dict, Mapping, Optional, Type
 
 
 class MoxieError(Exception):
-    """Anything that moxie reports. `code` is the library's name for the kind of error."""
+    """Anything that moxie reports.
+
+    `code`: the library's name for the kind of error. Of an error about a model's files also, else empty: `diagnosis`,
+    the stable code under which docs/troubleshooting.md explains it; `why` it happens; `remedy`, the command that helps;
+    what was `found` and `expected`; `near_miss`, what there is that is most like what is missing.
+    """
 
     code = "internal"
+    diagnosis = ""
+    why = ""
+    remedy = ""
+    found = ""
+    expected = ""
+    near_miss = ""
 
 
 class InvalidArgument(MoxieError, ValueError):
@@ -58,9 +69,15 @@ _CLASSES: Dict[str, Type[MoxieError]] = {
 }
 
 
-def make(code: str, message: str) -> MoxieError:
+def make(code: str, message: str, diagnosis: Optional[Mapping[str, str]] = None) -> MoxieError:
     """The exception for an error of the library."""
-    return _CLASSES.get(code, InternalError)(message)
+    known = dict(diagnosis or {})
+    if known.get("remedy"):
+        message += f"\n{known['why']}\ntry: {known['remedy']}"
+    made = _CLASSES.get(code, InternalError)(message)
+    for name, value in known.items():
+        setattr(made, name, value)
+    return made
 
 
 class IgnoredArgument(UserWarning):

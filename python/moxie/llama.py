@@ -6,11 +6,12 @@ import json
 import os
 import random
 import sys
+import warnings
 from collections import deque
 from typing import TYPE_CHECKING, Any, Deque, Dict, Generator, Iterator, List, Optional, Sequence, Union, cast
 
 from . import _chat, _completion, _native
-from ._arguments import DEFAULT_SEED, engine_options
+from ._arguments import DEFAULT_SEED, check_types, engine_options
 from ._text import stop_list
 from .errors import InvalidArgument, NotFound
 from .state import LlamaState
@@ -24,6 +25,11 @@ if TYPE_CHECKING:
     from .trace import ExpertStats, Trace
 
 Tokens = List[int]
+# Arguments of the constructor that it looks at itself; engine_options() gets the rest.
+_TAKEN = (
+    "n_ctx", "n_batch", "n_ubatch", "n_threads", "use_mmap", "vocab_only", "type_k", "type_v", "seed", "pooling_type",
+    "logits_all", "embedding", "last_n_tokens_size", "chat_format", "chat_handler", "tokenizer", "verbose",
+)  # fmt: skip
 
 
 class Llama:
@@ -37,43 +43,34 @@ class Llama:
     """
 
     def __init__(
-        self,
-        model_path: "Union[str, os.PathLike[str]]",
-        *,
-        n_gpu_layers: int = 0,
-        split_mode: int = 1,
-        main_gpu: int = 0,
-        tensor_split: Optional[List[float]] = None,
-        vocab_only: bool = False,
-        use_mmap: bool = True,
-        use_mlock: bool = False,
-        kv_overrides: Optional[Dict[str, Union[bool, int, float, str]]] = None,
-        seed: int = DEFAULT_SEED,
-        n_ctx: int = 512,
-        n_batch: int = 512,
-        n_ubatch: int = 512,
-        n_threads: Optional[int] = None,
-        pooling_type: int = -1,
-        logits_all: bool = False,
-        embedding: bool = False,
-        last_n_tokens_size: int = 64,
-        chat_format: Optional[str] = None,
-        chat_handler: Any = None,
-        tokenizer: Any = None,
-        type_k: Optional[int] = None,
-        type_v: Optional[int] = None,
-        verbose: bool = True,
-        **kwargs: Any,
-    ) -> None:
-        self.model_path = os.fspath(model_path)
-        self.verbose = verbose
+        self, model_path: "Union[str, os.PathLike[str]]", *, n_gpu_layers: int = 0, split_mode: int = 1, main_gpu: int = 0,
+        tensor_split: Optional[List[float]] = None, vocab_only: bool = False, use_mmap: bool = True,
+        use_mlock: bool = False, kv_overrides: Optional[Dict[str, Union[bool, int, float, str]]] = None,
+        seed: int = DEFAULT_SEED, n_ctx: int = 512, n_batch: int = 512, n_ubatch: int = 512,
+        n_threads: Optional[int] = None, n_threads_batch: Optional[int] = None, rope_scaling_type: Optional[int] = -1,
+        pooling_type: int = -1, attention_type: int = -1, rope_freq_base: float = 0.0, rope_freq_scale: float = 0.0,
+        yarn_ext_factor: float = -1.0, yarn_attn_factor: float = 1.0, yarn_beta_fast: float = 32.0,
+        yarn_beta_slow: float = 1.0, yarn_orig_ctx: int = 0, logits_all: bool = False, embedding: bool = False,
+        offload_kqv: bool = True, flash_attn: bool = False, op_offload: Optional[bool] = None,
+        swa_full: Optional[bool] = None, no_perf: bool = False, last_n_tokens_size: int = 64,
+        lora_base: Optional[str] = None, lora_scale: float = 1.0, lora_path: Optional[str] = None,
+        numa: Union[bool, int] = False, chat_format: Optional[str] = None, chat_handler: Any = None,
+        draft_model: Any = None, tokenizer: Any = None, type_k: Optional[int] = None, type_v: Optional[int] = None,
+        spm_infill: bool = False, verbose: bool = True, memory: Optional[str] = None, **kwargs: Any,
+    ) -> None:  # fmt: skip
+        others = {name: value for name, value in locals().items() if name not in ("self", "kwargs", "__class__")}
+        others.update(kwargs)
+        self._given = dict(others)  # what another process opens the same with
         self._closed = True
+        self.model_path = os.fspath(others.pop("model_path"))
+        self.verbose = verbose
         if not self.model_path.startswith("hf:") and not os.path.exists(self.model_path):
             raise NotFound(f"Model path does not exist: {self.model_path}")
-        others = dict(
-            kwargs, n_gpu_layers=n_gpu_layers, split_mode=split_mode, main_gpu=main_gpu, tensor_split=tensor_split,
-            use_mlock=use_mlock, kv_overrides=kv_overrides,
-        )  # fmt: skip
+        check_types("Llama", others)
+        for name in _TAKEN:
+            del others[name]
+        if memory is None:
+            del others["memory"]
         options = engine_options(
             self.model_path, n_ctx, n_batch, n_ubatch, n_threads, use_mmap, vocab_only, type_k, type_v, others
         )
@@ -191,8 +188,7 @@ class Llama:
         out = b"".join(pieces)
         begins = not prev_tokens and len(tokens) > 0 and tokens[0] == self.token_bos()
         if begins and self._engine.strips_leading_space():
-            rest = b"".join(pieces[1:])
-            return (pieces[0] if special else b"") + (rest[1:] if rest.startswith(b" ") else rest)
+            return out[1:] if out.startswith(b" ") else out
         return out
 
     def _token_bytes(self, id: int) -> bytes:
@@ -416,7 +412,7 @@ class Llama:
     def create_completion(
         self, prompt: Union[str, Sequence[int]], suffix: Optional[str] = None, max_tokens: Optional[int] = 16,
         temperature: float = 0.8, top_p: float = 0.95, min_p: float = 0.05, typical_p: float = 1.0,
-        logprobs: Optional[int] = None, echo: bool = False, stop: Optional[Union[str, List[str]]] = None,
+        logprobs: Optional[int] = None, echo: bool = False, stop: Optional[Union[str, List[str]]] = [],
         frequency_penalty: float = 0.0, presence_penalty: float = 0.0, repeat_penalty: float = 1.0, top_k: int = 40,
         stream: bool = False, seed: Optional[int] = None, tfs_z: float = 1.0, mirostat_mode: int = 0,
         mirostat_tau: float = 5.0, mirostat_eta: float = 0.1, model: Optional[str] = None, stopping_criteria: Any = None,
@@ -429,6 +425,7 @@ class Llama:
         token and of the N likeliest ones. echo: the prompt comes first. suffix: what follows the gap that is filled,
         where the model has tokens for that; else it is put behind the text.
         """
+        check_types("create_completion", locals())
         if not isinstance(prompt, str):
             prompt = [int(id) for id in prompt]
         self._next_seed(seed)
@@ -454,9 +451,19 @@ class Llama:
         chunks = self._cached(_completion.create(self, prompt, request, suffix=appended, echo=echo, model=model), ids)
         return chunks if stream else _completion.gathered(self, chunks, logprobs is not None)
 
-    def __call__(self, prompt: Union[str, Sequence[int]], *args: Any, **kwargs: Any) -> Any:
+    def __call__(
+        self, prompt: Union[str, Sequence[int]], suffix: Optional[str] = None, max_tokens: Optional[int] = 16,
+        temperature: float = 0.8, top_p: float = 0.95, min_p: float = 0.05, typical_p: float = 1.0,
+        logprobs: Optional[int] = None, echo: bool = False, stop: Optional[Union[str, List[str]]] = [],
+        frequency_penalty: float = 0.0, presence_penalty: float = 0.0, repeat_penalty: float = 1.0, top_k: int = 40,
+        stream: bool = False, seed: Optional[int] = None, tfs_z: float = 1.0, mirostat_mode: int = 0,
+        mirostat_tau: float = 5.0, mirostat_eta: float = 0.1, model: Optional[str] = None, stopping_criteria: Any = None,
+        logits_processor: Any = None, grammar: "Optional[LlamaGrammar]" = None,
+        logit_bias: Optional[Dict[int, float]] = None,
+    ) -> Any:  # fmt: skip
         """create_completion()."""
-        return self.create_completion(prompt, *args, **kwargs)
+        given = {name: value for name, value in locals().items() if name != "self"}
+        return self.create_completion(**given)
 
     def _prompt_ids(self, prompt: Union[str, Tokens]) -> Tokens:
         ids = self.tokenize(prompt.encode("utf-8"), True, True) if isinstance(prompt, str) else list(prompt)
@@ -464,6 +471,12 @@ class Llama:
             if self.token_bos() < 0:
                 raise InvalidArgument("the prompt is empty, and the model has no token that begins a text")
             ids = [self.token_bos()]
+        if ids[:2] == [self.token_bos()] * 2:
+            begin = self.detokenize(ids[:1], special=True).decode("utf-8", "replace")
+            warnings.warn(
+                f'Detected duplicate leading "{begin}" in prompt: the model begins texts by itself; leave it out',
+                RuntimeWarning, stacklevel=3,
+            )  # fmt: skip
         return ids
 
     def _next_seed(self, seed: Optional[int]) -> None:
@@ -483,16 +496,35 @@ class Llama:
         prompt, completion = self._usage
         return {"prompt_tokens": prompt, "completion_tokens": completion, "total_tokens": prompt + completion}
 
-    def create_chat_completion(self, messages: List[Dict[str, Any]], **kwargs: Any) -> Any:
-        """Answers a conversation; takes llama-cpp-python's arguments (see moxie._chat.create for names and defaults).
+    def create_chat_completion(
+        self, messages: List[Dict[str, Any]], functions: Optional[List[Dict[str, Any]]] = None, function_call: Any = None,
+        tools: Optional[List[Dict[str, Any]]] = None, tool_choice: Any = None, temperature: float = 0.2,
+        top_p: float = 0.95, top_k: int = 40, min_p: float = 0.05, typical_p: float = 1.0, stream: bool = False,
+        stop: Optional[Union[str, List[str]]] = [], seed: Optional[int] = None,
+        response_format: Optional[Dict[str, Any]] = None, max_tokens: Optional[int] = None,
+        presence_penalty: float = 0.0, frequency_penalty: float = 0.0, repeat_penalty: float = 1.0, tfs_z: float = 1.0,
+        mirostat_mode: int = 0, mirostat_tau: float = 5.0, mirostat_eta: float = 0.1, model: Optional[str] = None,
+        logits_processor: Any = None, grammar: "Optional[LlamaGrammar]" = None,
+        logit_bias: Optional[Dict[int, float]] = None, logprobs: Optional[bool] = None,
+        top_logprobs: Optional[int] = None, parallel_tool_calls: Optional[bool] = None,
+        chat_template_kwargs: Optional[Dict[str, Any]] = None,
+    ) -> Any:  # fmt: skip
+        """Answers a conversation. Returns it as a dict, or with stream=True its chunks.
 
-        The form is chat_handler's, chat_format's, or the model's own template. tools: calls come back as `tool_calls`.
-        response_format: {"type": "json_object", "schema": ...} or {"type": "json_schema", "json_schema": ...} holds
-        the answer to it. stream=True: chunks.
+        The form is chat_handler's, chat_format's, or the model's own template. tools: calls come back as `tool_calls`;
+        tool_choice "required" or a named function makes the answer a call, held to the tool's schema. response_format:
+        {"type": "json_object", "schema": ...} or {"type": "json_schema", "json_schema": ...} holds the answer to it.
+        max_tokens None or <= 0: until an end or the context is full. chat_template_kwargs: variables of the template.
         """
-        if self.chat_handler is not None:
-            return self.chat_handler(llama=self, messages=messages, **kwargs)
-        return _chat.create(self, messages, **kwargs)
+        given = {name: value for name, value in locals().items() if name != "self"}
+        check_types("create_chat_completion", given)
+        handler = self.chat_handler or _chat.registered(self.chat_format)
+        if handler is None:
+            return _chat.create(self, **given)
+        for name in ("parallel_tool_calls", "chat_template_kwargs"):  # moxie's own, which handlers do not take
+            if given[name] is None:
+                del given[name]
+        return handler(llama=self, **given)
 
     def create_chat_completion_openai_v1(self, *args: Any, **kwargs: Any) -> Any:
         """create_chat_completion() with the types of the package openai."""
@@ -514,6 +546,9 @@ class Llama:
         import numpy as np
 
         texts = [input] if isinstance(input, str) else list(input)
+        for one in texts:
+            if not isinstance(one, str):
+                raise TypeError(f"embed takes a text or a list of texts; {one!r} is none")
         out: List[Any] = []
         total = 0
         last = int(self._facts["layers"])
@@ -640,7 +675,11 @@ class Llama:
         return _common(a, b)
 
     def __getstate__(self) -> Dict[str, Any]:
-        raise TypeError("a Llama cannot be pickled; open the model again, and use save_state() for its context")
+        """A pickled Llama is the arguments it was opened with: unpickling opens the model again, its context empty."""
+        return self._given
+
+    def __setstate__(self, state: Dict[str, Any]) -> None:
+        Llama.__init__(self, **state)
 
 
 def _as_text(value: Any) -> str:

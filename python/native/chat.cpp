@@ -15,6 +15,26 @@ Json read_json(const std::string& text, std::string_view what) {
   return text.empty() ? Json() : taken(parse_json(text, what));
 }
 
+std::tm local_time() {
+  const std::time_t now = std::time(nullptr);
+  std::tm local{};
+  localtime_r(&now, &local);
+  return local;
+}
+
+// What a template's text makes of a conversation, without a model.
+std::string render_template(const std::string& text, const std::string& bos, const std::string& eos,
+                            const std::string& messages, const std::string& tools, const std::string& extra,
+                            bool add_generation_prompt) {
+  const auto chosen =
+      taken(ChatTemplate::choose({}, {.file_text = text, .file = "the template", .bos = bos, .eos = eos}));
+  return taken(chosen.render({.messages = read_json(messages, "messages"),
+                              .tools = read_json(tools, "tools"),
+                              .extra = read_json(extra, "template variables"),
+                              .add_generation_prompt = add_generation_prompt},
+                             local_time()));
+}
+
 // How one model is talked to: its template, or a given one, and the formats of its tools.
 class PyChat {
  public:
@@ -32,11 +52,11 @@ class PyChat {
     ChatPlan plan;
   };
   Prompt prompt(const std::string& messages, const std::string& tools, const std::string& tool_choice,
-                const std::string& extra) const {
+                std::optional<bool> parallel_tool_calls, const std::string& extra) const {
     const ChatWish wish = {.messages = encoder_.protect(read_json(messages, "messages")),
                            .tools = read_json(tools, "tools"),
                            .tool_choice = read_json(tool_choice, "tool_choice"),
-                           .parallel_tool_calls = std::nullopt,
+                           .parallel_tool_calls = parallel_tool_calls,
                            .extra = read_json(extra, "template variables")};
     Prompt prompt;
     prompt.plan = taken(format_.plan(wish));
@@ -48,6 +68,9 @@ class PyChat {
   AnswerParserOptions parser(const Prompt& prompt, uint64_t seed) const {
     return format_.parser(prompt.plan, prompt.text, seed);
   }
+  std::string structure(const Prompt& prompt, const std::string& json_schema) const {
+    return taken(format_.structure(prompt.plan, prompt.text, json_schema));
+  }
   bool shows_control() const { return format_.shows_control(); }
   const std::string& origin() const { return template_.origin(); }
 
@@ -57,12 +80,7 @@ class PyChat {
     const auto text = [&](int32_t id) { return id >= 0 ? tokenizer.text(id) : std::string(); };
     return {.given = given, .tools = tools, .bos = text(tokenizer.bos()), .eos = text(tokenizer.eos())};
   }
-  Result<std::string> render(const ChatInput& input) const {
-    const std::time_t now = std::time(nullptr);
-    std::tm local{};
-    localtime_r(&now, &local);
-    return template_.render(input, local);
-  }
+  Result<std::string> render(const ChatInput& input) const { return template_.render(input, local_time()); }
 
   std::shared_ptr<SharedEngine> shared_;
   const Tokenizer* tokenizer_;
@@ -105,6 +123,7 @@ class PyAnswerParser {
 }  // namespace
 
 void bind_chat(py::module_& module) {
+  module.def("render_template", &render_template);
   py::class_<PyChat::Prompt>(module, "ChatPrompt")
       .def_readonly("text", &PyChat::Prompt::text)
       .def_readonly("ids", &PyChat::Prompt::ids)
@@ -114,6 +133,7 @@ void bind_chat(py::module_& module) {
   py::class_<PyChat>(module, "Chat")
       .def(py::init<const PyEngine&, const std::string&, bool>())
       .def("prompt", &PyChat::prompt)
+      .def("structure", &PyChat::structure)
       .def("shows_control", &PyChat::shows_control)
       .def_property_readonly("origin", &PyChat::origin);
   py::class_<PyAnswerParser>(module, "AnswerParser")

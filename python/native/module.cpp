@@ -11,6 +11,7 @@
 #include <numeric>
 #include <optional>
 
+#include "doctor/diagnosis_table.h"
 #include "engine/answer.h"
 #include "grammar/grammar_cache.h"
 #include "native.h"
@@ -367,6 +368,22 @@ void check_grammar(const std::string& kind, const std::string& text) {
   taken(grammar::compile_grammar(which, text, [](std::string_view) { return 0; }));
 }
 
+// What doctor knows of an error about a model, by the names of MoxieError's attributes; empty: nothing.
+py::dict diagnosis_of(const Failure& failure) {
+  py::dict out;
+  if (!failure.error.diagnosis) return out;
+  const Diagnosis& diagnosis = *failure.error.diagnosis;
+  out["diagnosis"] = diagnosis.code;
+  out["found"] = diagnosis.found;
+  out["expected"] = diagnosis.expected;
+  out["near_miss"] = diagnosis.near_miss;
+  if (const DiagnosisRow* row = find_diagnosis(diagnosis.code)) {
+    out["why"] = std::string(row->why);
+    out["remedy"] = fill_remedy(row->remedy, failure.model, diagnosis.near_miss);
+  }
+  return out;
+}
+
 }  // namespace
 
 PyEngine::PyEngine(const py::dict& given) : shared_(std::make_shared<SharedEngine>()) {
@@ -377,7 +394,9 @@ PyEngine::PyEngine(const py::dict& given) : shared_(std::make_shared<SharedEngin
     const std::lock_guard lock(shared->mutex);
     shared->said.push_back({severity, std::string(text)});
   };
-  shared_->engine = taken(run_interruptible([&] { return Engine::open(options); }, [&] { cancelled = true; }));
+  auto opened = run_interruptible([&] { return Engine::open(options); }, [&] { cancelled = true; });
+  if (!opened.ok()) throw Failure{std::move(opened).error(), options.model};
+  shared_->engine = std::move(opened).value();
 }
 
 PYBIND11_MODULE(_native, module) {
@@ -387,8 +406,9 @@ PYBIND11_MODULE(_native, module) {
     try {
       if (thrown) std::rethrow_exception(thrown);
     } catch (const Failure& failure) {
-      const py::object made = py::module_::import("moxie.errors")
-                                  .attr("make")(std::string(name(failure.error.code)), failure.error.message);
+      const py::object made =
+          py::module_::import("moxie.errors")
+              .attr("make")(std::string(name(failure.error.code)), failure.error.message, diagnosis_of(failure));
       PyErr_SetObject(py::type::handle_of(made).ptr(), made.ptr());
     }
   });

@@ -26,6 +26,7 @@ namespace py = pybind11;
 // Becomes the class of moxie.errors that fits its code.
 struct Failure {
   Error error;
+  std::string model = {};  // the path that it is about, where it is known
 };
 
 template <typename T>

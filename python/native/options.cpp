@@ -104,6 +104,7 @@ SamplingOptions sampling_options(const py::dict& given) {
       {"grammar", setter(&O::grammar)},
       {"json_schema", setter(&O::json_schema)},
       {"regex", setter(&O::regex)},
+      {"structure", setter(&O::structure)},
   };
   return read<O>(given, setters);
 }

@@ -82,7 +82,7 @@ class Grown(unittest.TestCase):
     def test_speculation_is_said(self):
         with open_demo(draft_model=moxie.LlamaPromptLookupDecoding()) as llm:
             self.assertEqual(llm("Once", max_tokens=1)["usage"]["completion_tokens"], 1)
-        self.assertEqual(moxie.LlamaPromptLookupDecoding(2, 3)([1, 2, 3, 4, 1, 2]), [3, 4, 1])
+        self.assertEqual(list(moxie.LlamaPromptLookupDecoding(2, 3)([1, 2, 3, 4, 1, 2])), [3, 4, 1])
 
 
 if __name__ == "__main__":

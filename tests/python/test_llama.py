@@ -67,9 +67,11 @@ class Completions(unittest.TestCase):
             ids = llm.tokenize(PROMPT.encode())
             all_logits.eval(ids)
             expected = Llama.logits_to_logprobs(all_logits.scores)
-        for i, id in enumerate(ids[1:]):
+        self.assertEqual((logprobs["token_logprobs"][0], logprobs["top_logprobs"][0]), (None, None))
+        for i, id in enumerate(ids[2:], 1):
             self.assertAlmostEqual(logprobs["token_logprobs"][i], expected[i, id], places=4)
-        for token, value, top in zip(logprobs["tokens"], logprobs["token_logprobs"], logprobs["top_logprobs"]):
+        rows = list(zip(logprobs["tokens"], logprobs["token_logprobs"], logprobs["top_logprobs"]))
+        for token, value, top in rows[1:]:
             self.assertAlmostEqual(top[token], value)
 
     def test_processors_and_criteria(self):

@@ -6,10 +6,11 @@ from typing import Dict
 from types import ModuleType
 
 from .. import cache as llama_cache
+from .. import chat_format as llama_chat_format
 from .. import grammar as llama_grammar
 from .. import llama as llama
 from .. import tokenizer as llama_tokenizer
-from ..cache import BaseLlamaCache, LlamaCache, LlamaDiskCache, LlamaPromptLookupDecoding, LlamaRAMCache
+from ..cache import BaseLlamaCache, LlamaCache, LlamaDiskCache, LlamaDraftModel, LlamaPromptLookupDecoding, LlamaRAMCache
 from ..grammar import LlamaGrammar
 from ..llama import Llama
 from ..processors import (
@@ -20,9 +21,9 @@ from ..processors import (
     StoppingCriteriaList,
 )
 from ..state import LlamaState
-from ..tokenizer import LlamaTokenizer
+from ..tokenizer import BaseLlamaTokenizer, LlamaHFTokenizer, LlamaTokenizer
 
-__version__ = "0.3.16"  # whose surface this is
+__version__ = "0.3.36"  # whose surface this is
 
 LLAMA_DEFAULT_SEED = 0xFFFFFFFF
 LLAMA_SPLIT_MODE_NONE, LLAMA_SPLIT_MODE_LAYER, LLAMA_SPLIT_MODE_ROW = 0, 1, 2
@@ -37,13 +38,15 @@ def llama_supports_gpu_offload() -> bool:
 
 def _module(name: str, source: ModuleType) -> ModuleType:
     made = ModuleType(f"llama_cpp.{name}", f"{source.__name__} under llama-cpp-python's name")
-    made.__dict__.update({key: value for key, value in vars(source).items() if not key.startswith("__")})
+    kept = {key: value for key, value in vars(source).items() if not key.startswith("__") or key == "__getattr__"}
+    made.__dict__.update(kept)
     return made
 
 
 SUBMODULES: Dict[str, ModuleType] = {
     "llama": _module("llama", llama),
     "llama_cache": _module("llama_cache", llama_cache),
+    "llama_chat_format": _module("llama_chat_format", llama_chat_format),
     "llama_grammar": _module("llama_grammar", llama_grammar),
     "llama_tokenizer": _module("llama_tokenizer", llama_tokenizer),
     "llama_speculative": _module("llama_speculative", llama_cache),
@@ -53,10 +56,13 @@ for _name in ("LogitsProcessor", "LogitsProcessorList", "MinTokensLogitsProcesso
 
 __all__ = [
     "BaseLlamaCache",
+    "BaseLlamaTokenizer",
     "Llama",
     "LlamaCache",
     "LlamaDiskCache",
+    "LlamaDraftModel",
     "LlamaGrammar",
+    "LlamaHFTokenizer",
     "LlamaPromptLookupDecoding",
     "LlamaRAMCache",
     "LlamaState",
