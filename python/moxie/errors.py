@@ -82,3 +82,7 @@ def make(code: str, message: str, diagnosis: Optional[Mapping[str, str]] = None)
 
 class IgnoredArgument(UserWarning):
     """An argument that has no meaning here; said once for each name."""
+
+
+class QuantizedAtLoad(UserWarning):
+    """Weights were made smaller while a model opened, as load_in_4bit and its like ask."""

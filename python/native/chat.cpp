@@ -72,6 +72,7 @@ class PyChat {
     return taken(format_.structure(prompt.plan, prompt.text, json_schema));
   }
   bool shows_control() const { return format_.shows_control(); }
+  const std::string& text() const { return template_.text(); }
   const std::string& origin() const { return template_.origin(); }
 
  private:
@@ -135,6 +136,7 @@ void bind_chat(py::module_& module) {
       .def("prompt", &PyChat::prompt)
       .def("structure", &PyChat::structure)
       .def("shows_control", &PyChat::shows_control)
+      .def_property_readonly("template", &PyChat::text)
       .def_property_readonly("origin", &PyChat::origin);
   py::class_<PyAnswerParser>(module, "AnswerParser")
       .def(py::init<const PyChat&, const PyChat::Prompt&, uint64_t>())

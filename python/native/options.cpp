@@ -67,6 +67,9 @@ EngineOptions engine_options(const py::dict& given) {
       {"verify", setter(&O::verify)},
       {"trace_routing", setter(&O::trace_routing)},
       {"vocab_only", setter(&O::vocab_only)},
+      {"quantize", setter(&O::quantize)},
+      {"quantize_cache", setter(&O::quantize_cache)},
+      {"io_piece", setter(&O::io_piece)},
   };
   return read<O>(given, setters);
 }

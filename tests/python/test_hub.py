@@ -11,10 +11,9 @@ from unittest import mock
 import numpy as np
 
 import moxie
-from support import DEMO, ROOT
+from support import DEMO, GOLDEN, Hub, demo_gguf
 
-sys.path.insert(0, str(ROOT / "tests" / "hub"))
-from hub_server import Hub  # noqa: E402
+
 
 ROUTER = "model.layers.1.block_sparse_moe.gate.weight"
 

@@ -18,16 +18,6 @@ from support import DEMO, demo, open_demo
 
 PROMPT = "Once upon a time"
 GREEDY = {"max_tokens": 20, "temperature": 0}
-WEATHER = [
-    {
-        "type": "function",
-        "function": {
-            "name": "get_weather",
-            "description": "Weather of a city",
-            "parameters": {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]},
-        },
-    }
-]
 
 
 class Completions(unittest.TestCase):
@@ -116,62 +106,6 @@ class Completions(unittest.TestCase):
             self.assertEqual(llm(PROMPT, **GREEDY)["choices"][0]["text"], plain)
         finally:
             llm.set_cache(None)
-
-
-class Chat(unittest.TestCase):
-    messages = [{"role": "system", "content": "Be kind."}, {"role": "user", "content": "Hello"}]
-
-    def test_shapes(self):
-        out = demo().create_chat_completion(self.messages, max_tokens=8, temperature=0)
-        self.assertEqual(set(out), {"id", "object", "created", "model", "choices", "usage"})
-        self.assertTrue(out["id"].startswith("chatcmpl-"))
-        self.assertEqual(out["choices"][0]["message"]["role"], "assistant")
-        chunks = list(demo().create_chat_completion(self.messages, max_tokens=8, temperature=0, stream=True))
-        self.assertEqual(chunks[0]["choices"][0]["delta"], {"role": "assistant"})
-        self.assertEqual(chunks[-1]["choices"][0]["delta"], {})
-        text = "".join(chunk["choices"][0]["delta"].get("content", "") for chunk in chunks)
-        self.assertEqual(text, out["choices"][0]["message"]["content"])
-
-    def test_json_schema(self):
-        schema = {"type": "object", "properties": {"a": {"enum": [1, 2]}}, "required": ["a"], "additionalProperties": False}
-        for wanted in (
-            {"type": "json_object", "schema": schema},
-            {"type": "json_schema", "json_schema": {"name": "x", "schema": schema}},
-        ):
-            out = demo().create_chat_completion(self.messages, response_format=wanted, seed=3)
-            self.assertIn(json.loads(out["choices"][0]["message"]["content"]), ({"a": 1}, {"a": 2}))
-
-    def test_tool_call(self):
-        call = '{"tool_call": {"name": "get_weather", "arguments": {"city": "Rome"}}}'
-        llm = demo()
-        grammar = LlamaGrammar.from_string("root ::= " + json.dumps(call))
-        out = llm.create_chat_completion(self.messages, tools=WEATHER, grammar=grammar, max_tokens=80)
-        choice = out["choices"][0]
-        self.assertEqual(choice["finish_reason"], "tool_calls")
-        (made,) = choice["message"]["tool_calls"]
-        self.assertEqual(made["function"]["name"], "get_weather")
-        self.assertEqual(json.loads(made["function"]["arguments"]), {"city": "Rome"})
-        out = llm.create_chat_completion(
-            self.messages, functions=[WEATHER[0]["function"]], grammar=grammar, max_tokens=80
-        )
-        self.assertEqual(out["choices"][0]["message"]["function_call"]["name"], "get_weather")
-
-    def test_every_format_writes_the_conversation(self):
-        from moxie._chat import chat_formats
-
-        self.assertEqual(len(chat_formats()), 27)
-        llm = open_demo()
-        for name in chat_formats():
-            with self.subTest(name):
-                llm.chat_format = name
-                llm.create_chat_completion(self.messages, max_tokens=1, seed=1)
-                written = llm.detokenize(list(llm.input_ids)).decode()
-                self.assertIn("Be kind.", written)
-                self.assertIn("Hello", written)
-        llm.chat_format = "no-such-form"
-        with self.assertRaisesRegex(ValueError, "chatml"):
-            llm.create_chat_completion(self.messages)
-        llm.close()
 
 
 class Steps(unittest.TestCase):
