@@ -4,6 +4,7 @@
 #include <charconv>
 #include <cmath>
 #include <cstring>
+#include <functional>
 #include <optional>
 #include <span>
 
@@ -235,6 +236,29 @@ Result<std::vector<float>> ImportanceMatrix::weights(const std::string& name, in
   }
   if (!any) all.clear();
   return all;
+}
+
+Result<void> ImportanceMatrix::add(const ImportanceMatrix& other) {
+  const auto accumulate = [](const std::vector<float>& from, std::vector<float>& to) {
+    std::transform(from.begin(), from.end(), to.begin(), to.begin(), std::plus<>());
+  };
+  for (const auto& [name, entry] : other.entries) {
+    const auto [own, is_new] = entries.try_emplace(name, entry);
+    if (is_new) continue;
+    if (own->second.sums.size() != entry.sums.size() || own->second.counts.size() != entry.counts.size()) {
+      return fail(ErrorCode::invalid_argument,
+                  "one importance matrix has {} sums and {} counts for '{}', another {} and {}: they are of different "
+                  "models",
+                  own->second.sums.size(), own->second.counts.size(), printable(name), entry.sums.size(),
+                  entry.counts.size());
+    }
+    accumulate(entry.sums, own->second.sums);
+    accumulate(entry.counts, own->second.counts);
+  }
+  datasets.insert(datasets.end(), other.datasets.begin(), other.datasets.end());
+  chunks += other.chunks;
+  chunk_tokens = std::max(chunk_tokens, other.chunk_tokens);
+  return {};
 }
 
 Result<ImportanceMatrix> read_importance(const std::string& path) {

@@ -25,6 +25,9 @@ struct ImportanceMatrix {
   // known of it. A matrix that nothing passed through counts every column alike. Experts are found whether they were
   // measured in one tensor or one by one. Errors: invalid_argument where the widths differ.
   Result<std::vector<float>> weights(const std::string& name, int64_t matrices, int64_t columns) const;
+  // Adds the sums of another, as if one had been measured on both texts. Errors: invalid_argument where they are not of
+  // one model.
+  Result<void> add(const ImportanceMatrix& other);
 };
 
 // Errors: not_found, io, corrupt.

@@ -44,7 +44,7 @@ struct Engine::Impl {
 
   // Null with options.vocab_only.
   std::unique_ptr<Model> model;
-  std::unique_ptr<CpuBackend> backend;
+  std::unique_ptr<Backend> backend;
   std::unique_ptr<KvPool> kv_pool;
   Workspace workspace;
   Activations logits_acts;

@@ -86,6 +86,8 @@ class ExpertStore {
   // Where an expert is right now; thread-safe.
   virtual Presence presence(int64_t layer, int32_t id) const = 0;
   bool ready(int64_t layer, int32_t id) const { return presence(layer, id) == Presence::ready; }
+  // What every lease of the expert hands out: it stays in its place, its bytes only while they are leased.
+  const ExpertView& place(int64_t layer, int32_t id) const { return view(layer, id); }
 
  private:
   friend class ExpertLease;
