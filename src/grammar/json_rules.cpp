@@ -6,6 +6,12 @@
 #include "grammar/schema_values.h"
 
 namespace moxie::grammar {
+namespace {
+
+constexpr uint32_t kBlanksMax = 4;
+constexpr uint32_t kIndentMax = 48;  // twelve levels of four
+
+}  // namespace
 
 std::string json_spelled(const std::string& text) {
   Json json;
@@ -16,8 +22,9 @@ std::string json_spelled(const std::string& text) {
 JsonRules::JsonRules(Grammar& grammar) : grammar_(grammar) {
   const auto some = [&](uint32_t most) { return grammar_.repeat(one_of(" \t"), 0, most); };
   blank = grammar_.add_rule("blanks");
-  const ExpressionId newline = grammar_.sequence({grammar_.repeat(literal("\r"), 0, 1), literal("\n"), some(20)});
-  grammar_.rules[blank].body = grammar_.sequence({some(4), grammar_.repeat(newline, 0, 1)});
+  const ExpressionId newline =
+      grammar_.sequence({grammar_.repeat(literal("\r"), 0, 1), literal("\n"), some(kIndentMax)});
+  grammar_.rules[blank].body = grammar_.sequence({some(kBlanksMax), grammar_.repeat(newline, 0, 1)});
 
   text = grammar_.add_rule("string");
   grammar_.rules[text].body =
