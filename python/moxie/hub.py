@@ -24,7 +24,10 @@ from . import _native
 from .errors import Corrupt, InvalidArgument, NotFound, ReadError, Unavailable
 
 _MAX_HEADER = 100 << 20
-_DTYPES = {"F64": "f8", "F32": "f4", "F16": "f2", "I64": "i8", "I32": "i4", "I16": "i2", "I8": "i1", "U8": "u1", "BOOL": "?"}
+_DTYPES = {"F64": "f8", "F32": "f4", "F16": "f2", "I64": "i8", "I32": "i4", "I16": "i2", "I8": "i1", "U64": "u8", "U32": "u4", "U16": "u2",
+           "U8": "u1", "BOOL": "?"}  # fmt: skip
+# Floats of 8 bits: bits of the exponent; the largest one of e4m3 is a number, but for its last value.
+_SMALL_FLOATS = {"F8_E4M3": 4, "F8_E5M2": 5}
 _PIECE = 1 << 20
 
 
@@ -267,15 +270,46 @@ def _header_of(read: Any, what: str) -> Dict[str, _Place]:
         raise Corrupt(f"{what}: its header is no safetensors header") from None
 
 
+def _weight_map(index: Any, path: str) -> Dict[str, str]:
+    """File names by tensor, from a checkpoint's index."""
+    found = index.get("weight_map") if isinstance(index, dict) else None
+    if not isinstance(found, dict) or not all(isinstance(name, str) and _safe(name) for name in found.values()):
+        raise Corrupt(f"{path} is no index: it has no weight_map, or names files that cannot be a model's")
+    return dict(found)
+
+
 class _Source:
     """A model's tensors: which file holds each, and their bytes."""
 
     def __init__(self, model_id: str, revision: str = "main") -> None:
         self.model_id, self.revision = model_id, revision
         self.local = os.path.exists(model_id)
-        self.gguf = self.local and os.path.isfile(model_id) and not model_id.endswith((".safetensors", ".json"))
+        self.gguf = self.local and not self._safetensors()
         self._files: Optional[Dict[str, str]] = None
         self._headers: Dict[str, Dict[str, _Place]] = {}
+
+    def root(self) -> str:
+        """The folder of a model on this machine."""
+        return self.model_id if os.path.isdir(self.model_id) else os.path.dirname(self.model_id)
+
+    def _safetensors(self) -> List[str]:
+        """The files of a checkpoint on this machine: their own names and those of their tensors count, as on the hub."""
+        if os.path.isfile(self.model_id):
+            name = os.path.basename(self.model_id)
+            if name.endswith(".safetensors"):
+                return [name]
+            return self._indexed(name) if name.endswith(".index.json") else []
+        there = sorted(os.listdir(self.model_id))
+        for name in there:
+            if name.endswith(".safetensors.index.json"):
+                return self._indexed(name)
+        return [name for name in there if name.endswith(".safetensors")]
+
+    def _indexed(self, index: str) -> List[str]:
+        path = os.path.join(self.root(), index)
+        with open_file(path) as file:
+            names = set(_weight_map(json.load(file), path).values())
+        return sorted(name for name in names if os.path.exists(os.path.join(self.root(), name)))
 
     def files(self) -> Dict[str, str]:
         """File names by tensor."""
@@ -284,10 +318,12 @@ class _Source:
         return self._files
 
     def _find_files(self) -> Dict[str, str]:
+        if self.local and not self.gguf:
+            return {tensor: name for name in self._safetensors() for tensor in self.header(name)}
         if self.local:
             weights = _native.read_weights(self.model_id)
             found = {}
-            root = self.model_id if os.path.isdir(self.model_id) else os.path.dirname(self.model_id)
+            root = self.root()
             for one in weights["tensors"]:
                 name = os.path.relpath(weights["files"][one["file"]], root)
                 found[one["name"]] = name
@@ -300,16 +336,12 @@ class _Source:
         except NotFound:
             return dict.fromkeys(self.header("model.safetensors"), "model.safetensors")
         with open_file(path) as file:
-            found = json.load(file)["weight_map"]
-        if not all(isinstance(name, str) and _safe(name) for name in found.values()):
-            raise Corrupt(f"{path}: it names files that cannot be a model's")
-        return dict(found)
+            return _weight_map(json.load(file), path)
 
     def path(self, name: str) -> Optional[str]:
         """Of a file that is on this machine."""
         if self.local:
-            root = self.model_id if os.path.isdir(self.model_id) else os.path.dirname(self.model_id)
-            return os.path.join(root, name)
+            return os.path.join(self.root(), name)
         return _cached(self.model_id, self.revision, name)
 
     def header(self, name: str) -> Dict[str, _Place]:
@@ -389,10 +421,29 @@ class TensorMetadata:
             kinds = {"BF16": library.bfloat16, "F16": library.float16, "F32": library.float32}
             if place.dtype in kinds:
                 return library.frombuffer(bytearray(data), dtype=kinds[place.dtype]).reshape(place.shape)
+        if place.dtype in _SMALL_FLOATS:
+            return _small_floats(data, _SMALL_FLOATS[place.dtype]).reshape(place.shape)
         if place.dtype in _DTYPES:
             return np.frombuffer(data, dtype="<" + _DTYPES[place.dtype]).reshape(place.shape)
         count = int(np.prod(place.shape, dtype=np.int64))
         return _native.decode(place.dtype, data, count).reshape(place.shape)
+
+
+def _small_floats(data: bytes, exponent_bits: int) -> Any:
+    import numpy as np
+
+    codes = np.arange(256)
+    mantissa_bits = 7 - exponent_bits
+    bias = (1 << (exponent_bits - 1)) - 1
+    exponent = (codes >> mantissa_bits) & ((1 << exponent_bits) - 1)
+    share = (codes & ((1 << mantissa_bits) - 1)) / (1 << mantissa_bits)
+    size = np.where(exponent > 0, (1 + share) * 2.0 ** (exponent - bias), share * 2.0 ** (1 - bias))
+    if exponent_bits == 4:
+        size[codes & 0x7F == 0x7F] = np.nan
+    else:
+        size[exponent == 31] = np.where(share[exponent == 31] > 0, np.nan, np.inf)
+    values = np.where(codes & 0x80, -size, size).astype(np.float32)
+    return values[np.frombuffer(data, dtype=np.uint8)]
 
 
 class BaseMoE:
@@ -502,6 +553,41 @@ class GgufApartMoE(GgufMoE):
     expert_tensor_name_template = tuple("blk.{layer}.ffn_" + part + ".{expert}.weight" for part in ("gate", "up", "down"))
 
 
+# Other names under which checkpoints keep a layer's router and experts, without what follows the last dot of tensors.
+_ROUTERS = (
+    "block_sparse_moe.gate", "mlp.gate", "mlp.router", "block_sparse_moe.router.layer", "feed_forward.gate",
+    "feed_forward.router", "mixer.gate",
+)  # fmt: skip
+_PARTS = (("w1", "w2", "w3"), ("gate_proj", "up_proj", "down_proj"), ("gate_up_proj", "down_proj"))
+_EXPERTS = tuple(
+    tuple(f"{block}.{inner}{part}" for part in parts)
+    for block in ("block_sparse_moe", "mlp", "feed_forward", "mixer")
+    for inner in ("experts.{expert}.", "experts.", "switch_mlp.")
+    for parts in _PARTS
+)
+
+
+def _fit(made: BaseMoE, files: Sequence[str]) -> None:
+    """Chooses the templates that this model's tensors have."""
+    ends: Dict[str, List[str]] = {}
+    for name in files:
+        stem, _, end = name.rpartition(".")
+        ends.setdefault(stem, []).append(end)
+        ends.setdefault(name, []).append("")
+    for begin in ("model.layers.{layer}.", "layers.{layer}."):
+        for layer in range(made.n_layers):
+            routers = [one for one in _ROUTERS if "weight" in ends.get(_fill(begin + one, layer, 0), [])]
+            for stems in _EXPERTS:
+                found = [ends.get(_fill(begin + stem, layer, 0), []) for stem in stems]
+                if not routers or not all(found):
+                    continue
+                made.router_tensor_name_template = begin + routers[0] + ".weight"
+                made.expert_tensor_name_template = tuple(
+                    f"{begin}{stem}.{end}" if end else begin + stem for stem, all_ends in zip(stems, found) for end in sorted(all_ends)
+                )
+                return
+
+
 FAMILIES: Dict[str, Type[BaseMoE]] = {
     "mixtral": MixtralMoE, "olmoe": OlmoeMoE, "qwen2_moe": Qwen2MoE, "qwen3_moe": Qwen3MoE,
 }  # fmt: skip
@@ -514,13 +600,18 @@ def open(model_id: "Union[str, os.PathLike[str]]") -> BaseMoE:
     if source.gguf:
         return _open_gguf(source)
     if source.local:
-        path = os.path.join(name if os.path.isdir(name) else os.path.dirname(name), "config.json")
+        path = os.path.join(source.root(), "config.json")
         if not os.path.exists(path):
-            raise NotFound(f"{path} is not there; it says what kind of model the weights are")
+            path = os.path.join(source.root(), "params.json")  # what Mistral publishes beside consolidated weights
+        if not os.path.exists(path):
+            raise NotFound(f"{source.root()} has no config.json; it says what kind of model the weights are")
     else:
         path = _fetch(name, source.revision, "config.json")
     with open_file(path) as file:
         config = json.load(file)
+    if isinstance(config.get("moe"), dict) and "n_layers" in config:
+        experts = config["moe"].get("num_experts")
+        config = {"model_type": "mixtral", "num_hidden_layers": config["n_layers"], "num_local_experts": experts}
     family = FAMILIES.get(config.get("model_type", ""))
     if family is None:
         raise InvalidArgument(
@@ -532,6 +623,7 @@ def open(model_id: "Union[str, os.PathLike[str]]") -> BaseMoE:
     if not experts:
         raise Corrupt(f"{path} does not say how many experts there are")
     made.n_experts = int(experts[0])
+    _fit(made, list(source.files()))
     return made
 
 
