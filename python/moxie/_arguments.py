@@ -84,8 +84,9 @@ def check_types(call: str, given: Mapping[str, Any]) -> None:
             what = "a dict"
         elif name == "prompt" and isinstance(value, (bytes, bytearray)):
             what = "a text, or a list of ids"
-        elif name == "prompt" and not isinstance(value, str) and not hasattr(value, "__iter__"):
-            what = "a text, or a list of ids"
+        elif name == "prompt" and not isinstance(value, str):
+            if not hasattr(value, "__iter__") or not all(isinstance(id, numbers.Integral) for id in value):
+                what = "a text, or a list of ids"
         if what:
             raise TypeError(f"{call}: {name} must be {what}, not {type(value).__name__}")
 

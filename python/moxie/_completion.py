@@ -69,6 +69,7 @@ def infill_ids(llama: "Llama", prompt: str, suffix: str) -> Optional[List[int]]:
 
 def check_room(llama: "Llama", tokens: int, max_tokens: Optional[int]) -> int:
     """How many tokens may be drawn after so many."""
+    len(llama._sequence)  # an error that says so, where the model is closed or was opened for its vocabulary
     limit = llama.n_ctx()
     if tokens >= limit:
         raise InvalidArgument(

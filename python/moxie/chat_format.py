@@ -65,14 +65,11 @@ class Jinja2ChatFormatter:
             self.template, self.bos_token, self.eos_token, json.dumps(messages), json.dumps(tools) if tools else "",
             json.dumps({name: value for name, value in extra.items() if value is not None}), self.add_generation_prompt,
         )  # fmt: skip
-        criteria = None
-        if self.stop_token_ids is not None:
-            ends = self.stop_token_ids
-
-            def criteria(ids: Any, logits: Any) -> bool:
-                return int(ids[-1]) in ends
-
+        criteria = self._ends if self.stop_token_ids is not None else None
         return ChatFormatterResponse(prompt, [self.eos_token], criteria, added_special=True)
+
+    def _ends(self, ids: Any, logits: Any) -> bool:
+        return int(ids[-1]) in (self.stop_token_ids or ())
 
     def to_chat_handler(self) -> LlamaChatCompletionHandler:
         return chat_formatter_to_chat_completion_handler(self)

@@ -28,7 +28,8 @@ class Session:
 
     memory: the most the process may use ("12G"). profile: a file of `moxie profile` whose most used experts never give
     way. kv_bits: 8, 16 or 32. state: a file in which the context is kept between runs; it is read if it is there, and
-    written by save() and close().
+    written by save() and close(). Where experts are read as they are wanted, a folder beside it, state.experts, keeps
+    which of them were used most, and the next session begins with those in memory.
     """
 
     def __init__(
@@ -36,6 +37,8 @@ class Session:
         kv_bits: Optional[int] = None, n_ctx: int = 4096, state: "Optional[Union[str, os.PathLike[str]]]" = None,
         **options: Any,
     ) -> None:  # fmt: skip
+        if state is not None:
+            options.setdefault("cache_folder", f"{os.fspath(state)}.experts")
         self.llama = _open(model, memory, profile, kv_bits, n_ctx, **options)
         self._state = state
         self._closed = False
@@ -98,7 +101,9 @@ def stream_generate(
     model: Any, prompt: str, *, max_tokens: int = 256, memory: Optional[str] = None, profile: Any = None,
     kv_bits: Optional[int] = None, n_ctx: int = 4096, **sampling: Any,
 ) -> Iterator[str]:  # fmt: skip
-    """Pieces of the text that follows `prompt`. `model`: a path, or an open Llama (then it stays open)."""
+    """Pieces of the text that follows `prompt`. `model`: a path, or an open Llama (then it stays open).
+
+    memory: the most the process may use ("12G"). profile: a file of `moxie profile`. kv_bits: 8, 16 or 32."""
     if isinstance(model, Llama):
         for chunk in model.create_completion(prompt, max_tokens=max_tokens, stream=True, **sampling):
             if chunk["choices"][0]["text"]:

@@ -1,7 +1,5 @@
-"""llama_cpp's name for moxie, sessions, and LangChain over it (the latter with MOXIE_PYTHON_ORACLE=1)."""
+"""llama_cpp's name for moxie, and LangChain over it (the latter with MOXIE_PYTHON_ORACLE=1)."""
 
-import os
-import tempfile
 import unittest
 
 import moxie
@@ -23,22 +21,6 @@ class Installed(unittest.TestCase):
         self.assertIs(LlamaGrammar, same)
         self.assertFalse(llama_cpp.llama_supports_gpu_offload())
 
-    def test_readme_of_llama_cpp_python(self):
-        from llama_cpp import Llama
-
-        llm = Llama(model_path=DEMO, verbose=False)
-        output = llm("Q: Name the planets in the solar system? A: ", max_tokens=32, stop=["Q:", "\n"], echo=True)
-        self.assertTrue(output["choices"][0]["text"].startswith("Q: Name the planets"))
-        llm = Llama(model_path=DEMO, chat_format="llama-2", verbose=False)
-        output = llm.create_chat_completion(
-            messages=[
-                {"role": "system", "content": "You are an assistant who perfectly describes images."},
-                {"role": "user", "content": "Describe this image in detail please."},
-            ],
-            max_tokens=8,
-        )
-        self.assertIsInstance(output["choices"][0]["message"]["content"], str)
-
     @unittest.skipUnless(wants("langchain_community"), "needs langchain-community and MOXIE_PYTHON_ORACLE=1")
     def test_langchain(self):
         from langchain_community.chat_models import ChatLlamaCpp
@@ -54,28 +36,6 @@ class Installed(unittest.TestCase):
         self.assertTrue("".join(piece.content for piece in chat.stream("Hello")))
         vectors = LlamaCppEmbeddings(model_path=DEMO, n_ctx=256, verbose=False).embed_documents(["a b", "c"])
         self.assertEqual({len(vector) for vector in vectors}, {demo().n_embd()})  # one for each token, unless pooled
-
-
-class Sessions(unittest.TestCase):
-    def test_three_calls(self):
-        expected = demo()("Once upon a time", max_tokens=12, temperature=0)["choices"][0]["text"]
-        options = {"max_tokens": 12, "temperature": 0}
-        self.assertEqual(moxie.generate(DEMO, "Once upon a time", memory="1G", n_ctx=256, **options), expected)
-        self.assertEqual("".join(moxie.stream_generate(demo(), "Once upon a time", **options)), expected)
-        with self.assertRaisesRegex(ValueError, "kv_bits=3"):
-            moxie.generate(DEMO, "x", kv_bits=3)
-
-    def test_a_session_goes_on_after_a_restart(self):
-        with tempfile.TemporaryDirectory() as folder:
-            path = os.path.join(folder, "state")
-            options = {"max_tokens": 6, "temperature": 0}
-            with moxie.Session(DEMO, n_ctx=256) as whole:
-                texts = [whole.generate("Once upon a time", **options), whole.generate(" Then", **options)]
-            with moxie.Session(DEMO, n_ctx=256, state=path) as first:
-                self.assertEqual(first.generate("Once upon a time", **options), texts[0])
-            with moxie.Session(DEMO, n_ctx=256, state=path) as second:
-                self.assertGreater(len(second.tokens), 5)
-                self.assertEqual(second.generate(" Then", **options), texts[1])
 
 
 class Grown(unittest.TestCase):

@@ -1,20 +1,12 @@
-"""moxie.Llama: completions, chat, tokens, steps, states, errors."""
+"""moxie.Llama: completions, tokens, steps, states."""
 
-import json
-import os
-import signal
-import subprocess
-import sys
-import threading
-import time
 import unittest
-import warnings
 
 import numpy as np
 
 import moxie
 from moxie import Llama, LlamaGrammar, LogitsProcessorList, StoppingCriteriaList
-from support import DEMO, demo, open_demo
+from support import demo, open_demo
 
 PROMPT = "Once upon a time"
 GREEDY = {"max_tokens": 20, "temperature": 0}
@@ -169,95 +161,6 @@ class Steps(unittest.TestCase):
             made = mean.create_embedding(["a", "b"])
         self.assertEqual([one["index"] for one in made["data"]], [0, 1])
         self.assertEqual(set(made), {"object", "data", "model", "usage"})
-
-
-class Errors(unittest.TestCase):
-    def test_missing_and_foreign_files(self):
-        with self.assertRaisesRegex(ValueError, "Model path does not exist"):
-            Llama("/nowhere/model.gguf")
-        with self.assertRaises(FileNotFoundError):
-            Llama("/nowhere/model.gguf")
-        with self.assertRaises(moxie.MoxieError) as raised:
-            Llama(__file__)
-        self.assertIn("test_llama.py", str(raised.exception))
-
-    def test_prompt_too_long(self):
-        with self.assertRaisesRegex(ValueError, r"Requested tokens \(\d+\) exceed context window of 1024"):
-            demo()("word " * 1200)
-
-    def test_wrong_types(self):
-        with self.assertRaises(TypeError):
-            demo()(PROMPT, stop=[1])
-        with self.assertRaises(ValueError):
-            demo()(PROMPT, top_p=7)
-        with self.assertRaises(ValueError):
-            demo().create_chat_completion([])
-        with self.assertRaises(moxie.errors.Unsupported):
-            open_demo(lora_path="adapter.gguf")
-
-    def test_closed(self):
-        llm = open_demo()
-        llm.close()
-        llm.close()
-        for call in (lambda: llm(PROMPT), lambda: llm.tokenize(b"x"), lambda: llm.reset(), lambda: llm.expert_stats()):
-            with self.assertRaisesRegex(ValueError, "closed"):
-                call()
-
-    def test_said_once(self):
-        from moxie import _arguments
-
-        _arguments._said.clear()
-        with warnings.catch_warnings(record=True) as caught:
-            warnings.simplefilter("always")
-            for _ in range(2):
-                Llama(DEMO, n_ctx=64, verbose=False, n_gpu_layers=-1, made_up=1).close()
-        texts = [str(one.message) for one in caught if issubclass(one.category, moxie.errors.IgnoredArgument)]
-        self.assertEqual(sorted(text.split("=")[0] for text in texts), ["made_up", "n_gpu_layers"])
-
-
-class Manners(unittest.TestCase):
-    def test_the_lock_is_free_while_computing(self):
-        llm = open_demo(n_ctx=4096)
-        counted = []
-        done = threading.Event()
-
-        def count():
-            while not done.is_set():
-                counted.append(time.monotonic())
-                time.sleep(0.002)
-
-        thread = threading.Thread(target=count)
-        thread.start()
-        begin = time.monotonic()
-        llm.eval(llm.tokenize(b"word " * 1500)[:2000])
-        end = time.monotonic()
-        done.set()
-        thread.join()
-        llm.close()
-        inside = [at for at in counted if begin < at < end]
-        self.assertGreater(len(inside), 3, f"{len(inside)} turns in {end - begin:.2f} s")
-
-    def test_interrupt_stops(self):
-        code = (
-            "import sys; from moxie import Llama\n"
-            f"llm = Llama({DEMO!r}, n_ctx=4096, verbose=False)\n"
-            "print('ready', flush=True)\n"
-            "try:\n"
-            "    while True: llm('Once upon a time', max_tokens=2000, temperature=1.0)\n"
-            "except KeyboardInterrupt: print('stopped', llm('Once', max_tokens=2)['usage']['completion_tokens'])\n"
-        )
-        child = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
-        self.assertEqual(child.stdout.readline(), "ready\n")
-        time.sleep(0.3)
-        child.send_signal(signal.SIGINT)
-        out, _ = child.communicate(timeout=60)
-        self.assertEqual(out, "stopped 2\n")
-
-    def test_import_is_light(self):
-        code = "import sys, time; t = time.perf_counter(); import moxie; from moxie import Llama; "
-        code += "print(time.perf_counter() - t); assert 'numpy' not in sys.modules"
-        times = [float(subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout) for _ in range(5)]
-        self.assertLess(min(times), float(os.environ.get("MOXIE_IMPORT_SECONDS", "0.15")))
 
 
 if __name__ == "__main__":
