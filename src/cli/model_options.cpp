@@ -9,6 +9,7 @@
 #include "core/fail.h"
 #include "core/terminal.h"
 #include "engine/model_facts.h"
+#include "hub/hub_cache.h"
 
 namespace moxie::cli {
 namespace fs = std::filesystem;
@@ -43,6 +44,9 @@ void ModelOptions::add_header_flags(FlagSet& flags) {
 
 void ModelOptions::add_flags(FlagSet& flags) {
   add_header_flags(flags);
+  flags.add("hf-repo", hf_repo);
+  flags.add("hf-file", hf_file);
+  flags.add("token", hf_token);
   flags.add("quantize", engine.quantize);
   flags.toggle("quantize-cache", engine.quantize_cache);
   flags.add("ctx-size", engine.ctx_size);
@@ -87,7 +91,33 @@ void ModelOptions::add_expert_flags(FlagSet& flags) {
   flags.toggle("verify", engine.verify);
 }
 
+namespace {
+
+// "hf:org/name:Q4_K_M". Errors: invalid_argument for what can be no name, and for a file and a quantization.
+Result<std::string> hub_reference(const ModelOptions& options) {
+  MOXIE_TRY(HubReference reference, parse_hub_reference(options.hf_repo));
+  if (!options.hf_file.empty()) {
+    if (!reference.file.empty() && reference.file != options.hf_file) {
+      return fail(ErrorCode::invalid_argument, "two files are given, -hf {} and --hf-file {}; leave one out",
+                  options.hf_repo, options.hf_file);
+    }
+    reference.file = options.hf_file;
+  }
+  return reference.text();
+}
+
+}  // namespace
+
 Result<std::string> choose_model(const ModelOptions& options) {
+  if (options.hf_repo.empty() && !options.hf_file.empty())
+    return fail(ErrorCode::invalid_argument, "--hf-file {} is a file of what? give -hf ORG/NAME too", options.hf_file);
+  if (!options.hf_repo.empty()) {
+    if (!options.positional.empty() || !options.engine.model.empty()) {
+      return fail(ErrorCode::invalid_argument, "two models are given, '{}' and -hf '{}'; leave one out",
+                  options.positional.empty() ? options.engine.model : options.positional, options.hf_repo);
+    }
+    return hub_reference(options);
+  }
   const std::string& flag = options.engine.model;
   if (!options.positional.empty() && !flag.empty() && options.positional != flag) {
     return fail(ErrorCode::invalid_argument, "two models are given, '{}' and -m '{}'; leave one out",
@@ -111,8 +141,12 @@ Result<std::string> choose_model(const ModelOptions& options) {
 
 Result<void> settle(ModelOptions& options) {
   MOXIE_TRY(const std::string chosen, choose_model(options));
-  MOXIE_TRY(options.engine.model, find_model(chosen));
+  MOXIE_TRY(options.engine.model, find_model(chosen, {.download = !options.hf_repo.empty(),
+                                                      .token = options.hf_token,
+                                                      .interrupted = options.interrupted}));
   options.positional.clear();
+  options.hf_repo.clear();
+  options.hf_file.clear();
   if (!options.alias.empty()) {
     if (is_architecture(options.alias)) {
       note(fmt::format("-a {} is {}: taken as --arch {}", options.alias,
@@ -141,6 +175,7 @@ Result<void> settle(ModelOptions& options) {
 }
 
 Result<std::unique_ptr<Engine>> open_engine(ModelOptions& options, const std::atomic<bool>* interrupted) {
+  options.interrupted = interrupted;
   MOXIE_TRY_VOID(settle(options));
   // The engine keeps these functions, so they own what they use.
   const auto progress = std::make_shared<Progress>();

@@ -14,6 +14,8 @@ struct ModelOptions {
   EngineOptions engine;
   std::string positional;  // MODEL without a flag
   std::string cache_type_k, cache_type_v, alias;
+  std::string hf_repo, hf_file, hf_token;          // llama.cpp's -hf
+  const std::atomic<bool>* interrupted = nullptr;  // gives a download up
   bool verbose = false, watch = false;
 
   // MODEL, -m, --arch and -v: enough for commands that read headers.
@@ -22,9 +24,10 @@ struct ModelOptions {
   void add_expert_flags(FlagSet& flags);
   // Those and all that concern computing.
   void add_flags(FlagSet& flags);
+  bool names_a_model() const { return !positional.empty() || !engine.model.empty() || !hf_repo.empty(); }
 };
 
-// The model to open: MODEL, else -m, else the demo model beside the program or in its install's share folder.
+// The model to open: MODEL, else -m, else -hf, else the demo model beside the program or in its install's share folder.
 // Errors: not_found with the places looked at; invalid_argument for two different models.
 Result<std::string> choose_model(const ModelOptions& options);
 // Settles what flags leave open (model, cache type, -a) and says so. Call before using options.engine.

@@ -39,6 +39,7 @@ std::vector<server::OfferedModel> look_in(const std::string& folder) {
 }
 
 Result<server::ModelSource> one_model(ModelOptions& options, const std::atomic<bool>& interrupted) {
+  options.interrupted = &interrupted;
   MOXIE_TRY_VOID(settle(options));
   return server::ModelSource{.models = {{.path = options.engine.model}},
                              .open = [options, &interrupted](const server::OfferedModel&, const std::atomic<bool>&) {
@@ -51,7 +52,7 @@ Result<server::ModelSource> one_model(ModelOptions& options, const std::atomic<b
 
 Result<server::ModelSource> served_models(ModelOptions& options, const std::string& folder,
                                           const std::atomic<bool>& interrupted) {
-  const bool named = !options.positional.empty() || !options.engine.model.empty();
+  const bool named = options.names_a_model();
   if (named && !folder.empty()) {
     return fail(ErrorCode::invalid_argument, "--models-dir {} and a model are given; leave one out", folder);
   }
