@@ -7,6 +7,7 @@
 #include "cli/console.h"
 #include "cli/interruption.h"
 #include "cli/model_options.h"
+#include "cli/url_bench.h"
 #include "cli/version.h"
 #include "core/fail.h"
 #include "core/memory_bandwidth.h"
@@ -77,10 +78,15 @@ class Bench final : public Command {
         },
         "md", "md or json");
     flags.toggle("json", json_, true, "as -o json");
+    flags.group("a server");
+    flags.add("url", url_.url);
+    flags.add("api-key", url_.api_key, "the key that the server at --url wants");
+    flags.add("clients", url_.clients);
   }
 
   Result<int> run() override {
     MOXIE_TRY_VOID(check());
+    if (!url_.url.empty()) return run_url();
     Interruption interruption;
     BenchReport report = {.version = std::string(version()), .repetitions = repetitions_};
     for (const Setting& setting : settings()) {
@@ -123,6 +129,25 @@ class Bench final : public Command {
       }
     }
     return {};
+  }
+
+  Result<int> run_url() {
+    if (prompts_.size() != 1 || generations_.size() != 1)
+      return fail(ErrorCode::invalid_argument, "with --url, -p and -n take one number each");
+    url_.prompt_tokens = prompts_[0];
+    url_.max_tokens = generations_[0];
+    url_.repetitions = repetitions_;
+    url_.model = model_.positional.empty() ? model_.engine.model : model_.positional;
+    if (url_.prompt_tokens < 1 || url_.max_tokens < 1)
+      return fail(ErrorCode::invalid_argument, "with --url, -p and -n must be 1 or more");
+    for (const int64_t clients : url_.clients) {
+      if (clients < 1 || clients > 1024)
+        return fail(ErrorCode::invalid_argument, "{} clients are none of 1 to 1024", clients);
+    }
+    Interruption interruption;
+    MOXIE_TRY(const UrlReport report, bench_url(url_, &interruption.flag()));
+    MOXIE_TRY_VOID(print(json_ ? report.json() : report.markdown()));
+    return 0;
   }
 
   std::vector<Setting> settings() const {
@@ -223,6 +248,7 @@ class Bench final : public Command {
   }
 
   ModelOptions model_;
+  UrlBenchOptions url_;
   std::vector<int64_t> prompts_ = {512}, generations_ = {64}, depths_ = {0}, threads_ = {0};
   std::vector<std::string> cache_types_ = {"f16"};
   int64_t repetitions_ = 5;
@@ -234,14 +260,17 @@ class Bench final : public Command {
 extern const CommandEntry bench = {
     .name = "bench",
     .summary = "measure the speed of prompts and generation beside what this machine's memory allows",
-    .usage = "[MODEL] [-p LIST] [-n LIST] [-d LIST] [-t LIST] [-r N] [-o md|json]",
+    .usage = "[MODEL] [-p LIST] [-n LIST] [-d LIST] [-t LIST] [-r N] [-o md|json] | --url URL [--clients LIST]",
     .detail =
         "ppN: a prompt of N tokens at once. tgN: N tokens one by one. @ dN: after N others. A generated token reads the dense\n"
         "weights, the experts it uses and the KV cache; memory allows at most its bandwidth over these bytes. A prompt reads\n"
         "weights once for many tokens; arithmetic allows at most the peak of the processor, int8 for quantized weights, float for\n"
         "others and for attention. Both limits are measured in the same run; the share is of the lower one.\n"
         "Where experts stream, what was read from disk for a token stands beside it. The ids are drawn: hits of real text are\n"
-        "others.",
+        "others.\n"
+        "--url measures a server that speaks OpenAI's API instead: time to the first token and tokens/s of a new prompt of about\n"
+        "-p tokens and of the same again, whether a tool call comes back well-formed, and several clients at once. MODEL is then\n"
+        "the name that the server knows; without it the first that it lists.",
     .create = []() -> std::unique_ptr<Command> { return std::make_unique<Bench>(); },
 };
 
