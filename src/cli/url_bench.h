@@ -61,7 +61,7 @@ struct UrlReport {
 // Errors: those of HTTP; unavailable for a server that refuses, with what it says.
 Result<UrlReport> bench_url(const UrlBenchOptions& options, const std::atomic<bool>* cancelled);
 
-// "http://host:port" with "/v1" where it has no path; no slash at its end.
+// With "/v1" where it has no path, no slash at its end: "http://127.0.0.1:8080/v1".
 std::string api_base(std::string url);
 
 // Server-sent events from pieces of a body: the data of each, comments and names left out.
