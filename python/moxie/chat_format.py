@@ -16,6 +16,7 @@ from .errors import InvalidArgument, Unsupported
 if TYPE_CHECKING:
     from .llama import Llama
 
+chat_formats = _chat.chat_formats
 HANDLERS: Dict[str, "LlamaChatCompletionHandler"] = {}
 
 

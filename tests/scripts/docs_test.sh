@@ -13,7 +13,7 @@ bad() { echo "FAILED $*"; failed=$((failed + 1)); }
 
 dev_help=$(./dev help)
 program_help=$("$program" help 2>/dev/null)
-documents=(README.md DESIGN.md CONTRIBUTING.md CHANGELOG.md SECURITY.md docs/*.md)
+documents=(README.md DESIGN.md CONTRIBUTING.md CHANGELOG.md SECURITY.md docs/*.md docs/*/*.md)
 
 check_link() { # FILE TARGET
   local target=${2%%#*}
