@@ -1,5 +1,6 @@
 #include "grammar/json_rules.h"
 
+#include <algorithm>
 #include <vector>
 
 #include "grammar/char_set.h"
@@ -9,7 +10,46 @@ namespace moxie::grammar {
 namespace {
 
 constexpr uint32_t kBlanksMax = 4;
-constexpr uint32_t kIndentMax = 48;  // twelve levels of four
+constexpr uint32_t kIndentOfLevel = 4;
+constexpr uint32_t kLevelsMax = 12;
+
+// How deep lists and objects may lie in each other in what a rule matches; kLevelsMax where it is that or more, or has
+// no end.
+class Nesting {
+ public:
+  explicit Nesting(const Grammar& grammar) : grammar_(grammar), known_(grammar.rules.size(), kNew) {}
+
+  uint32_t of_rule(RuleId rule) {
+    if (known_[rule] == kInside || calls_ >= kCallsMax) return kLevelsMax;
+    if (known_[rule] != kNew) return known_[rule];
+    known_[rule] = kInside;
+    ++calls_;
+    const uint32_t levels = grammar_.rules[rule].body == kNothing ? 0 : of(grammar_.rules[rule].body);
+    --calls_;
+    return known_[rule] = levels;
+  }
+
+ private:
+  static constexpr uint32_t kNew = kUnbounded, kInside = kUnbounded - 1;
+  static constexpr int kCallsMax = 400;
+
+  uint32_t of(ExpressionId id) {
+    const Expression& expression = grammar_.at(id);
+    uint32_t levels = expression.kind == Expression::Kind::rule ? of_rule(expression.rule) : 0;
+    for (const ExpressionId part : expression.parts) levels = std::max(levels, of(part));
+    for (const GraphEdge& edge : expression.edges) {
+      if (edge.label != kNothing) levels = std::max(levels, of(edge.label));
+    }
+    if (expression.kind != Expression::Kind::sequence || expression.parts.empty()) return levels;
+    const Expression& first = grammar_.at(expression.parts[0]);
+    const bool opens = first.kind == Expression::Kind::literal && (first.text == "{" || first.text == "[");
+    return std::min(levels + (opens ? 1 : 0), kLevelsMax);
+  }
+
+  const Grammar& grammar_;
+  std::vector<uint32_t> known_;
+  int calls_ = 0;
+};
 
 }  // namespace
 
@@ -20,17 +60,20 @@ std::string json_spelled(const std::string& text) {
 }
 
 JsonRules::JsonRules(Grammar& grammar) : grammar_(grammar) {
-  const auto some = [&](uint32_t most) { return grammar_.repeat(one_of(" \t"), 0, most); };
   blank = grammar_.add_rule("blanks");
-  const ExpressionId newline =
-      grammar_.sequence({grammar_.repeat(literal("\r"), 0, 1), literal("\n"), some(kIndentMax)});
-  grammar_.rules[blank].body = grammar_.sequence({some(kBlanksMax), grammar_.repeat(newline, 0, 1)});
-
   text = grammar_.add_rule("string");
   grammar_.rules[text].body =
       grammar_.sequence({literal("\""), grammar_.repeat(character(), 0, kUnbounded), literal("\"")});
   add_numbers();
   add_values();
+}
+
+void JsonRules::limit_indent(RuleId root, uint32_t outer_levels) {
+  const uint32_t levels = std::clamp(Nesting(grammar_).of_rule(root) + outer_levels, 1u, kLevelsMax);
+  const auto some = [&](uint32_t most) { return grammar_.repeat(one_of(" \t"), 0, most); };
+  const ExpressionId newline =
+      grammar_.sequence({grammar_.repeat(literal("\r"), 0, 1), literal("\n"), some(kIndentOfLevel * levels)});
+  grammar_.rules[blank].body = grammar_.sequence({some(kBlanksMax), grammar_.repeat(newline, 0, 1)});
 }
 
 ExpressionId JsonRules::one_of(std::string_view bytes) {

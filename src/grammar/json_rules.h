@@ -15,10 +15,14 @@ std::string json_spelled(const std::string& text);
 
 class JsonRules {
  public:
-  // Adds the rules below.
+  // Adds the rules below. `blank` stays empty until limit_indent().
   explicit JsonRules(Grammar& grammar);
 
-  RuleId blank = 0;  // blanks between parts: at most one line end, since a weak model would write them without end
+  // Blanks between parts: at most one line end with an indent as deep as what `root` matches can be nested, since a
+  // weak model writes as many as it may. `outer_levels`: how deep it lies itself.
+  void limit_indent(RuleId root, uint32_t outer_levels);
+
+  RuleId blank = 0;
   RuleId text = 0, whole = 0, number = 0, value = 0, object = 0, array = 0;
 
   // One character of a text in any spelling; a pair of \u escapes is one character.

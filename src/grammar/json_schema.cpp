@@ -30,7 +30,7 @@ class Compiler {
  public:
   explicit Compiler(SchemaDocument document) : document_(std::move(document)), branches_(document_, notices_) {}
 
-  Result<SchemaGrammar> compile() {
+  Result<SchemaGrammar> compile(uint32_t outer_levels) {
     const RuleId value = rule_for({&document_.root()});
     const RuleId root = grammar_.add_rule("text");
     grammar_.rules[root].body = grammar_.sequence({blank(), grammar_.rule(value)});
@@ -44,6 +44,7 @@ class Compiler {
                     kRulesMax, kExpressionsMax);
       }
     }
+    json_.limit_indent(root, outer_levels);
     return SchemaGrammar{std::move(grammar_), std::move(notices_)};
   }
 
@@ -673,9 +674,9 @@ class Compiler {
 
 }  // namespace
 
-Result<SchemaGrammar> parse_json_schema(std::string_view text) {
+Result<SchemaGrammar> parse_json_schema(std::string_view text, uint32_t outer_levels) {
   MOXIE_TRY(SchemaDocument document, SchemaDocument::parse(text));
-  return Compiler(std::move(document)).compile();
+  return Compiler(std::move(document)).compile(outer_levels);
 }
 
 }  // namespace moxie::grammar

@@ -20,7 +20,8 @@ struct SchemaGrammar {
 };
 
 // Errors: corrupt for text that is no JSON; invalid_argument for a keyword with a wrong value; unsupported for one that
-// no grammar can say (names it, its place and what to do) and beyond a limit.
-Result<SchemaGrammar> parse_json_schema(std::string_view text);
+// no grammar can say (names it, its place and what to do) and beyond a limit. `outer_levels`: in how many lists and
+// objects of a larger text the value lies, which it may be indented by.
+Result<SchemaGrammar> parse_json_schema(std::string_view text, uint32_t outer_levels = 0);
 
 }  // namespace moxie::grammar

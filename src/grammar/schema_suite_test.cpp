@@ -282,6 +282,26 @@ TEST(JsonSchemaSuite, Formats) {
   EXPECT_LE(counts.wrong.size(), 36u);
 }
 
+TEST(JsonSchema, IndentsAreAsDeepAsTheSchema) {
+  const auto indents = [](const std::string& schema, std::string_view before, std::string_view after) {
+    const auto automaton = Automaton::compile(parse_json_schema(schema)->grammar);
+    size_t most = 0;
+    for (size_t blanks = 1; blanks < 100; ++blanks) {
+      if (accepts(*automaton, std::string(before) + "\n" + std::string(blanks, ' ') + std::string(after)))
+        most = blanks;
+    }
+    return most;
+  };
+  const std::string flat = R"({"type":"object","properties":{"a":{"type":"integer"}},"additionalProperties":false})";
+  EXPECT_EQ(indents(flat, "{", "\"a\":1}"), 4u);
+  EXPECT_EQ(indents(R"({"type":"array","items":)" + flat + "}", "[{", "\"a\":1}]"), 8u);
+  EXPECT_EQ(indents(R"({"$defs":{"l":{"type":"array","items":{"$ref":"#/$defs/l"}}},"$ref":"#/$defs/l"})", "[", "[]]"),
+            48u);
+  EXPECT_EQ(indents("{}", "[", "1]"), 48u);
+  EXPECT_EQ(indents(R"({"const":{"a":[[1]]}})", R"({"a":[[)", "1]]}"), 12u);
+  EXPECT_EQ(indents(R"({"type":"boolean"})", "", "true"), 4u);
+}
+
 TEST(JsonSchemaSuite, MaskBench) {
   if (test_data() == nullptr) GTEST_SKIP() << "MOXIE_TEST_DATA is not set";
   std::ifstream in(fs::path(test_data()) / "json-schema/maskbench/cases.jsonl");

@@ -13,6 +13,7 @@ namespace moxie::grammar {
 namespace {
 
 constexpr int64_t kCountMax = 1'000'000;
+constexpr uint32_t kLevelsAround = 3;  // of a schema's value: a list of calls, a call, its arguments
 
 // The regular expression of a text as it stands.
 std::string escaped(std::string_view text) {
@@ -122,7 +123,7 @@ class StructureCompiler {
 
   // The schema's grammar, with its rules behind those that are here.
   Result<ExpressionId> schema(const Json& schema) {
-    MOXIE_TRY(SchemaGrammar made, parse_json_schema(to_text(schema)));
+    MOXIE_TRY(SchemaGrammar made, parse_json_schema(to_text(schema), kLevelsAround));
     const auto expressions = static_cast<ExpressionId>(grammar_.expressions.size());
     const auto rules = static_cast<RuleId>(grammar_.rules.size());
     for (Expression& expression : made.grammar.expressions) {
