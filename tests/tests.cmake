@@ -45,7 +45,7 @@ if(NOT MOXIE_SANITIZE)  # sanitizers add symbols of their own
 endif()
 
 # Comparisons with other implementations: $MOXIE_ORACLE_PYTHON has their packages; what is absent is skipped by name.
-foreach(check convert goldens greedy hub importance measuring mlx perplexity profile python_api quantized replay server_openai synthetic templates tokenizers)
+foreach(check convert goldens greedy hub importance measuring mlx perplexity profile python_api python_compat quantized replay server_openai synthetic templates tokenizers)
   moxie_add_test(oracle-${check} oracle ${CMAKE_SOURCE_DIR}/tests/oracle/run.sh ${check}_test.py)
   set_tests_properties(oracle-${check} PROPERTIES ENVIRONMENT "MOXIE_PROGRAM=$<TARGET_FILE:moxie_program>" TIMEOUT 1800)
 endforeach()
@@ -64,6 +64,7 @@ if(NOT MOXIE_SANITIZE)  # the interpreter is built without
 endif()
 moxie_add_test(python-package slow ${CMAKE_SOURCE_DIR}/tests/python/run.sh ${CMAKE_SOURCE_DIR} ${CMAKE_BINARY_DIR}/python-test
                ${MOXIE_PYTHON_DEFINITIONS})
+set_tests_properties(python-package PROPERTIES ENVIRONMENT "MOXIE_PROGRAM=$<TARGET_FILE:moxie_program>")
 moxie_add_test(plan-replicas golden ${MOXIE_SCRIPTS}/with_python.sh ${MOXIE_SCRIPTS}/plan_replicas.py $<TARGET_FILE:moxie_program>)
 foreach(check access endpoints equality models robustness streaming)
   moxie_add_test(server-${check} server ${MOXIE_SCRIPTS}/with_python.sh ${CMAKE_SOURCE_DIR}/tests/server/run.py

@@ -44,14 +44,3 @@ def demo_gguf(test):
     if not PROGRAM.exists():
         test.skipTest(f"{PROGRAM} is not built")
     return _converted()[1]
-
-
-def wants(name):
-    """Opt-in tests: MOXIE_PYTHON_ORACLE=1 runs them where the package is there."""
-    if os.environ.get("MOXIE_PYTHON_ORACLE") != "1":
-        return False
-    try:
-        __import__(name)
-    except ImportError:
-        return False
-    return True

@@ -1,9 +1,9 @@
-"""llama_cpp's name for moxie, and LangChain over it (the latter with MOXIE_PYTHON_ORACLE=1)."""
+"""llama_cpp's name for moxie."""
 
 import unittest
 
 import moxie
-from support import DEMO, demo, open_demo, wants
+from support import open_demo
 
 
 class Installed(unittest.TestCase):
@@ -20,22 +20,6 @@ class Installed(unittest.TestCase):
         self.assertIs(Llama, moxie.Llama)
         self.assertIs(LlamaGrammar, same)
         self.assertFalse(llama_cpp.llama_supports_gpu_offload())
-
-    @unittest.skipUnless(wants("langchain_community"), "needs langchain-community and MOXIE_PYTHON_ORACLE=1")
-    def test_langchain(self):
-        from langchain_community.chat_models import ChatLlamaCpp
-        from langchain_community.embeddings import LlamaCppEmbeddings
-        from langchain_community.llms import LlamaCpp
-
-        llm = LlamaCpp(model_path=DEMO, n_ctx=256, max_tokens=12, temperature=0.0, verbose=False, f16_kv=True)
-        text = llm.invoke("Once upon a time")
-        self.assertEqual(text, demo()("Once upon a time", max_tokens=12, temperature=0)["choices"][0]["text"])
-        self.assertEqual("".join(llm.stream("Once upon a time")), text)
-        chat = ChatLlamaCpp(model_path=DEMO, n_ctx=256, max_tokens=8, temperature=0.0, verbose=False)
-        self.assertTrue(chat.invoke("Hello").content)
-        self.assertTrue("".join(piece.content for piece in chat.stream("Hello")))
-        vectors = LlamaCppEmbeddings(model_path=DEMO, n_ctx=256, verbose=False).embed_documents(["a b", "c"])
-        self.assertEqual({len(vector) for vector in vectors}, {demo().n_embd()})  # one for each token, unless pooled
 
 
 class Grown(unittest.TestCase):

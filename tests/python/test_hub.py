@@ -1,6 +1,7 @@
 """moxie.hub: tensors in folders and GGUF files and on a hub (a server of the tests' own)."""
 
 import dataclasses
+import json
 import os
 import pathlib
 import tempfile
@@ -10,6 +11,7 @@ from unittest import mock
 import numpy as np
 
 import moxie
+import moxie._hub_files
 from moxie.hub import MixtralMoE, TensorMetadata
 from support import DEMO, GOLDEN, Hub
 
@@ -119,7 +121,7 @@ class Remote(unittest.TestCase):
         patch = mock.patch.dict(os.environ, {**clean, "no_proxy": "*"})
         patch.start()
         self.addCleanup(patch.stop)
-        moxie.hub._SOURCES.clear()
+        moxie._hub_files.SOURCES.clear()
         self.files = {name: (pathlib.Path(DEMO) / name).read_bytes() for name in os.listdir(DEMO)}
         self.hub.add("org/demo", self.files)
 
@@ -159,6 +161,27 @@ class Remote(unittest.TestCase):
         again = model.get_router_metadata(0)
         self.assertEqual(pathlib.Path(again.local_path).name, first.hf_filename)
         self.assertIsNone(model.get_experts_metadata(1)[-1].local_path)
+
+    def test_headers_that_lie(self):
+        def made(header):
+            text = header if isinstance(header, bytes) else json.dumps(header).encode()
+            return len(text).to_bytes(8, "little") + text + b"\0" * 64
+
+        one = {"dtype": "F32", "shape": [2, 2], "data_offsets": [0, 16]}
+        lies = [b"", b"{", b"[]", {"x": []}, {"x": {**one, "data_offsets": [16, 0]}}, {"x": {**one, "data_offsets": [0]}},
+                {"x": {**one, "data_offsets": ["a", 4]}}, {"x": {**one, "shape": [-1]}}, {"x": {**one, "data_offsets": [-9, 4]}}]  # fmt: skip
+        for number, lie in enumerate(lies):
+            with self.subTest(lie):
+                self.hub.add(f"org/lie{number}", {"config.json": self.files["config.json"], "model.safetensors": made(lie)})
+                with self.assertRaises((moxie.errors.Corrupt, KeyError)):
+                    moxie.hub.open(f"org/lie{number}").metadata("x").load(remote=True, torch=False)
+        self.hub.add("org/long", {"config.json": self.files["config.json"], "model.safetensors": b"\xff" * 8 + b"{}"})
+        with self.assertRaisesRegex(moxie.errors.Corrupt, "limit"):
+            moxie.hub.open("org/long")
+        beyond = made({"x": {**one, "shape": [2, 200], "data_offsets": [0, 1600]}})
+        self.hub.add("org/beyond", {"config.json": self.files["config.json"], "model.safetensors": beyond})
+        with self.assertRaisesRegex(moxie.errors.Corrupt, "ends after"):
+            moxie.hub.open("org/beyond").metadata("x").load(remote=True, torch=False)
 
     def test_a_declared_class(self):
         class Mine(moxie.hub.BaseMoE):

@@ -1,5 +1,6 @@
 """moxie.Llama: completions, tokens, steps, states."""
 
+import platform
 import unittest
 
 import numpy as np
@@ -98,6 +99,25 @@ class Completions(unittest.TestCase):
             self.assertEqual(llm(PROMPT, **GREEDY)["choices"][0]["text"], plain)
         finally:
             llm.set_cache(None)
+
+
+class Targets(unittest.TestCase):
+    def test_the_wheel_holds_every_target(self):
+        """Each that this machine can run gives the answer; the others are refused by name, not unknown."""
+        expected = demo()(PROMPT, **GREEDY)["choices"][0]["text"]
+        ran = []
+        for target in ("baseline", "avx2", "avx512", "amx") if platform.machine() == "x86_64" else ("baseline",):
+            with self.subTest(target):
+                try:
+                    llm = open_demo(cpu_target=target)
+                except moxie.MoxieError as error:
+                    self.assertRegex(str(error), f"{target}.*(machine|CPU|processor)")
+                    continue
+                with llm:
+                    self.assertEqual(llm.facts["cpu_target"], target)
+                    self.assertEqual(llm(PROMPT, **GREEDY)["choices"][0]["text"], expected)
+                ran.append(target)
+        self.assertIn("baseline", ran)
 
 
 class Steps(unittest.TestCase):
