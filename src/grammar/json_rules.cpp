@@ -12,15 +12,17 @@ namespace {
 constexpr uint32_t kBlanksMax = 4;
 constexpr uint32_t kIndentOfLevel = 4;
 constexpr uint32_t kLevelsMax = 12;
+constexpr uint32_t kEndlessIndent = 24;  // where there is no deepest level
+constexpr uint32_t kEndless = 1000;      // more than a schema's text can be nested
 
-// How deep lists and objects may lie in each other in what a rule matches; kLevelsMax where it is that or more, or has
-// no end.
+// How deep lists and objects may lie in each other in what a rule matches: kEndless or more where a rule comes back to
+// itself.
 class Nesting {
  public:
   explicit Nesting(const Grammar& grammar) : grammar_(grammar), known_(grammar.rules.size(), kNew) {}
 
   uint32_t of_rule(RuleId rule) {
-    if (known_[rule] == kInside || calls_ >= kCallsMax) return kLevelsMax;
+    if (known_[rule] == kInside || calls_ >= kCallsMax) return kEndless;
     if (known_[rule] != kNew) return known_[rule];
     known_[rule] = kInside;
     ++calls_;
@@ -43,7 +45,7 @@ class Nesting {
     if (expression.kind != Expression::Kind::sequence || expression.parts.empty()) return levels;
     const Expression& first = grammar_.at(expression.parts[0]);
     const bool opens = first.kind == Expression::Kind::literal && (first.text == "{" || first.text == "[");
-    return std::min(levels + (opens ? 1 : 0), kLevelsMax);
+    return std::min(levels + (opens ? 1 : 0), kEndless);
   }
 
   const Grammar& grammar_;
@@ -69,10 +71,11 @@ JsonRules::JsonRules(Grammar& grammar) : grammar_(grammar) {
 }
 
 void JsonRules::limit_indent(RuleId root, uint32_t outer_levels) {
-  const uint32_t levels = std::clamp(Nesting(grammar_).of_rule(root) + outer_levels, 1u, kLevelsMax);
+  const uint32_t levels = Nesting(grammar_).of_rule(root);
+  const uint32_t indent =
+      levels >= kEndless ? kEndlessIndent : kIndentOfLevel * std::clamp(levels + outer_levels, 1u, kLevelsMax);
   const auto some = [&](uint32_t most) { return grammar_.repeat(one_of(" \t"), 0, most); };
-  const ExpressionId newline =
-      grammar_.sequence({grammar_.repeat(literal("\r"), 0, 1), literal("\n"), some(kIndentOfLevel * levels)});
+  const ExpressionId newline = grammar_.sequence({grammar_.repeat(literal("\r"), 0, 1), literal("\n"), some(indent)});
   grammar_.rules[blank].body = grammar_.sequence({some(kBlanksMax), grammar_.repeat(newline, 0, 1)});
 }
 
