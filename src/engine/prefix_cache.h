@@ -1,8 +1,8 @@
 // Keys and values of text that was computed before, for whatever begins with the same tokens. Content-addressed: a
 // block of the KV cache is found by a hash over its own tokens and all before it, and the tokens are compared, so that
 // a hit is exact. Blocks are shared with the sequences that made or use them, not copied; the least recently used ones
-// go first. A block holds KvLayout::kBlockTokens positions, because that is what attention kernels take at once, but
-// reuse ends at any token: of the last block as many positions count as fit, and whoever goes on from there copies it.
+// go first. Reuse ends at any token: of the last block as many positions count as fit, and whoever goes on from there
+// copies it.
 //
 // Belongs to the engine's step, as the pool does.
 #pragma once

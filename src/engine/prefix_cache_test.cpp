@@ -48,8 +48,9 @@ TEST_F(PrefixCacheTest, FindsTheLongestBeginningToTheToken) {
   const auto ids = ids_of(100, 1);
   EXPECT_EQ(cache.find(ids, 99).end, PrefixCache::End::empty);
   cache.insert(ids, *computed(ids), true);
-  EXPECT_EQ(cache.blocks(), 4);
-  for (const int64_t same : {0, 1, 31, 32, 33, 95, 96, 99}) {
+  EXPECT_EQ(cache.blocks(), (100 + kBlock - 1) / kBlock);
+  for (const int64_t same :
+       {int64_t{0}, int64_t{1}, kBlock - 1, kBlock, kBlock + 1, int64_t{95}, int64_t{96}, int64_t{99}}) {
     auto other = ids;
     other[static_cast<size_t>(same)] = 5000;
     const auto match = cache.find(other, 99);
@@ -73,18 +74,18 @@ TEST_F(PrefixCacheTest, FindsTheLongestBeginningToTheToken) {
 
 TEST_F(PrefixCacheTest, BlocksAreSharedAndThoseInUseStay) {
   PrefixCache cache(pool, 100);
-  const auto ids = ids_of(96, 1), other = ids_of(64, 2);
+  const auto ids = ids_of(3 * kBlock, 1), other = ids_of(2 * kBlock, 2);
   auto state = computed(ids);
   cache.insert(ids, *state, true);
   cache.insert(other, *computed(other), true);
   EXPECT_EQ(pool.blocks_in_use(), 5);
-  cache.find(other, 64);
+  cache.find(other, 2 * kBlock);
   // Only the other text's blocks are free to go, although they were used later.
   EXPECT_TRUE(cache.free_one());
   EXPECT_TRUE(cache.free_one());
   EXPECT_EQ(pool.blocks_in_use(), 3);
-  EXPECT_EQ(cache.find(ids, 96).tokens, 96);
-  EXPECT_EQ(cache.find(other, 64).tokens, 0);
+  EXPECT_EQ(cache.find(ids, 3 * kBlock).tokens, 3 * kBlock);
+  EXPECT_EQ(cache.find(other, 2 * kBlock).tokens, 0);
   state.reset();
   for (int i = 0; i < 3; ++i) EXPECT_TRUE(cache.free_one());
   EXPECT_FALSE(cache.free_one());
@@ -94,40 +95,41 @@ TEST_F(PrefixCacheTest, BlocksAreSharedAndThoseInUseStay) {
 
 TEST_F(PrefixCacheTest, TheEndOfATextGoesBeforeItsBeginningAndOldTextsBeforeNew) {
   PrefixCache cache(pool, 4);
-  const auto first = ids_of(96, 1), second = ids_of(64, 2);
+  const auto first = ids_of(3 * kBlock, 1), second = ids_of(2 * kBlock, 2);
   cache.insert(first, *computed(first), true);
   cache.insert(second, *computed(second), true);
   EXPECT_EQ(cache.blocks(), 4);
-  EXPECT_EQ(cache.find(second, 64).tokens, 64);
-  EXPECT_EQ(cache.find(first, 96).tokens, 64);
+  EXPECT_EQ(cache.find(second, 2 * kBlock).tokens, 2 * kBlock);
+  EXPECT_EQ(cache.find(first, 3 * kBlock).tokens, 2 * kBlock);
 }
 
 TEST_F(PrefixCacheTest, ALongerEndTakesThePlaceOfAShorterOne) {
   PrefixCache cache(pool, 100);
-  const auto ids = ids_of(60, 1);
-  for (const size_t length : {40u, 50u, 45u, 60u, 40u}) {
-    const std::vector<int32_t> part(ids.begin(), ids.begin() + static_cast<std::ptrdiff_t>(length));
+  const auto ids = ids_of(kBlock + 14, 1);
+  for (const int64_t more : {4, 10, 8, 14, 4}) {
+    const int64_t length = kBlock + more;
+    const std::vector<int32_t> part(ids.begin(), ids.begin() + length);
     cache.insert(part, *computed(part), true);
     EXPECT_EQ(cache.blocks(), 2) << length;
   }
-  EXPECT_EQ(cache.find(ids, 60).tokens, 60);
+  EXPECT_EQ(cache.find(ids, kBlock + 14).tokens, kBlock + 14);
   EXPECT_EQ(pool.blocks_in_use(), 2);
   // Not at an end: what is not full may still be written.
-  const auto other = ids_of(40, 3);
+  const auto other = ids_of(kBlock + 8, 3);
   cache.insert(other, *computed(other), false);
-  EXPECT_EQ(cache.find(other, 40).tokens, 32);
+  EXPECT_EQ(cache.find(other, kBlock + 8).tokens, kBlock);
 }
 
 TEST_F(PrefixCacheTest, EraseForgetsWhatNobodyElseBeginsWith) {
   PrefixCache cache(pool, 100);
-  auto first = ids_of(96, 1), second = first;
-  second[70] = 9999;
+  auto first = ids_of(3 * kBlock, 1), second = first;
+  second[2 * kBlock + 6] = 9999;
   cache.insert(first, *computed(first), true);
   cache.insert(second, *computed(second), true);
   EXPECT_EQ(cache.blocks(), 4);
-  EXPECT_EQ(cache.erase(first), 32);
-  EXPECT_EQ(cache.find(second, 96).tokens, 96);
-  EXPECT_EQ(cache.erase(second), 96);
+  EXPECT_EQ(cache.erase(first), kBlock);
+  EXPECT_EQ(cache.find(second, 3 * kBlock).tokens, 3 * kBlock);
+  EXPECT_EQ(cache.erase(second), 3 * kBlock);
   EXPECT_EQ(cache.blocks(), 0);
   EXPECT_EQ(pool.blocks_in_use(), 0);
 }

@@ -1,11 +1,12 @@
-// Attention of some tokens over one kv head: online softmax, block by block from the first position. A row's sums run
-// over dimensions, then over positions, one after another, so that they depend on its own positions alone.
+// Attention of some tokens over one kv head: online softmax, two blocks at a time from the first position. A row's sums
+// run over dimensions, then over positions, one after another, so that they depend on its own positions alone.
 #include "kernels/declare.h"
 
 namespace moxie::MOXIE_TARGET {
 namespace {
 
 constexpr int kBlock = kKvBlockTokens;
+constexpr int kPair = 2 * kBlock;            // positions taken at once: what the widest vectors want for scores
 constexpr int kPart = 32;                    // dimensions that share a scale in q8_0
 constexpr int kTile = kLanes == 16 ? 8 : 4;  // rows that share a read of keys and values: their sums fill the registers
 constexpr int kWide = 2;                     // vectors each of them has
@@ -61,24 +62,28 @@ struct Row {
   float top, sum;
 };
 
-// A block of positions, of which rows see [first, last).
-struct Block {
-  const std::byte *keys, *values;
-  const std::byte *next_keys, *next_values;  // fetched ahead
+// Two blocks of positions, of which rows see [first, last).
+struct Pair {
+  const std::byte *keys[2], *values[2];
+  const std::byte *next_keys[2], *next_values[2];  // fetched ahead
   int first, last;
 };
 
-// scores[r][p] = q of row r . key p, for all positions of the block, seen or not.
+// scores[r][p] = q of row r . key p, for all positions of the pair, seen or not.
 template <typename Keys, int kRows>
-MOXIE_INLINE void score(const AttentionArgs& args, const Block& block, const Row* rows, float (*scores)[kBlock]) {
+MOXIE_INLINE void score(const AttentionArgs& args, const Pair& pair, const Row* rows, float (*scores)[kPair]) {
   const size_t line = kv_row_bytes(args.kv_type, args.head_dim) * kBlock / static_cast<size_t>(args.head_dim);
-  for (int position = 0; position < kBlock; position += kWide * kLanes) {
+  static_assert(kBlock % kLanes == 0 && kPair % (kWide * kLanes) == 0);
+  for (int position = 0; position < kPair; position += kWide * kLanes) {
+    const int beyond = position + kLanes;
     FloatVec sums[kRows][kWide] = {};
     for (int begin = 0; begin < args.head_dim; begin += kPart) {
-      const Keys near(block.keys, begin, position), far(block.keys, begin, position + kLanes);
+      const Keys near(pair.keys[position / kBlock], begin, position % kBlock);
+      const Keys far(pair.keys[beyond / kBlock], begin, beyond % kBlock);
       const int count = args.head_dim - begin < kPart ? args.head_dim - begin : kPart;
       for (int i = 0; i < count; ++i) {
-        if (position == 0) __builtin_prefetch(block.next_keys + static_cast<size_t>(begin + i) * line);
+        // Two dimensions of one block, then of the other: they share a line of the cache in f16.
+        if (position == 0) __builtin_prefetch(pair.next_keys[i % 2] + static_cast<size_t>(begin + i - i % 2) * line);
         const FloatVec a = near[i], b = far[i];
         for (int r = 0; r < kRows; ++r) {
           const FloatVec q = splat(rows[r].q[begin + i]);
@@ -95,19 +100,19 @@ MOXIE_INLINE void score(const AttentionArgs& args, const Block& block, const Row
 }
 
 // Scales, caps and exponentiates the scores of one row; returns the factor for what was gathered before.
-MOXIE_INLINE float weigh(const AttentionArgs& args, const Block& block, float* scores, Row& row) {
-  for (int p = 0; p < kBlock; p += kLanes) {
+MOXIE_INLINE float weigh(const AttentionArgs& args, const Pair& pair, float* scores, Row& row) {
+  for (int p = 0; p < kPair; p += kLanes) {
     FloatVec s = load(scores + p) * args.scale;
     if (args.softcap > 0) s = args.softcap * tanh(s / args.softcap);
     store(scores + p, s);
   }
-  for (int p = 0; p < block.first; ++p) scores[p] = -__builtin_inff();
-  for (int p = block.last; p < kBlock; ++p) scores[p] = -__builtin_inff();
+  for (int p = 0; p < pair.first; ++p) scores[p] = -__builtin_inff();
+  for (int p = pair.last; p < kPair; ++p) scores[p] = -__builtin_inff();
   FloatVec largest = splat(row.top);
-  for (int p = 0; p < kBlock; p += kLanes) largest = at_least(load(scores + p), largest);
+  for (int p = 0; p < kPair; p += kLanes) largest = at_least(load(scores + p), largest);
   const float top = max_lanes(largest);
   FloatVec sums = {};
-  for (int p = 0; p < kBlock; p += kLanes) {
+  for (int p = 0; p < kPair; p += kLanes) {
     const FloatVec w = exp(load(scores + p) - top);
     store(scores + p, w);
     sums += w;
@@ -121,7 +126,7 @@ MOXIE_INLINE float weigh(const AttentionArgs& args, const Block& block, float* s
 // out of row r = out * factor[r] + weights[r] . values, for kVectors vectors from i on (the first `left` lanes of one
 // if left > 0).
 template <typename Values, int kRows, int kVectors>
-MOXIE_INLINE void gather_columns(const Block& block, size_t row_bytes, int i, int left, const float (*weights)[kBlock],
+MOXIE_INLINE void gather_columns(const Pair& pair, size_t row_bytes, int i, int left, const float (*weights)[kPair],
                                  const float* factors, const Row* rows) {
   FloatVec sums[kRows][kVectors];
   for (int r = 0; r < kRows; ++r) {
@@ -130,15 +135,19 @@ MOXIE_INLINE void gather_columns(const Block& block, size_t row_bytes, int i, in
       sums[r][v] = (left > 0 ? load_part(out, left) : load(out)) * factors[r];
     }
   }
-  const std::byte* values = block.values + static_cast<size_t>(block.first) * row_bytes;
-  for (int p = block.first; p < block.last; ++p, values += row_bytes) {
-    FloatVec value[kVectors];
-    for (int v = 0; v < kVectors; ++v) {
-      value[v] = left > 0 ? Values::load_part(values, i, left) : Values::load(values, i + v * kLanes);
-    }
-    for (int r = 0; r < kRows; ++r) {
-      const FloatVec weight = splat(weights[r][p]);
-      for (int v = 0; v < kVectors; ++v) sums[r][v] = fma(weight, value[v], sums[r][v]);
+  for (int half = 0; half < 2; ++half) {
+    const int begin = half * kBlock, end = begin + kBlock < pair.last ? begin + kBlock : pair.last;
+    int p = begin > pair.first ? begin : pair.first;
+    const std::byte* values = pair.values[half] + static_cast<size_t>(p - begin) * row_bytes;
+    for (; p < end; ++p, values += row_bytes) {
+      FloatVec value[kVectors];
+      for (int v = 0; v < kVectors; ++v) {
+        value[v] = left > 0 ? Values::load_part(values, i, left) : Values::load(values, i + v * kLanes);
+      }
+      for (int r = 0; r < kRows; ++r) {
+        const FloatVec weight = splat(weights[r][p]);
+        for (int v = 0; v < kVectors; ++v) sums[r][v] = fma(weight, value[v], sums[r][v]);
+      }
     }
   }
   for (int r = 0; r < kRows; ++r) {
@@ -154,40 +163,42 @@ MOXIE_INLINE void gather_columns(const Block& block, size_t row_bytes, int i, in
 }
 
 template <typename Values, int kRows>
-MOXIE_INLINE void gather(const AttentionArgs& args, const Block& block, const float (*weights)[kBlock],
+MOXIE_INLINE void gather(const AttentionArgs& args, const Pair& pair, const float (*weights)[kPair],
                          const float* factors, const Row* rows) {
   const size_t row_bytes = kv_row_bytes(args.kv_type, args.value_dim);
-  for (size_t at = 0; at < row_bytes * kBlock; at += 64) __builtin_prefetch(block.next_values + at);
+  for (const std::byte* next : pair.next_values) {
+    for (size_t at = 0; at < row_bytes * kBlock; at += 64) __builtin_prefetch(next + at);
+  }
   int i = 0;
   for (; i + kWide * kLanes <= args.value_dim; i += kWide * kLanes) {
-    gather_columns<Values, kRows, kWide>(block, row_bytes, i, 0, weights, factors, rows);
+    gather_columns<Values, kRows, kWide>(pair, row_bytes, i, 0, weights, factors, rows);
   }
   for (; i + kLanes <= args.value_dim; i += kLanes) {
-    gather_columns<Values, kRows, 1>(block, row_bytes, i, 0, weights, factors, rows);
+    gather_columns<Values, kRows, 1>(pair, row_bytes, i, 0, weights, factors, rows);
   }
   if (i < args.value_dim) {
-    gather_columns<Values, kRows, 1>(block, row_bytes, i, args.value_dim - i, weights, factors, rows);
+    gather_columns<Values, kRows, 1>(pair, row_bytes, i, args.value_dim - i, weights, factors, rows);
   }
 }
 
 template <typename Keys, typename Values, int kRows>
-void attend_tile(const AttentionArgs& args, const Block& block, Row* rows) {
-  alignas(64) float scores[kRows][kBlock];
+void attend_tile(const AttentionArgs& args, const Pair& pair, Row* rows) {
+  alignas(64) float scores[kRows][kPair];
   float factors[kRows];
-  score<Keys, kRows>(args, block, rows, scores);
-  for (int r = 0; r < kRows; ++r) factors[r] = weigh(args, block, scores[r], rows[r]);
-  gather<Values, kRows>(args, block, scores, factors, rows);
+  score<Keys, kRows>(args, pair, rows, scores);
+  for (int r = 0; r < kRows; ++r) factors[r] = weigh(args, pair, scores[r], rows[r]);
+  gather<Values, kRows>(args, pair, scores, factors, rows);
 }
 
 template <typename Keys, typename Values>
-void attend_block(const AttentionArgs& args, const Block& block, Row* rows, int count) {
+void attend_pair(const AttentionArgs& args, const Pair& pair, Row* rows, int count) {
   int r = 0;
-  for (; r + kTile <= count; r += kTile) attend_tile<Keys, Values, kTile>(args, block, rows + r);
+  for (; r + kTile <= count; r += kTile) attend_tile<Keys, Values, kTile>(args, pair, rows + r);
   if constexpr (kTile > 4) {
-    for (; r + 4 <= count; r += 4) attend_tile<Keys, Values, 4>(args, block, rows + r);
+    for (; r + 4 <= count; r += 4) attend_tile<Keys, Values, 4>(args, pair, rows + r);
   }
-  for (; r + 2 <= count; r += 2) attend_tile<Keys, Values, 2>(args, block, rows + r);
-  for (; r < count; ++r) attend_tile<Keys, Values, 1>(args, block, rows + r);
+  for (; r + 2 <= count; r += 2) attend_tile<Keys, Values, 2>(args, pair, rows + r);
+  for (; r < count; ++r) attend_tile<Keys, Values, 1>(args, pair, rows + r);
 }
 
 // The first position that the token at `position` sees.
@@ -209,25 +220,28 @@ void attend(const AttentionArgs& args) {
   }
   const int64_t end = args.first_position + args.tokens;
   const int64_t last_block = (end - 1) / kBlock;
-  for (int64_t b = first_seen(args, args.first_position) / kBlock; b <= last_block; ++b) {
-    const std::byte* next = args.blocks[b < last_block ? b + 1 : b];
-    Block block = {args.blocks[b] + args.k_offset,
-                   args.blocks[b] + args.v_offset,
-                   next + args.k_offset,
-                   next + args.v_offset,
-                   0,
-                   kBlock};
+  const auto block_at = [&](int64_t b) { return args.blocks[b < last_block ? b : last_block]; };
+  for (int64_t b = first_seen(args, args.first_position) / kPair * 2; b <= last_block; b += 2) {
+    Pair pair;
+    for (int half = 0; half < 2; ++half) {
+      pair.keys[half] = block_at(b + half) + args.k_offset;
+      pair.values[half] = block_at(b + half) + args.v_offset;
+      pair.next_keys[half] = block_at(b + 2 + half) + args.k_offset;
+      pair.next_values[half] = block_at(b + 2 + half) + args.v_offset;
+    }
+    pair.first = 0;
+    pair.last = kPair;
     const int64_t begin = b * kBlock;
-    if (begin + kBlock <= args.first_position + 1 && begin >= first_seen(args, end - 1)) {
-      attend_block<Keys, Values>(args, block, rows, count);
+    if (begin + kPair <= args.first_position + 1 && begin >= first_seen(args, end - 1)) {
+      attend_pair<Keys, Values>(args, pair, rows, count);
       continue;
     }
-    for (int token = 0; token < args.tokens; ++token) {  // each sees another part of the block
+    for (int token = 0; token < args.tokens; ++token) {  // each sees another part of the pair
       const int64_t position = args.first_position + token, first = first_seen(args, position);
-      block.first = first > begin ? static_cast<int>(first - begin < kBlock ? first - begin : kBlock) : 0;
-      block.last = position + 1 - begin < kBlock ? static_cast<int>(position + 1 - begin) : kBlock;
-      if (block.first >= block.last) continue;
-      attend_block<Keys, Values>(args, block, rows + token * args.queries, args.queries);
+      pair.first = first > begin ? static_cast<int>(first - begin < kPair ? first - begin : kPair) : 0;
+      pair.last = position + 1 - begin < kPair ? static_cast<int>(position + 1 - begin) : kPair;
+      if (pair.first >= pair.last) continue;
+      attend_pair<Keys, Values>(args, pair, rows + token * args.queries, args.queries);
     }
   }
   for (int r = 0; r < count; ++r) {

@@ -11,16 +11,16 @@ namespace moxie {
 
 enum class KvType : uint8_t { f32, f16, q8_0 };
 
-// The cache of a sequence lies in blocks of this many positions; block b holds positions [32 b, 32 b + 32).
-constexpr int kKvBlockTokens = 32;
+// The cache of a sequence lies in blocks of this many positions; block b holds positions [16 b, 16 b + 16).
+constexpr int kKvBlockTokens = 16;
 // Rows (tokens times queries) that one call of `attention` takes at most.
 constexpr int kMaxAttentionRows = 64;
 
 // Consecutive tokens of one sequence against the cached keys and values of one kv head (grouped-query attention:
 // `queries` heads share it). The token at position p sees positions up to p, of these the last `window` (0: all).
-// A block's keys for this head lie at its k_offset as (head_dim, 32) of KvType: the positions of one dimension side by
-// side, so that scores need no sums across lanes. q8_0: for every 32 dimensions first 32 scales, one for each position,
-// then (32, 32) bytes. Its values lie at v_offset as (32, value_dim). Scores are gathered block by block from position
+// A block's keys for this head lie at its k_offset as (head_dim, 16) of KvType: the positions of one dimension side by
+// side, so that scores need no sums across lanes. q8_0: for every 32 dimensions first 16 scales, one for each position,
+// then (32, 16) bytes. Its values lie at v_offset as (16, value_dim). Scores are gathered two blocks at a time from position
 // 0 (online softmax), so that a row's result depends on its own positions alone.
 struct AttentionArgs {
   const float* q;  // token t, query j: q + t * q_stride + j * head_dim

@@ -59,7 +59,8 @@ TEST(KvCache, RowsDoNotOverlap) {
 TEST(KvCache, ForkSharesUntilWritten) {
   KvPool pool(kLayout);
   KvCache cache(pool);
-  write(cache, 40, 0);  // one full block and a part of the second
+  constexpr int64_t kFirst = KvLayout::kBlockTokens + 8;
+  write(cache, kFirst, 0);  // one full block and a part of the second
   EXPECT_EQ(pool.blocks_in_use(), 2);
   auto fork = cache.fork();
   EXPECT_EQ(pool.blocks_in_use(), 2);
@@ -67,9 +68,9 @@ TEST(KvCache, ForkSharesUntilWritten) {
   EXPECT_EQ(pool.blocks_in_use(), 3);  // the shared second block was copied
   write(cache, 5, 50);
   EXPECT_EQ(pool.blocks_in_use(), 3);  // and the original is alone with its own
-  EXPECT_EQ(key_mark(cache, 0, 42), 50 + 42);
-  EXPECT_EQ(key_mark(*fork->kv(), 0, 42), 100 + 42);
-  EXPECT_EQ(key_mark(*fork->kv(), 0, 39), 39);
+  EXPECT_EQ(key_mark(cache, 0, kFirst + 2), 50 + kFirst + 2);
+  EXPECT_EQ(key_mark(*fork->kv(), 0, kFirst + 2), 100 + kFirst + 2);
+  EXPECT_EQ(key_mark(*fork->kv(), 0, kFirst - 1), kFirst - 1);
   fork.reset();
   EXPECT_EQ(pool.blocks_in_use(), 2);
 }
@@ -78,10 +79,10 @@ TEST(KvCache, TruncateGivesBlocksBack) {
   KvPool pool(kLayout);
   KvCache cache(pool);
   write(cache, 100, 0);
-  ASSERT_TRUE(cache.truncate(33).ok());
-  EXPECT_EQ(cache.tokens(), 33);
+  ASSERT_TRUE(cache.truncate(KvLayout::kBlockTokens + 1).ok());
+  EXPECT_EQ(cache.tokens(), KvLayout::kBlockTokens + 1);
   EXPECT_EQ(pool.blocks_in_use(), 2);
-  EXPECT_FALSE(cache.truncate(34).ok());
+  EXPECT_FALSE(cache.truncate(KvLayout::kBlockTokens + 2).ok());
   ASSERT_TRUE(cache.truncate(0).ok());
   EXPECT_EQ(pool.blocks_in_use(), 0);
 }

@@ -150,7 +150,8 @@ void Server::Impl::find_model(const EndpointEntry& entry, const SharedExchange& 
         if (!opened.ok()) {
           return exchange->respond(refusal(exchange->request(), not_opened(state, std::move(opened).error())));
         }
-        post(exchange, [this, &entry, exchange, service = std::move(opened).value()] { answer(entry, service, exchange); });
+        post(exchange,
+             [this, &entry, exchange, service = std::move(opened).value()] { answer(entry, service, exchange); });
       });
 }
 

@@ -488,16 +488,16 @@ TEST_F(SchedulerTest, BlocksOnDiskServeTheNextRunAndDamagedOnesAreIgnored) {
   for (const auto& entry : fs::recursive_directory_iterator(folder)) {
     if (entry.is_regular_file()) files.push_back(entry.path());
   }
-  EXPECT_EQ(files.size(), 5u);  // 169 tokens are computed: five whole blocks
+  EXPECT_EQ(files.size(), 10u);  // 169 tokens are computed: ten whole blocks of 16
   reopen();
   {
     auto next = scheduler(options);
     auto hit = submit(*next, asked);
     expect_same(*hit.heard->wait(), wanted, "from disk");
-    // The fifth block goes on beyond the prompt: what it holds of it is not known without its tokens.
-    EXPECT_EQ(hit.heard->timings().cached_tokens, 128);
+    // The tenth block goes on beyond the prompt: what it holds of it is not known without its tokens.
+    EXPECT_EQ(hit.heard->timings().cached_tokens, 144);
     next->drain(5);
-    EXPECT_EQ(next->stats().disk_cache_loaded, 4u);
+    EXPECT_EQ(next->stats().disk_cache_loaded, 9u);
   }
   for (const fs::path& file : files) {
     std::fstream damaged(file, std::ios::binary | std::ios::in | std::ios::out);

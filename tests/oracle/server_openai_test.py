@@ -88,6 +88,49 @@ class OpenAi(unittest.TestCase):
         for a, b in zip(vectors[0].embedding, listed):
             self.assertAlmostEqual(a, b, places=5)
 
+    def test_json_object(self):
+        answer = self.client.chat.completions.create(model="any", messages=HELLO, max_tokens=300, seed=4, response_format={"type": "json_object"})
+        if answer.choices[0].finish_reason == "stop":
+            self.assertIsInstance(json.loads(answer.choices[0].message.content), dict)
+        else:
+            self.assertTrue(answer.choices[0].message.content.lstrip().startswith("{"))
+
+    def test_required_tools_come_as_calls(self):
+        parameters = {"type": "object", "properties": {"place": {"enum": ["Oslo", "Rome"]}}, "required": ["place"], "additionalProperties": False}
+        tool = {"type": "function", "function": {"name": "weather", "parameters": parameters, "strict": True}}
+        wanted = {"tools": [tool], "tool_choice": "required", "parallel_tool_calls": False, "max_tokens": 500, "seed": 5}
+        answer = self.client.chat.completions.create(model="any", messages=HELLO, **wanted)
+        self.assertEqual(answer.choices[0].finish_reason, "tool_calls")
+        call = answer.choices[0].message.tool_calls[0]
+        self.assertIn(json.loads(call.function.arguments)["place"], ("Oslo", "Rome"))
+        with self.client.chat.completions.stream(model="any", messages=HELLO, **wanted) as stream:
+            kinds = {event.type for event in stream}
+            streamed = stream.get_final_completion().choices[0].message.tool_calls[0]
+        self.assertIn("tool_calls.function.arguments.done", kinds)
+        self.assertEqual((streamed.function.name, streamed.function.arguments), ("weather", call.function.arguments))
+
+    def test_responses(self):
+        answer = self.client.responses.create(model="any", input="Hello", instructions="Tell a tale.", max_output_tokens=16, temperature=0)
+        self.assertEqual((answer.status, answer.incomplete_details.reason), ("incomplete", "max_output_tokens"))
+        self.assertEqual(answer.usage.output_tokens, 16)
+        self.assertTrue(answer.id.startswith("resp_"))
+        with self.client.responses.stream(model="any", input="Hello", instructions="Tell a tale.", max_output_tokens=16, temperature=0) as stream:
+            events = list(stream)
+            final = stream.get_final_response() if events[-1].type == "response.completed" else events[-1].response
+        self.assertEqual([event.sequence_number for event in events], sorted(event.sequence_number for event in events))
+        self.assertEqual(events[0].type, "response.created")
+        self.assertEqual(final.output_text, answer.output_text)
+
+    def test_responses_hold_a_schema_and_call_tools(self):
+        schema = {"type": "object", "properties": {"n": {"enum": [1, 2]}}, "required": ["n"], "additionalProperties": False}
+        form = {"format": {"type": "json_schema", "name": "n", "schema": schema, "strict": True}}
+        answer = self.client.responses.create(model="any", input="Hello", text=form, max_output_tokens=200, temperature=0)
+        self.assertIn(json.loads(answer.output_text)["n"], (1, 2))
+        tool = {"type": "function", "name": "count", "parameters": schema, "strict": True}
+        answer = self.client.responses.create(model="any", input="Hello", tools=[tool], tool_choice="required", parallel_tool_calls=False, max_output_tokens=500)
+        call = next(item for item in answer.output if item.type == "function_call")
+        self.assertEqual((call.name, json.loads(call.arguments)["n"] in (1, 2)), ("count", True))
+
     def test_models(self):
         self.assertEqual([model.id for model in self.client.models.list()], ["demo"])
         self.assertEqual(self.client.models.retrieve("demo").id, "demo")
