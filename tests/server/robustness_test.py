@@ -275,7 +275,7 @@ def mutated(random_, request):
             data[at:at] = data[at:end] * random_.randrange(1, 4)
         elif kind == 4:
             data[at:at] = random_.choice([b"\r\n", b"\0", b"{", b'"', b"\xff", b"%00", b"../", b"1e999", b"\\u0000"])
-        else:
+        elif data:
             data = data[: random_.randrange(1, len(data) + 1)]
     return bytes(data)
 
