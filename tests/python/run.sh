@@ -22,5 +22,4 @@ fi
 begin=$SECONDS
 "$folder/bin/pip" install --quiet "${settings[@]}" "$root[test]" || exit 1
 echo "built and installed in $((SECONDS - begin)) s"
-cd "$root/tests/python" || exit 1
-exec "$folder/bin/python" -m unittest -v
+exec "$folder/bin/python" "$root/tests/python/run.py"

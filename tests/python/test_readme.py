@@ -81,7 +81,7 @@ class Readme(unittest.TestCase):
     def test_json(self):
         llm = self.llama(chat_format="chatml", seed=3)
         whole = llm.create_chat_completion(
-            messages=[SYSTEM, QUESTION], response_format={"type": "json_object"}, temperature=0.7, max_tokens=40
+            messages=[SYSTEM, QUESTION], response_format={"type": "json_object"}, temperature=0.7, max_tokens=160
         )
         self.assertTrue(whole["choices"][0]["message"]["content"].lstrip().startswith("{"))
         wanted = {"type": "object", "properties": {"team_name": {"type": "string"}}, "required": ["team_name"]}

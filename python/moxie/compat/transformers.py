@@ -52,7 +52,7 @@ def _tensor(ids: List[List[int]], kind: Any) -> Any:
     if kind == "pt":
         import torch
 
-        class Tensor(torch.Tensor):
+        class Tensor(torch.Tensor):  # type: ignore[misc, unused-ignore]
             """Stays where it is computed with, whatever device it is sent to."""
 
             def to(self, *_: Any, **__: Any) -> Any:
