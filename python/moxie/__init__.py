@@ -35,10 +35,10 @@ _WHERE = {
     "Session": "session",
     "MoxieError": "errors",
 }
-_MODULES = ("errors", "hub", "plot", "compat", "trace", "grammar", "chat_format")
+_MODULES = ("errors", "hub", "plot", "compat", "trace", "grammar", "chat_format", "llama_types")
 
 if TYPE_CHECKING:
-    from . import chat_format, compat, errors, grammar, hub, plot, trace  # noqa: F401
+    from . import chat_format, compat, errors, grammar, hub, llama_types, plot, trace  # noqa: F401
     from .cache import LlamaCache, LlamaDiskCache, LlamaDraftModel, LlamaPromptLookupDecoding, LlamaRAMCache
     from .errors import MoxieError
     from .grammar import LlamaGrammar
@@ -82,6 +82,7 @@ __all__ = [
     "generate",
     "grammar",
     "hub",
+    "llama_types",
     "plot",
     "stream_generate",
     "trace",

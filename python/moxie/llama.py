@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from .grammar import LlamaGrammar
+    from .llama_types import CreateEmbeddingResponse
     from .tokenizer import LlamaTokenizer
     from .trace import ExpertStats, Trace
 
@@ -577,7 +578,7 @@ class Llama:
         result = out[0] if isinstance(input, str) else out
         return (result, total) if return_count else result
 
-    def create_embedding(self, input: Union[str, List[str]], model: Optional[str] = None) -> Dict[str, Any]:
+    def create_embedding(self, input: Union[str, List[str]], model: Optional[str] = None) -> "CreateEmbeddingResponse":
         """Embeddings in OpenAI's shape."""
         vectors, count = self.embed([input] if isinstance(input, str) else input, return_count=True)
         return {

@@ -51,6 +51,11 @@ def shape(value):
     return type(value)
 
 
+def _fields(kind):
+    """Names of a TypedDict's fields, its bases' among them."""
+    return kind.__required_keys__ | kind.__optional_keys__
+
+
 class SideBySide(unittest.TestCase):
     @classmethod
     def setUpClass(cls):
@@ -118,6 +123,26 @@ class SideBySide(unittest.TestCase):
             self.assertTrue(hasattr(theirs, name) and hasattr(chat_format, name), name)
         known = set(theirs.LlamaChatCompletionHandlerRegistry()._chat_handlers)
         self.assertEqual(known - set(chat_formats()), set())
+
+    def test_types_of_requests_and_results(self):
+        import llama_cpp.llama_types as theirs
+
+        import moxie.compat.llama_cpp as package
+        from moxie import llama_types as ours
+
+        images = {"ChatCompletionRequestMessageContentPartImage", "ChatCompletionRequestMessageContentPartImageImageUrl"}
+        names = [name for name in vars(theirs) if name.startswith(("Chat", "Completion", "Create", "Embedding", "Json"))]
+        self.assertGreater(len(names), 50)
+        for name in names:
+            if name in images:
+                continue
+            with self.subTest(name):
+                wanted, there = getattr(theirs, name), getattr(ours, name)
+                self.assertIs(getattr(package, name), there)
+                if isinstance(wanted, type) and hasattr(wanted, "__required_keys__"):
+                    fields = set(_fields(wanted))
+                    self.assertEqual(fields - set(_fields(there)), set())
+                    self.assertLessEqual(set(_fields(there)) - fields, {"reasoning_content", "json_schema"})
 
     def assert_same_text(self, theirs, ours):
         """Equal, up to the first token that rounding may decide."""

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Dict
+import typing
 from types import ModuleType
+from typing import Dict
 
 from .. import cache as llama_cache
 from .. import chat_format as llama_chat_format
 from .. import grammar as llama_grammar
 from .. import llama as llama
+from .. import llama_types
 from .. import tokenizer as llama_tokenizer
 from ..cache import BaseLlamaCache, LlamaCache, LlamaDiskCache, LlamaDraftModel, LlamaPromptLookupDecoding, LlamaRAMCache
 from ..grammar import LlamaGrammar
@@ -48,11 +50,14 @@ SUBMODULES: Dict[str, ModuleType] = {
     "llama_cache": _module("llama_cache", llama_cache),
     "llama_chat_format": _module("llama_chat_format", llama_chat_format),
     "llama_grammar": _module("llama_grammar", llama_grammar),
+    "llama_types": _module("llama_types", llama_types),
     "llama_tokenizer": _module("llama_tokenizer", llama_tokenizer),
     "llama_speculative": _module("llama_speculative", llama_cache),
 }
 for _name in ("LogitsProcessor", "LogitsProcessorList", "MinTokensLogitsProcessor", "StoppingCriteria", "StoppingCriteriaList"):
     setattr(SUBMODULES["llama"], _name, globals()[_name])
+
+globals().update({key: value for key, value in vars(llama_types).items() if key[0].isupper() and not hasattr(typing, key)})
 
 __all__ = [
     "BaseLlamaCache",
