@@ -122,7 +122,7 @@ class UrlBench {
         add(answer, *figures);
       }
     }
-    MOXIE_TRY_VOID(call_tools());
+    if (options_.tools) MOXIE_TRY_VOID(call_tools());
     for (const int64_t clients : options_.clients) MOXIE_TRY_VOID(many(clients));
     for (UrlFigures* figures : {&report_.cold, &report_.repeated}) {
       std::sort(figures->first_token_seconds.begin(), figures->first_token_seconds.end());

@@ -17,6 +17,7 @@ struct UrlBenchOptions {
   int64_t prompt_tokens = 512;      // about; what the server counts is reported
   int64_t max_tokens = 64, repetitions = 5;
   std::vector<int64_t> clients = {1, 4, 16};
+  bool tools = true;
 };
 
 // One answer.

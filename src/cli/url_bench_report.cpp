@@ -52,9 +52,11 @@ std::string UrlReport::markdown() const {
   }
   std::string out = fmt::format("{}, model {}\n\n{}", url, model, table.markdown());
   out += fmt::format("\nMedians of {} (least - most); answers of up to {} tokens.\n", repetitions, max_tokens);
-  out += fmt::format("Tool calls: {} of {} well-formed", tools.well_formed, tools.asked);
-  if (!tools.seconds.empty()) out += fmt::format(", {} s", spread(tools.seconds, 1, 2));
-  out += tools.problem.empty() ? ".\n" : fmt::format("; {}.\n", tools.problem);
+  if (tools.asked > 0) {
+    out += fmt::format("Tool calls: {} of {} well-formed", tools.well_formed, tools.asked);
+    if (!tools.seconds.empty()) out += fmt::format(", {} s", spread(tools.seconds, 1, 2));
+    out += tools.problem.empty() ? ".\n" : fmt::format("; {}.\n", tools.problem);
+  }
   for (const std::string& notice : notices) out += fmt::format("Note: {}.\n", notice);
   return out;
 }

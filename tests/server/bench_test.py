@@ -164,6 +164,8 @@ class KnownDelays(unittest.TestCase):
             self.assertEqual(run.returncode, 0, run.stderr)
             self.assertIn("the same again (20 tokens, 19 cached)", run.stdout)
             self.assertIn("1 of 1 well-formed", run.stdout)
+            run = bench(server.server_port, "-n", 2, "-r", 1, "--clients", 2, "--no-tools")
+            self.assertNotIn("well-formed", run.stdout)
             wrong = bench(server.server_port, "-n", 0)
             self.assertEqual(wrong.returncode, 2, wrong.stderr)
 

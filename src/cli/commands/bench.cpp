@@ -82,6 +82,7 @@ class Bench final : public Command {
     flags.add("url", url_.url);
     flags.add("api-key", url_.api_key, "the key that the server at --url wants");
     flags.add("clients", url_.clients);
+    flags.toggle("no-tools", url_.tools, false);
   }
 
   Result<int> run() override {
