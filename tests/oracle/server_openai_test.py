@@ -61,7 +61,7 @@ class OpenAi(unittest.TestCase):
         self.assertTrue(final.choices[0].message.content.startswith("yes, "))
 
     def test_structured_output(self):
-        schema = {"type": "object", "properties": {"n": {"type": "integer"}}, "required": ["n"], "additionalProperties": False}
+        schema = {"type": "object", "properties": {"n": {"type": "integer", "minimum": 0, "maximum": 999}}, "required": ["n"], "additionalProperties": False}
         answer = self.client.chat.completions.create(
             model="any",
             messages=HELLO,

@@ -222,7 +222,7 @@ class Endpoints(unittest.TestCase):
         self.assertEqual(self.server.chat(max_tokens=9, max_completion_tokens=3).json()["usage"]["completion_tokens"], 3)
 
     def test_structured_output(self):
-        schema = {"type": "object", "properties": {"a": {"type": "integer"}}, "required": ["a"], "additionalProperties": False}
+        schema = {"type": "object", "properties": {"a": {"type": "integer", "minimum": 0, "maximum": 999}}, "required": ["a"], "additionalProperties": False}
         for fields in (
             {"response_format": {"type": "json_schema", "json_schema": {"name": "x", "schema": schema, "strict": True}}},
             {"response_format": {"type": "json_object", "schema": schema}},
