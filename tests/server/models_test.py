@@ -249,6 +249,31 @@ class Models(unittest.TestCase):
             self.assertEqual(len(models), 2)
             self.assertEqual(server.chat(max_tokens=1, model="m2").json()["model"], models[1])
 
+    def test_what_opening_said_is_shown(self):
+        """A model without a tokenizer loads: the log says so once, and /props what doctor says."""
+        bare = self.folder / "bare"
+        put_model(bare, SMALL)
+        for file in bare.glob("tokenizer*"):
+            file.unlink()
+        doctor = json.loads(subprocess.run([PROGRAM, "doctor", "--json", str(bare)], check=True, capture_output=True).stdout)
+        expected = [(finding["code"], finding["severity"]) for finding in doctor["findings"]]
+        self.assertIn(("no-tokenizer", "warning"), expected)
+        with Server(model=bare) as server:
+            props = server.get("/props").json()
+            self.assertEqual([(finding["code"], finding["severity"]) for finding in props["findings"]], expected)
+            self.assertEqual(server.said().count("moxie: no tokenizer; "), 1, server.said())
+            self.assertTrue(all(notice in server.said() for notice in props["notices"]))
+        with self.server() as server:
+            server.chat(model="bare", max_tokens=1)  # a 400, but it is open
+            props = server.get("/props").json()
+            self.assertEqual([(finding["code"], finding["severity"]) for finding in props["findings"]], expected)
+
+    def test_a_start_that_fails_says_why(self):
+        done = subprocess.run([PROGRAM, "serve", "--port", "0", str(self.folder / "cut.gguf")], capture_output=True, text=True, timeout=60)
+        self.assertEqual(done.returncode, 4)  # corrupt
+        self.assertIn("cut.gguf", done.stderr)
+        self.assertNotIn("listening", done.stderr)
+
     def test_flags_that_contradict_each_other(self):
         for flags, words in (
             (["--models-dir", str(self.folder), str(DEMO)], "leave one out"),
