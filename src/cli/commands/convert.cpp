@@ -6,8 +6,10 @@
 #include "cli/progress.h"
 #include "convert/convert.h"
 #include "convert/pack.h"
+#include "convert/safetensors_writer.h"
 #include "core/cpu_info.h"
 #include "core/fail.h"
+#include "core/folder.h"
 #include "core/printable.h"
 #include "engine/memory_budget.h"
 
@@ -19,8 +21,9 @@ class Convert final : public Command {
   void flags(FlagSet& flags) override {
     flags.positional("IN", in_,
                      "model: a .gguf (any shard), a folder or index of safetensors, one .safetensors, a pack");
-    flags.positional("OUT", out_, "file to write");
+    flags.positional("OUT", out_, "file to write; for safetensors the folder");
     flags.group("what is written");
+    flags.add("to", to_);
     flags.add("type", type_);
     flags.add("mixture", mixture_);
     flags.add("tensor-type", overrides_);
@@ -57,7 +60,8 @@ class Convert final : public Command {
     });
     MOXIE_TRY(const WeightFiles source, open_weights(in_));
     if (pack_) return write_as_pack(source, log, progress);
-    auto summary = convert_to_gguf(source, out_, options_, log);
+    auto summary = safetensors_ ? convert_to_safetensors(source, out_, safetensors_options(), log)
+                                : convert_to_gguf(source, out_, options_, log);
     progress.clear();
     if (!summary.ok()) return std::move(summary).error();
     return json_ ? print_json(*summary) : print_summary(*summary);
@@ -71,6 +75,7 @@ class Convert final : public Command {
       return fail(ErrorCode::invalid_argument,
                   "a pack is the model's bytes as they are in one file: --pack goes with --force, --arch and -v alone");
     }
+    MOXIE_TRY_VOID(settle_format());
     if (!type_.empty()) {
       options_.mixture = find_mixture(type_);
       if (options_.mixture == nullptr) {
@@ -102,6 +107,35 @@ class Convert final : public Command {
     }
     options_.threads = threads_ > 0 ? threads_ : read_cpu_info().threads;
     return {};
+  }
+
+  Result<void> settle_format() {
+    if (!to_.empty() && to_ != "gguf" && to_ != "safetensors")
+      return fail(ErrorCode::invalid_argument, "--to {} is not known; take gguf or safetensors", printable(to_));
+    safetensors_ = to_ == "safetensors" || (to_.empty() && !pack_ && (out_.ends_with('/') || is_folder(out_)));
+    if (!safetensors_) return {};
+    if (pack_ || !overrides_.empty() || !imatrix_.empty() || split_experts_ || mixture_ != "present") {
+      return fail(ErrorCode::invalid_argument,
+                  "safetensors are floats under Hugging Face's names, every expert by itself: --pack, --tensor-type, "
+                  "--imatrix, --mixture and --split-experts do not go with them");
+    }
+    if (type_.empty()) return {};
+    const Mixture* mixture = find_mixture(type_);
+    float_type_ = mixture != nullptr ? find_quant_type(mixture->name) : nullptr;
+    if (float_type_ == nullptr || (mixture->name != "f32" && mixture->name != "f16" && mixture->name != "bf16"))
+      return fail(ErrorCode::invalid_argument, "safetensors hold floats: --type {} is none of f32, f16 and bf16",
+                  printable(type_));
+    return {};
+  }
+
+  SafetensorsOptions safetensors_options() const {
+    return {.type = float_type_,
+            .split_bytes = options_.split_bytes,
+            .arch = options_.arch,
+            .overwrite = options_.overwrite,
+            .dry_run = options_.dry_run,
+            .threads = options_.threads,
+            .on_progress = options_.on_progress};
   }
 
   Result<int> write_as_pack(const WeightFiles& source, Log& log, Progress& progress) {
@@ -142,11 +176,13 @@ class Convert final : public Command {
     return 0;
   }
 
-  std::string in_, out_, type_, mixture_ = "present", imatrix_, split_size_;
+  std::string in_, out_, to_, type_, mixture_ = "present", imatrix_, split_size_;
   std::vector<std::string> overrides_;
   ImportanceMatrix importance_;
   ConvertOptions options_;
   int threads_ = 0;
+  const QuantType* float_type_ = nullptr;
+  bool safetensors_ = false;
   bool pack_ = false, split_experts_ = false, json_ = false, verbose_ = false;
 };
 
@@ -154,11 +190,12 @@ class Convert final : public Command {
 
 extern const CommandEntry convert = {
     .name = "convert",
-    .summary = "write a model as GGUF, as it is or quantized, or as an aligned pack",
+    .summary = "write a model as GGUF, as it is or quantized, as safetensors, or as an aligned pack",
     .usage = "IN OUT [--type TYPE] [--force]",
     .detail =
         "Without --type the weights' bytes are copied as they are. Quantized safetensors (MLX, GPTQ, AWQ, ...) have no "
-        "form in GGUF: they are decoded, and become what --type says. With --pack the file is an aligned pack: the "
+        "form in GGUF: they are decoded, and become what --type says. A folder as OUT gets safetensors with config.json and "
+        "tokenizer. With --pack the file is an aligned pack: the "
         "source's bytes unchanged, with everything else the source says, every expert one piece with its checksum; it "
         "runs exactly like its source, and its experts are read fastest (docs/memory.md).",
     .create = []() -> std::unique_ptr<Command> { return std::make_unique<Convert>(); },
