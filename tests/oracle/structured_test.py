@@ -65,7 +65,7 @@ class StructuredOutput(unittest.TestCase):
             checker = jsonschema.Draft202012Validator(schema, format_checker=jsonschema.FormatChecker())
             command = [
                 peers.PROGRAM, "run", peers.demo_model(), "-p", "Once upon a time", "-j", json.dumps(schema), "-n", str(TOKENS),
-                "-c", "1024", "--seed", str(number), "--temp", "1.2", "--stats", "json", "--no-warm",
+                "-c", "1024", "--seed", str(number), "--temp", "1.2", "--stats", "json", "--no-warm", "-t", "1",
             ]  # fmt: skip
             run = subprocess.run([str(part) for part in command], capture_output=True, check=True)
             stats = json.loads(run.stderr.decode().strip().splitlines()[-1])
