@@ -38,6 +38,11 @@ ModelHost::ModelHost(const ServerState& server, ModelSource source, int queue_li
 }
 
 ModelHost::~ModelHost() {
+  end();
+  close(std::move(open_));
+}
+
+void ModelHost::end() {
   stop();
   {
     const std::lock_guard lock(mutex_);
@@ -46,7 +51,6 @@ ModelHost::~ModelHost() {
   give_up_ = true;
   changed_.notify_all();
   if (thread_.joinable()) thread_.join();
-  close(std::move(open_));
 }
 
 Result<ServiceLease> ModelHost::open_only() {

@@ -51,6 +51,8 @@ class ModelHost {
   uint64_t opened_count() const;
   // Refuses who waits and who comes.
   void stop();
+  // Also gives up an opening and ends the thread: `opened` is not called from it any more.
+  void end();
 
  private:
   struct Waiter {

@@ -72,7 +72,7 @@ struct Server::Impl {
 
 Server::Impl::~Impl() {
   // From the outside in: no requests, then no work for those that are left.
-  if (state.models) state.models->stop();
+  if (state.models) state.models->end();
   end_requests();
   http.reset();
   workers.reset();
