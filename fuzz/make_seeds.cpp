@@ -138,6 +138,41 @@ bool write_grammar(const fs::path& folder) {
          write(folder, "regex", std::string(1, '\2') + R"(^(?:[a-z]\d{2,3}|\u00e9+?)*(x|y)$)");
 }
 
+bool write_importance(const fs::path& folder) {
+  std::string older;
+  put<int32_t>(older, 1);
+  put<int32_t>(older, 19);
+  older += "blk.0.attn_q.weight";
+  put<int32_t>(older, 4);
+  put<int32_t>(older, 2);
+  put<float>(older, 8);
+  put<float>(older, 2);
+  put<int32_t>(older, 17);
+  put<int32_t>(older, 3);
+  older += "txt";
+  GgufWriter sums;
+  sums.texts("imatrix.datasets", {"txt"}).u32("imatrix.chunk_count", 1).u32("imatrix.chunk_size", 512);
+  sums.floats("blk.0.ffn_up_exps.weight.in_sum2", {2, 3}).floats("blk.0.ffn_up_exps.weight.counts", {1, 3});
+  return write(folder, "older", older) && write(folder, "gguf", sums.bytes());
+}
+
+bool write_ollama(const fs::path& folder) {
+  const std::string digest = "sha256:" + std::string(64, 'a');
+  return write(folder, "manifest",
+               R"({"schemaVersion":2,"config":{"digest":")" + digest + R"(","size":3},"layers":[{"mediaType":)" +
+                   R"("application/vnd.ollama.image.model","digest":")" + digest + R"(","size":7},{"mediaType":)" +
+                   R"("application/vnd.ollama.image.template","digest":")" + digest + R"(","size":9}]})");
+}
+
+bool write_params(const fs::path& folder) {
+  return write(folder, "mixtral",
+               R"({"dim":64,"n_layers":2,"head_dim":16,"hidden_dim":32,"n_heads":4,"n_kv_heads":2,"norm_eps":1e-05,)"
+               R"("vocab_size":128,"rope_theta":1000000.0,"moe":{"num_experts_per_tok":2,"num_experts":8}})") &&
+         write(folder, "dense",
+               R"({"dim":64,"n_layers":2,"head_dim":16,"hidden_dim":32,"n_heads":4,"n_kv_heads":2,"norm_eps":1e-05,)"
+               R"("vocab_size":128,"sliding_window":16,"max_seq_len":256,"yarn":{"factor":4.0}})");
+}
+
 bool write_hub(const fs::path& folder) {
   return write(
              folder, "listing",
@@ -171,7 +206,9 @@ int main(int count, char** arguments) {
   const fs::path folder = arguments[1];
   return write_gguf(folder / "gguf") && write_pack(folder / "pack") && write_safetensors(folder / "safetensors") &&
                  write_quantized(folder / "quantized") && write_json(folder / "json_config") &&
-                 write_trace(folder / "trace") && write_grammar(folder / "grammar") && write_hub(folder / "hub")
+                 write_trace(folder / "trace") && write_grammar(folder / "grammar") && write_hub(folder / "hub") &&
+                 write_importance(folder / "importance") && write_ollama(folder / "ollama") &&
+                 write_params(folder / "params")
              ? 0
              : 1;
 }
