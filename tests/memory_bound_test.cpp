@@ -15,6 +15,7 @@
 #include <sstream>
 #include <string>
 
+#include "core/byte_units.h"
 #include "core/fail.h"
 #include "golden/gguf_writer.h"
 #include "support/paths.h"
@@ -24,8 +25,6 @@ namespace {
 
 namespace fs = std::filesystem;
 using Json = nlohmann::json;
-
-constexpr uint64_t kMiB = uint64_t{1} << 20;
 
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
 constexpr bool kSanitized = true;

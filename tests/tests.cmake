@@ -16,9 +16,7 @@ function(moxie_add_cases program label)
   target_include_directories(${program} PRIVATE ${CMAKE_SOURCE_DIR}/src ${CMAKE_SOURCE_DIR}/tests)
   target_link_libraries(${program} PRIVATE moxie_cli GTest::gtest GTest::gmock GTest::gtest_main)
   target_compile_options(${program} PRIVATE $<$<NOT:$<CONFIG:Debug>>:-O1>)  # compiles faster; moxie itself is optimised as ever
-  if(NOT CMAKE_CXX_COMPILER_LAUNCHER)  # a compiler cache wants the sources as they are
-    target_precompile_headers(${program} PRIVATE ${CMAKE_SOURCE_DIR}/tests/support/precompiled.h)
-  endif()
+  moxie_join_folders(${program})
   add_dependencies(${program} moxie_program)
   foreach(shard 0 1)
     moxie_add_test(cases-${program}-${shard} ${label} $<TARGET_FILE:${program}>)

@@ -19,12 +19,6 @@ size_t partial_at_end(std::string_view text, std::string_view mark) {
   return 0;
 }
 
-bool is_mistral_id(std::string_view id) {
-  return id.size() == 9 && std::all_of(id.begin(), id.end(), [](char c) {
-           return (c >= '0' && c <= '9') || (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z');
-         });
-}
-
 }  // namespace
 
 AnswerFormat AnswerFormat::of_template(std::string_view chat_template) {
@@ -253,7 +247,7 @@ void AnswerParser::emit_reasoning(std::string_view text, std::vector<AnswerEvent
 std::string AnswerParser::id_of(const CalledTool& call) const {
   switch (options_.format.calls->ids) {
     case CallIds::mistral:
-      return is_mistral_id(call.id) ? call.id : made_call_id(options_.id_seed, calls_, 9);
+      return is_mistral_call_id(call.id) ? call.id : made_call_id(options_.id_seed, calls_, 9);
     case CallIds::functions:
       if (call.id.starts_with("functions.") && call.id.find(':') != std::string::npos) return call.id;
       return fmt::format("functions.{}:{}", call.name, options_.earlier_calls + calls_);

@@ -10,6 +10,7 @@
 #include <sstream>
 
 #include "chat/chat_template.h"
+#include "chat/chat_testing.h"
 #include "support/paths.h"
 
 namespace moxie {
@@ -21,13 +22,6 @@ constexpr std::string_view kTools = R"json([
                   "tags":{"type":"array","items":{"type":"string"}},"exact":{"type":"boolean"}},
     "required":["city"]}}},
   {"type":"function","function":{"name":"now","description":null,"parameters":null}}])json";
-
-Json json(std::string_view text) {
-  auto parsed = parse_json(text, "test");
-  EXPECT_TRUE(parsed.ok()) << text;
-  if (!parsed.ok()) return {};
-  return *std::move(parsed);
-}
 
 ToolSet tools_of(const Json& tools) {
   auto read = ToolSet::read(tools);
@@ -102,12 +96,12 @@ std::string parsed(std::string_view format, std::string_view text) {
   return parsed(options_for(format), text);
 }
 
-struct Case {
+struct AnswerCase {
   const char *format, *text, *expected;
 };
 
 TEST(AnswerParser, ReadsEveryFormat) {
-  const Case cases[] = {
+  const AnswerCase cases[] = {
       {"mistral",
        R"([TOOL_CALLS] [{"name": "now", "arguments": {}}, {"name": "get_weather", "arguments": {"city": "a\"]"}}])",
        R"(now({}) get_weather({"city":"a\"]"}))"},
@@ -184,14 +178,14 @@ TEST(AnswerParser, ReadsEveryFormat) {
       {"generic", R"({"response": "It is \"fine\"."})", R"(text[It is "fine".])"},
       {"generic", R"({"name": "now", "arguments": {}})", "now({})"},
   };
-  for (const Case& one : cases) {
+  for (const AnswerCase& one : cases) {
     SCOPED_TRACE(std::string(one.format) + ": " + one.text);
     EXPECT_EQ(parsed(one.format, one.text), one.expected);
   }
 }
 
 TEST(AnswerParser, WhatIsNoCallIsText) {
-  const Case cases[] = {
+  const AnswerCase cases[] = {
       {"mistral", "[TOOL_CALLS] nothing here", "text[[TOOL_CALLS] nothing here]"},
       {"mistral", R"([TOOL_CALLS][{"name": "now", "argum)", R"(text[[TOOL_CALLS][{"name": "now", "argum])"},
       {"mistral", "[TOOL_CALLS]", "text[[TOOL_CALLS]]"},
@@ -219,7 +213,7 @@ TEST(AnswerParser, WhatIsNoCallIsText) {
       {"generic", "{\"a\": 1}\n", "text[{\"a\": 1}\n]"},
       {"generic", "  two  \n", "text[  two  \n]"},
   };
-  for (const Case& one : cases) {
+  for (const AnswerCase& one : cases) {
     SCOPED_TRACE(std::string(one.format) + ": " + one.text);
     EXPECT_EQ(parsed(one.format, one.text), one.expected);
   }

@@ -1,4 +1,5 @@
 #include "chat/chat_format.h"
+#include "chat/chat_testing.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -14,14 +15,7 @@ namespace {
 using testing::HasSubstr;
 using testing::Not;
 
-Json json(std::string_view text) {
-  auto parsed = parse_json(text, "test");
-  EXPECT_TRUE(parsed.ok()) << text;
-  if (!parsed.ok()) return {};
-  return *std::move(parsed);
-}
-
-constexpr std::string_view kTools =
+constexpr std::string_view kCityTool =
     R"([{"type":"function","function":{"name":"get_weather","parameters":{"type":"object","properties":{"city":{"type":"string"}}}}}])";
 
 // A template with its format; what a server does with them.
@@ -82,7 +76,7 @@ TEST(ChatFormat, RepairsHistoriesForAStrictTemplate) {
         "function":{"name":"get_weather","arguments":"{\"city\": \"Bonn\"}"}}]},
       {"role":"tool","tool_call_id":"call_ABCDEFGHIJKLMNOP","content":"4 C"},
       {"role":"assistant","content":"Cold."},{"role":"system","content":"Mind the time."},{"role":"user","content":"Thanks"}])"),
-                                           .tools = json(kTools)});
+                                           .tools = json(kCityTool)});
   EXPECT_THAT(prompt, HasSubstr("Be brief.\n\nAnd kind.\n\nOne\n\nTwo\nThree[/INST]"));
   EXPECT_THAT(prompt, HasSubstr(R"("arguments": {"city": "Bonn"}, "id": ")"));
   EXPECT_THAT(prompt, HasSubstr("Mind the time.\n\nThanks[/INST]"));
@@ -97,7 +91,7 @@ TEST(ChatFormat, ResultsWithoutIdsBelongToCallsInTheirOrder) {
       {"role":"assistant","tool_calls":[{"function":{"name":"get_weather","arguments":{"city":"A"}}},
                                         {"function":{"name":"get_weather","arguments":{}}}]},
       {"role":"function","content":"first"},{"role":"tool","content":""}])"),
-                                           .tools = json(kTools)});
+                                           .tools = json(kCityTool)});
   const size_t first = prompt.find(R"("id": ")") + 7, second = prompt.find(R"("id": ")", first) + 7;
   EXPECT_THAT(prompt, HasSubstr("[TOOL_RESULTS]" + prompt.substr(first, 9) + ":first["));
   EXPECT_THAT(prompt, HasSubstr("[TOOL_RESULTS]" + prompt.substr(second, 9) + ":["));
@@ -109,7 +103,7 @@ TEST(ChatFormat, DescribesToolsWhereTheTemplateKnowsNone) {
   const ChatWish wish{.messages = json(R"([{"role":"system","content":"Be brief."},{"role":"user","content":"Weather?"},
       {"role":"assistant","content":null,"tool_calls":[{"id":"x","function":{"name":"get_weather","arguments":"{}"}}]},
       {"role":"tool","tool_call_id":"x","content":"4 C"},{"role":"user","content":"And?"}])"),
-                      .tools = json(kTools)};
+                      .tools = json(kCityTool)};
   const std::string prompt = model.prompt(wish);
   EXPECT_THAT(prompt, HasSubstr("Be brief.\n\nYou can call tools."));
   EXPECT_THAT(prompt,
@@ -129,7 +123,7 @@ TEST(ChatFormat, DescribesToolsWhereTheTemplateKnowsNone) {
 
 TEST(ChatFormat, ToolChoiceSaysWhatMayBeCalled) {
   const Model model("strict", kStrict);
-  const auto plan = [&](std::string_view choice, std::string_view tools = kTools) {
+  const auto plan = [&](std::string_view choice, std::string_view tools = kCityTool) {
     return model.format().plan(
         {.messages = json(R"([{"role":"user","content":"x"}])"), .tools = json(tools), .tool_choice = json(choice)});
   };
@@ -190,7 +184,7 @@ TEST(ChatFormat, EveryTemplateTakesOddHistories) {
     const Model model(name, source.str());
     ++templates;
     for (const auto& [messages, wanted] : cases) {
-      const std::string prompt = model.prompt({.messages = json(messages), .tools = json(kTools)});
+      const std::string prompt = model.prompt({.messages = json(messages), .tools = json(kCityTool)});
       if (prompt.starts_with("error: ")) {
         if (is_known(name, prompt)) continue;
         ++refused;

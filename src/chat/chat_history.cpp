@@ -151,10 +151,6 @@ Json plain_message(const Json& message, const HistoryStyle& style) {
   return made;
 }
 
-bool is_mistral_id(std::string_view id) {
-  return id.size() == 9 && std::all_of(id.begin(), id.end(), [](unsigned char c) { return std::isalnum(c) != 0; });
-}
-
 // Ids of calls and their results: present, in the template's form, the same on both sides.
 class CallIdRepair {
  public:
@@ -194,7 +190,7 @@ class CallIdRepair {
   };
   // The same foreign id becomes the same id on every turn, or no prompt would share a prefix with the next.
   std::string wanted(std::string_view id) const {
-    if (form_ != CallIds::mistral || is_mistral_id(id)) return std::string(id);
+    if (form_ != CallIds::mistral || is_mistral_call_id(id)) return std::string(id);
     return made_call_id(xxh64(std::as_bytes(std::span(id))), 0, 9);
   }
 

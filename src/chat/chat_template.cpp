@@ -31,7 +31,7 @@ void add_configured(const Json& config, const std::string& file, std::vector<Mod
   }
 }
 
-std::string content_of(const Json& message) {
+std::string plain_content(const Json& message) {
   const Json* content = message.find("content");
   if (!content) return {};
   if (content->text()) return *content->text();
@@ -86,7 +86,7 @@ Json fold_system(const Json& messages) {
   for (const Json& message : *messages.array()) {
     if (!folded && rest.empty() && (has_role(message, "system") || has_role(message, "developer"))) {
       if (!system.empty()) system += "\n\n";
-      system += content_of(message);
+      system += plain_content(message);
       continue;
     }
     rest.push_back(message);
@@ -101,7 +101,7 @@ Json fold_system(const Json& messages) {
         parts.insert(parts.end(), value.array()->begin(), value.array()->end());
         changed.push_back({key, Json{std::move(parts)}});
       } else {
-        changed.push_back({key, text_json(system + "\n\n" + content_of(message))});
+        changed.push_back({key, text_json(system + "\n\n" + plain_content(message))});
       }
     }
     rest.back() = Json{std::move(changed)};

@@ -4,17 +4,12 @@
 #include <gtest/gtest.h>
 
 #include "chat/built_in_templates.h"
+#include "chat/chat_testing.h"
 
 namespace moxie {
 namespace {
 
 using testing::HasSubstr;
-
-Json json(std::string_view text) {
-  auto parsed = parse_json(text, "test");
-  EXPECT_TRUE(parsed.ok());
-  return parsed.ok() ? *std::move(parsed) : Json();
-}
 
 std::string rendered(const ChatTemplate& chat, std::string_view messages, bool prompt = true) {
   std::tm now{};

@@ -13,7 +13,7 @@ namespace call_formats {
 namespace {
 
 #define MOXIE_ENTRY(name) &call_formats::name,
-constexpr const ToolFormat* kFormats[] = {
+constexpr const ToolFormat* kToolFormats[] = {
 #include "chat/tool_formats.inc"
 };
 #undef MOXIE_ENTRY
@@ -21,19 +21,19 @@ constexpr const ToolFormat* kFormats[] = {
 }  // namespace
 
 std::span<const ToolFormat* const> tool_formats() {
-  return kFormats;
+  return kToolFormats;
 }
 
 const ToolFormat& tool_format_of(std::string_view chat_template) {
-  const auto found = std::find_if(std::begin(kFormats), std::end(kFormats),
+  const auto found = std::find_if(std::begin(kToolFormats), std::end(kToolFormats),
                                   [&](const ToolFormat* format) { return format->matches(chat_template); });
-  return found == std::end(kFormats) ? call_formats::generic : **found;
+  return found == std::end(kToolFormats) ? call_formats::generic : **found;
 }
 
 const ToolFormat* find_tool_format(std::string_view name) {
-  const auto found = std::find_if(std::begin(kFormats), std::end(kFormats),
+  const auto found = std::find_if(std::begin(kToolFormats), std::end(kToolFormats),
                                   [&](const ToolFormat* format) { return format->name == name; });
-  return found == std::end(kFormats) ? nullptr : *found;
+  return found == std::end(kToolFormats) ? nullptr : *found;
 }
 
 }  // namespace moxie

@@ -3,19 +3,13 @@
 #include <gtest/gtest.h>
 
 #include "chat/answer_parser.h"
+#include "chat/chat_testing.h"
 #include "chat/tool_format.h"
 #include "grammar/grammar_testing.h"
 #include "grammar/structure.h"
 
 namespace moxie {
 namespace {
-
-Json json(std::string_view text) {
-  auto parsed = parse_json(text, "test");
-  EXPECT_TRUE(parsed.ok()) << text;
-  if (!parsed.ok()) return {};
-  return *std::move(parsed);
-}
 
 ToolSet tools() {
   auto read = ToolSet::read(json(R"([
@@ -44,11 +38,11 @@ class Frame {
   std::optional<grammar::Automaton> automaton_;
 };
 
-struct Case {
+struct FrameCase {
   const char *format, *one, *wrong;  // wrong: a name or a value that the tools do not allow
 };
 
-constexpr Case kCases[] = {
+constexpr FrameCase kFrameCases[] = {
     {"mistral", R"([TOOL_CALLS][{"name": "get_weather", "arguments": {"city": "Bonn"}}])",
      R"([TOOL_CALLS][{"name": "other", "arguments": {}}])"},
     {"mistral-args", R"([TOOL_CALLS]get_weather[ARGS]{"city": "Bonn"})", "[TOOL_CALLS]get_weather[ARGS]{}"},
@@ -87,9 +81,9 @@ constexpr Case kCases[] = {
 TEST(ToolFrame, EveryFormatIsHeldToItsForm) {
   size_t checked = 0;
   for (const ToolFormat* format : tool_formats()) {
-    const auto found =
-        std::find_if(std::begin(kCases), std::end(kCases), [&](const Case& one) { return format->name == one.format; });
-    ASSERT_NE(found, std::end(kCases)) << format->name;
+    const auto found = std::find_if(std::begin(kFrameCases), std::end(kFrameCases),
+                                    [&](const FrameCase& one) { return format->name == one.format; });
+    ASSERT_NE(found, std::end(kFrameCases)) << format->name;
     ASSERT_NE(format->frame, nullptr) << format->name;
     const Frame one(*format, false), many(*format, true);
     EXPECT_TRUE(one.accepts(found->one)) << format->name;
@@ -109,7 +103,7 @@ TEST(ToolFrame, EveryFormatIsHeldToItsForm) {
     EXPECT_NE(events[1].text.find("Bonn"), std::string::npos);
     ++checked;
   }
-  EXPECT_EQ(checked, std::size(kCases));
+  EXPECT_EQ(checked, std::size(kFrameCases));
 }
 
 TEST(ToolFrame, OneCallOrSeveral) {

@@ -198,6 +198,12 @@ std::optional<CalledTool> call_of_json(const Json& json) {
   return call;
 }
 
+bool is_mistral_call_id(std::string_view id) {
+  return id.size() == 9 && std::all_of(id.begin(), id.end(), [](char c) {
+           return (c >= '0' && c <= '9') || (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z');
+         });
+}
+
 std::string made_call_id(uint64_t seed, size_t index, size_t length) {
   constexpr std::string_view kAlphabet = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
   std::string id;

@@ -59,6 +59,8 @@ std::optional<CalledTool> call_of_json(const Json& json);
 std::optional<std::string> arguments_of_text(std::string_view text);
 
 // An id made of letters and digits, the same for the same seed and index.
+// Nine letters and digits, as Mistral's templates demand.
+bool is_mistral_call_id(std::string_view id);
 std::string made_call_id(uint64_t seed, size_t index, size_t length);
 
 }  // namespace moxie

@@ -13,12 +13,13 @@ namespace {
 
 constexpr double kGiB = 1024.0 * 1024 * 1024;
 
+}  // namespace
+
 std::string spread(const std::vector<double>& ascending, double unit, int digits) {
+  if (ascending.empty()) return "";
   return fmt::format("{:.{}f} ({:.{}f} - {:.{}f})", median(ascending) / unit, digits, ascending.front() / unit, digits,
                      ascending.back() / unit, digits);
 }
-
-}  // namespace
 
 double median(const std::vector<double>& ascending) {
   const size_t middle = ascending.size() / 2;

@@ -8,6 +8,8 @@
 
 namespace moxie::cli {
 
+// The median with the least and the most, in `unit`; nothing of nothing.
+std::string spread(const std::vector<double>& ascending, double unit, int digits);
 double median(const std::vector<double>& ascending);  // REQUIRES: not empty
 
 // This machine with a number of threads: every pass of each measurement, ascending. The best pass is the limit; what

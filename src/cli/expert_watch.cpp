@@ -6,11 +6,12 @@
 #include <string>
 
 #include "cli/console.h"
+#include "core/ascii.h"
 
 namespace moxie::cli {
 namespace {
 
-constexpr auto kInterval = std::chrono::milliseconds(100);
+constexpr auto kPictureInterval = std::chrono::milliseconds(100);
 constexpr int kRowsMin = 4;  // of a terminal: fewer belong to the text alone
 
 std::string environment(const char* name) {
@@ -20,9 +21,8 @@ std::string environment(const char* name) {
 
 bool locale_is_utf8() {
   for (const char* name : {"LC_ALL", "LC_CTYPE", "LANG"}) {
-    std::string value = environment(name);
+    const std::string value = ascii_lower(environment(name));
     if (value.empty()) continue;
-    std::transform(value.begin(), value.end(), value.begin(), [](unsigned char c) { return std::tolower(c); });
     return value.find("utf-8") != std::string::npos || value.find("utf8") != std::string::npos;
   }
   return false;
@@ -87,7 +87,7 @@ void ExpertWatch::watch() {
   while (!stopping_) {
     const TerminalSize size = terminal_size(StandardStream::error);
     region_.draw(picture(size), size);
-    wake_.wait_for(lock, kInterval, [this] { return stopping_; });
+    wake_.wait_for(lock, kPictureInterval, [this] { return stopping_; });
   }
 }
 

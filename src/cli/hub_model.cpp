@@ -33,7 +33,7 @@ std::optional<std::string> cached(const HubSettings& hub, const HubReference& re
 
 }  // namespace
 
-Result<void> HubModel::open(std::string& model) {
+Result<void> RemoteModel::open(std::string& model) {
   if (!is_hub_reference(model)) return {};
   MOXIE_TRY(const HubReference reference, parse_hub_reference(model));
   const HubSettings hub = environment_hub();
@@ -48,7 +48,7 @@ Result<void> HubModel::open(std::string& model) {
   MOXIE_TRY(const PullChoice choice, choose_files(listing, {.file = reference.file}));
   if (choice.files.empty()) {
     std::vector<std::string> names;
-    for (const moxie::HubModel& other : choice.models) names.push_back(other.name);
+    for (const HubModel& other : choice.models) names.push_back(other.name);
     return fail(ErrorCode::invalid_argument, "{} has {} models: {}; name one, for example hf:{}:{}", reference.repo,
                 names.size(), fmt::join(names, ", "), reference.repo, names.front());
   }
@@ -61,7 +61,7 @@ Result<void> HubModel::open(std::string& model) {
   return {};
 }
 
-std::optional<std::string> HubModel::read_in_words() const {
+std::optional<std::string> RemoteModel::read_in_words() const {
   if (files_ == nullptr) return std::nullopt;
   uint64_t all = 0;
   for (const FileTree::Entry& entry : files_->entries()) all += entry.bytes;

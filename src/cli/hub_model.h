@@ -13,7 +13,7 @@
 
 namespace moxie::cli {
 
-class HubModel {
+class RemoteModel {
  public:
   // Makes `model` a path that can be opened while this object lives; leaves what names no hub as it is. What is in the
   // cache is used. Errors: those of the hub; invalid_argument for a repository of several models, with their names.

@@ -9,7 +9,7 @@ namespace moxie::cli {
 namespace {
 
 constexpr auto kQuiet = std::chrono::milliseconds(300);  // what is faster needs no line
-constexpr auto kInterval = std::chrono::milliseconds(100);
+constexpr auto kProgressInterval = std::chrono::milliseconds(100);
 
 }  // namespace
 
@@ -19,7 +19,7 @@ Progress::Progress(std::string_view doing, Clock::time_point (*now)())
 void Progress::update(uint64_t done, uint64_t total, uint64_t before) {
   if (!terminal_ || total == 0) return;
   const auto now = now_();
-  if (now - start_ < kQuiet || now - last_ < kInterval) return;
+  if (now - start_ < kQuiet || now - last_ < kProgressInterval) return;
   last_ = now;
   shown_ = true;
   const double seconds = std::chrono::duration<double>(now - start_).count();

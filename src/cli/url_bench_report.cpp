@@ -11,12 +11,6 @@ namespace {
 
 using Object = nlohmann::ordered_json;
 
-std::string spread(const std::vector<double>& ascending, double unit, int digits) {
-  if (ascending.empty()) return "";
-  return fmt::format("{:.{}f} ({:.{}f} - {:.{}f})", median(ascending) / unit, digits, ascending.front() / unit, digits,
-                     ascending.back() / unit, digits);
-}
-
 void add(Object& object, const std::string& name, const std::vector<double>& ascending) {
   if (ascending.empty()) return;
   object[name] = median(ascending);

@@ -15,9 +15,9 @@ bool is_float(const QuantType& type) {
   return type.block_values == 1 && !type.parted();
 }
 
-class Collector {
+class HuggingFaceCollector {
  public:
-  Collector(const WeightFiles& source, const ModelPlan& plan, const QuantType* type, Log& log)
+  HuggingFaceCollector(const WeightFiles& source, const ModelPlan& plan, const QuantType* type, Log& log)
       : source_(source), plan_(plan), type_(type), log_(log) {}
 
   Result<std::vector<OutputTensor>> collect() {
@@ -149,7 +149,7 @@ class Collector {
 
 Result<std::vector<OutputTensor>> hugging_face_tensors(const WeightFiles& source, const ModelPlan& plan,
                                                        const QuantType* type, Log& log) {
-  return Collector(source, plan, type, log).collect();
+  return HuggingFaceCollector(source, plan, type, log).collect();
 }
 
 }  // namespace moxie

@@ -9,6 +9,7 @@
 #include <span>
 
 #include "convert/gguf_header_builder.h"
+#include "core/append_number.h"
 #include "core/byte_reader.h"
 #include "core/fail.h"
 #include "core/new_file.h"
@@ -143,31 +144,24 @@ void append_means(const ImportanceEntry& entry, size_t matrix, size_t columns, s
 
 // ---- writing ----
 
-template <typename T>
-void put(std::string& to, T value) {
-  char bytes[sizeof value];
-  std::memcpy(bytes, &value, sizeof value);
-  to.append(bytes, sizeof value);
-}
-
 std::string older_form(const ImportanceMatrix& matrix) {
   std::string out;
-  put(out, static_cast<int32_t>(matrix.entries.size()));
+  append_number(out, static_cast<int32_t>(matrix.entries.size()));
   for (const auto& [name, entry] : matrix.entries) {
-    put(out, static_cast<int32_t>(name.size()));
+    append_number(out, static_cast<int32_t>(name.size()));
     out += name;
     const float largest = *std::max_element(entry.counts.begin(), entry.counts.end());
     const float calls = std::max(1.0f, std::ceil(largest / static_cast<float>(std::max(1u, matrix.chunk_tokens))));
-    put(out, static_cast<int32_t>(calls));
-    put(out, static_cast<int32_t>(entry.sums.size()));
+    append_number(out, static_cast<int32_t>(calls));
+    append_number(out, static_cast<int32_t>(entry.sums.size()));
     std::vector<float> means;
     const size_t columns = entry.sums.size() / entry.counts.size();
     for (size_t m = 0; m < entry.counts.size(); ++m) append_means(entry, m, columns, means);
-    for (const float mean : means) put(out, mean * calls);
+    for (const float mean : means) append_number(out, mean * calls);
   }
-  put(out, static_cast<int32_t>(matrix.chunks));
+  append_number(out, static_cast<int32_t>(matrix.chunks));
   const std::string dataset = matrix.datasets.empty() ? "" : matrix.datasets.back();
-  put(out, static_cast<int32_t>(dataset.size()));
+  append_number(out, static_cast<int32_t>(dataset.size()));
   return out + dataset;
 }
 

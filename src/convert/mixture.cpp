@@ -5,6 +5,7 @@
 #include <cctype>
 #include <charconv>
 
+#include "core/ascii.h"
 #include "core/check.h"
 
 namespace moxie {
@@ -188,9 +189,7 @@ std::span<const Mixture> mixtures() {
 }
 
 const Mixture* find_mixture(std::string_view name) {
-  std::string wanted(name);
-  std::transform(wanted.begin(), wanted.end(), wanted.begin(),
-                 [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
+  std::string wanted = ascii_lower(name);
   for (const ShortName& known : kShortNames) {
     if (wanted == known.name) wanted = known.mixture;
   }

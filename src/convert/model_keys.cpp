@@ -6,6 +6,7 @@
 #include <filesystem>
 
 #include "convert/gguf_tensors.h"
+#include "core/append_number.h"
 #include "core/byte_reader.h"
 #include "core/fail.h"
 #include "format/formats/gguf_header.h"
@@ -20,17 +21,10 @@ namespace {
 constexpr uint32_t kTextType = 8, kArrayType = 9;
 constexpr uint32_t kScalarBytes[] = {1, 1, 2, 2, 4, 4, 4, 1, 0, 0, 8, 8, 8};
 
-template <typename T>
-void put(std::string& to, T value) {
-  char bytes[sizeof value];
-  std::memcpy(bytes, &value, sizeof value);
-  to.append(bytes, sizeof value);
-}
-
 Result<void> recode_text(ByteReader& in, uint32_t version, std::string& to) {
   MOXIE_TRY(const uint64_t length, read_gguf_size(in, version));
   MOXIE_TRY(const std::string text, in.read_string(length));
-  put(to, length);
+  append_number(to, length);
   to += text;
   return {};
 }
@@ -38,15 +32,15 @@ Result<void> recode_text(ByteReader& in, uint32_t version, std::string& to) {
 // The value at `in` as version 3 writes it. REQUIRES: it was read before, so that types and lengths are right.
 Result<void> recode_value(ByteReader& in, uint32_t version, std::string& to) {
   MOXIE_TRY(const uint32_t type, in.read<uint32_t>());
-  put(to, type);
+  append_number(to, type);
   if (type == kTextType) return recode_text(in, version, to);
   uint64_t count = 1;
   uint32_t element = type;
   if (type == kArrayType) {
     MOXIE_TRY(element, in.read<uint32_t>());
     MOXIE_TRY(count, read_gguf_size(in, version));
-    put(to, element);
-    put(to, count);
+    append_number(to, element);
+    append_number(to, count);
   }
   if (element == kTextType) {
     for (uint64_t i = 0; i < count; ++i) MOXIE_TRY_VOID(recode_text(in, version, to));

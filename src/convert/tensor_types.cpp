@@ -3,6 +3,7 @@
 #include <map>
 
 #include "convert/convert.h"
+#include "core/ascii.h"
 #include "core/fail.h"
 #include "core/printable.h"
 #include "format/messages.h"
@@ -147,9 +148,7 @@ Result<TypeOverride> parse_type_override(const std::string& text) {
   if (sign == std::string::npos || sign == 0 || sign + 1 == text.size()) {
     return fail(ErrorCode::invalid_argument, "'{}' is no NAME=TYPE, such as attn_v=q8_0", printable(text));
   }
-  std::string name = text.substr(sign + 1);
-  std::transform(name.begin(), name.end(), name.begin(),
-                 [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
+  const std::string name = ascii_lower(std::string_view(text).substr(sign + 1));
   const QuantType* type = find_quant_type(name);
   if (type == nullptr || type->encode == nullptr) {
     std::string known;

@@ -11,6 +11,8 @@
 
 namespace moxie {
 
+inline constexpr uint64_t kHugePageBytes = uint64_t{2} << 20;  // on x86-64 and most of arm64
+
 class Buffer {
  public:
   Buffer() = default;

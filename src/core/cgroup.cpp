@@ -26,7 +26,7 @@ bool holds(std::string_view comma_list, std::string_view name) {
   return false;
 }
 
-struct Mount {
+struct CgroupMount {
   std::string group_root;  // the group that the mount point shows
   std::string point;
 };
@@ -48,7 +48,7 @@ std::string unescape(std::string_view text) {
 }
 
 // One line: "36 35 0:30 ROOT POINT options... - TYPE source SUPER_OPTIONS".
-std::optional<Mount> find_mount(std::string_view mountinfo, CgroupVersion version, std::string_view controller) {
+std::optional<CgroupMount> find_mount(std::string_view mountinfo, CgroupVersion version, std::string_view controller) {
   for (const std::string_view line : split(mountinfo, '\n')) {
     const size_t dash = line.find(" - ");
     if (dash == std::string_view::npos) continue;
@@ -58,7 +58,7 @@ std::optional<Mount> find_mount(std::string_view mountinfo, CgroupVersion versio
     const bool matches = version == CgroupVersion::v2
                              ? right[0] == "cgroup2"
                              : right[0] == "cgroup" && right.size() >= 3 && holds(right[2], controller);
-    if (matches) return Mount{unescape(left[3]), unescape(left[4])};
+    if (matches) return CgroupMount{unescape(left[3]), unescape(left[4])};
   }
   return std::nullopt;
 }

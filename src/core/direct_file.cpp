@@ -22,10 +22,6 @@ namespace {
 // Blocks larger than this would need more room around every expert than they are worth.
 constexpr uint64_t kMaxAlignment = 65536;
 
-std::string reason(int error) {
-  return std::generic_category().message(error);
-}
-
 int open_descriptor(const std::string& path, int flags) {
   int descriptor;
   do {
@@ -37,7 +33,7 @@ int open_descriptor(const std::string& path, int flags) {
 Error cannot_open(const std::string& path, int error) {
   const ErrorCode code = error == ENOENT || error == ENOTDIR ? ErrorCode::not_found : ErrorCode::io;
   const char* remedy = error == EMFILE || error == ENFILE ? ": allow more open files (ulimit -n)" : "";
-  return fail(code, "{}: cannot open: {}{}", path, reason(error), remedy);
+  return fail(code, "{}: cannot open: {}{}", path, std::generic_category().message(error), remedy);
 }
 
 }  // namespace
@@ -67,7 +63,8 @@ Result<std::unique_ptr<DirectFile>> DirectFile::open(const std::string& path, bo
   if (direct) {
     file->descriptor_ = open_descriptor(path, O_DIRECT);
     file->direct_ = file->descriptor_ >= 0;
-    if (file->descriptor_ < 0) file->refusal_ = reason(errno);  // whatever it was: opening without tells the rest
+    if (file->descriptor_ < 0)
+      file->refusal_ = std::generic_category().message(errno);  // whatever it was: opening without tells the rest
   }
 #else
   static_cast<void>(direct);
@@ -75,7 +72,7 @@ Result<std::unique_ptr<DirectFile>> DirectFile::open(const std::string& path, bo
   if (file->descriptor_ < 0) file->descriptor_ = open_descriptor(path, 0);
   if (file->descriptor_ < 0) return cannot_open(path, errno);
   if (!identify(file->descriptor_, &file->identity_) || !identify(file->absolute_path_, &file->path_identity_)) {
-    return fail(ErrorCode::io, "{}: cannot stat: {}", path, reason(errno));
+    return fail(ErrorCode::io, "{}: cannot stat: {}", path, std::generic_category().message(errno));
   }
   file->probe_direct();
 #ifdef POSIX_FADV_RANDOM
@@ -112,7 +109,7 @@ void DirectFile::probe_direct() {
     const std::unique_ptr<void, decltype(&std::free)> block(std::aligned_alloc(alignment_, alignment_), &std::free);
     const int64_t got = block ? read(0, alignment_, static_cast<std::byte*>(block.get())) : -ENOMEM;
     // Other errors are the business of whoever reads, who can name the range.
-    if (got == -EINVAL || got == -EOPNOTSUPP) refusal_ = reason(static_cast<int>(-got));
+    if (got == -EINVAL || got == -EOPNOTSUPP) refusal_ = std::generic_category().message(static_cast<int>(-got));
   }
   if (!refusal_.empty()) {
     alignment_ = kMinAlignment;

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "core/byte_units.h"
 #include "core/direct_file.h"
 #include "core/fail.h"
 #include "core/read_backend.h"
@@ -30,7 +31,6 @@ Result<ReadQueue::Setting> choose_setting(const DiskReaderOptions& options, uint
 }
 
 std::string size_text(uint64_t bytes) {
-  constexpr uint64_t kKiB = 1024, kMiB = 1024 * 1024;
   return bytes % kMiB == 0 ? fmt::format("{} MiB", bytes / kMiB) : fmt::format("{} KiB", bytes / kKiB);
 }
 

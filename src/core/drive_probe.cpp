@@ -12,13 +12,13 @@
 #include <random>
 
 #include "core/buffer.h"
+#include "core/byte_units.h"
 #include "core/check.h"
 #include "core/fail.h"
 
 namespace moxie {
 namespace {
 
-constexpr uint64_t kKiB = 1024, kMiB = 1024 * kKiB;
 constexpr double kAsFast = 0.97;
 // A sample is long enough that filling and draining the queue does not decide it, and that a clock can tell.
 constexpr uint64_t kSampleBytes = 8 * kMiB;

@@ -1,4 +1,5 @@
 #include "core/drive_probe.h"
+#include "core/byte_units.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -14,8 +15,6 @@ namespace moxie {
 namespace {
 
 using testing::HasSubstr;
-
-constexpr uint64_t kKiB = 1024, kMiB = 1024 * kKiB;
 
 // Feeds a tuner from a made-up drive until it has finished or `budget` bytes are read; returns what was read.
 uint64_t feed(ReadTuner& tuner, const std::function<double(ReadSetting)>& rate, uint64_t budget = ~uint64_t{0},

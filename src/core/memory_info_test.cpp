@@ -1,4 +1,5 @@
 #include "core/memory_info.h"
+#include "core/byte_units.h"
 
 #include <gtest/gtest.h>
 
@@ -8,8 +9,6 @@
 
 namespace moxie {
 namespace {
-
-constexpr uint64_t kMiB = uint64_t{1} << 20;
 
 // A tree of system files in the test's own folder.
 class MemoryInfoTest : public testing::Test {

@@ -10,14 +10,14 @@
 namespace moxie {
 namespace {
 
-struct Table {
+struct MountTable {
   std::mutex mutex;
   std::map<std::string, std::shared_ptr<const FileTree>, std::less<>> trees;
   std::atomic<int> count{0};  // looked at first: nearly always there is nothing mounted
 };
 
-Table& table() {
-  static Table table;
+MountTable& table() {
+  static MountTable table;
   return table;
 }
 

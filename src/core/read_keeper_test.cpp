@@ -1,4 +1,5 @@
 #include "core/read_keeper.h"
+#include "core/byte_units.h"
 
 #include <gtest/gtest.h>
 
@@ -8,8 +9,6 @@
 
 namespace moxie {
 namespace {
-
-constexpr uint64_t kKiB = 1024, kMiB = 1024 * kKiB;
 
 // Reads so much with whatever the keeper says, in portions of an expert, and returns the mean rate. Time goes on over
 // calls.

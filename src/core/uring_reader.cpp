@@ -26,10 +26,6 @@ namespace {
 constexpr unsigned kEntries = 2 * DiskReader::kMaxDepth;  // every piece, the watch of the eventfd, and room
 constexpr uint64_t kWakeUp = ~uint64_t{0};  // user data of the watch; pieces have the number of their slot
 
-std::string reason(int error) {
-  return std::generic_category().message(error);
-}
-
 class UringBackend final : public ReadBackend {
  public:
   static Result<std::unique_ptr<ReadBackend>> open(ReadQueue& queue) {
@@ -60,7 +56,7 @@ class UringBackend final : public ReadBackend {
 
   Result<void> set_up() {
     if (const int status = io_uring_queue_init(kEntries, &ring_, 0); status != 0) {
-      return fail(ErrorCode::unavailable, "the system refuses a ring: {}", reason(-status));
+      return fail(ErrorCode::unavailable, "the system refuses a ring: {}", std::generic_category().message(-status));
     }
     ring_open_ = true;
     io_uring_probe* probe = io_uring_get_probe_ring(&ring_);
@@ -69,7 +65,7 @@ class UringBackend final : public ReadBackend {
     io_uring_free_probe(probe);
     if (!reads) return fail(ErrorCode::unavailable, "the kernel is older than 5.6");
     event_ = ::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-    if (event_ < 0) return fail(ErrorCode::unavailable, "no eventfd: {}", reason(errno));
+    if (event_ < 0) return fail(ErrorCode::unavailable, "no eventfd: {}", std::generic_category().message(errno));
     register_files();
     try {
       thread_ = std::thread([this] { run(); });

@@ -5,21 +5,23 @@
 #include <cstring>
 #include <filesystem>
 
+#include "core/ascii.h"
 #include "core/digest.h"
 #include "core/fail.h"
 #include "core/file.h"
 #include "core/folder.h"
 #include "core/new_file.h"
 #include "core/xxh64.h"
+#include "engine/model_identity.h"
 
 namespace moxie {
 namespace {
 
 namespace fs = std::filesystem;
 
-constexpr size_t kNameDigits = 32, kFingerprintDigits = 16, kMostTokens = 64;
+constexpr size_t kNameDigits = 32, kMostTokens = 64;
 
-struct Header {
+struct BlockHeader {
   std::array<char, 8> magic = {'m', 'o', 'x', 'i', 'e', 'k', 'v', '1'};
   uint64_t data_bytes = 0;
   std::array<char, kFingerprintDigits> fingerprint{};
@@ -30,12 +32,12 @@ struct Header {
 };
 
 bool is_hex(std::string_view text, size_t digits) {
-  return text.size() == digits && text.find_first_not_of("0123456789abcdef") == std::string_view::npos;
+  return text.size() == digits && is_lower_hex(text);
 }
 
-Header header_of(std::string_view fingerprint, std::string_view name, std::span<const int32_t> tokens,
-                 uint64_t data_bytes) {
-  Header header;
+BlockHeader header_of(std::string_view fingerprint, std::string_view name, std::span<const int32_t> tokens,
+                      uint64_t data_bytes) {
+  BlockHeader header;
   header.data_bytes = data_bytes;
   std::copy_n(fingerprint.begin(), std::min(fingerprint.size(), kFingerprintDigits), header.fingerprint.begin());
   std::copy_n(name.begin(), std::min(name.size(), kNameDigits), header.name.begin());
@@ -44,9 +46,9 @@ Header header_of(std::string_view fingerprint, std::string_view name, std::span<
   return header;
 }
 
-static_assert(sizeof(Header) == 336, "no padding, which would be checked with the rest");
+static_assert(sizeof(BlockHeader) == 336, "no padding, which would be checked with the rest");
 
-uint64_t checksum_of(Header header, std::span<const std::byte> data) {
+uint64_t checksum_of(BlockHeader header, std::span<const std::byte> data) {
   header.checksum = 0;
   Xxh64 hash;
   hash.update(std::as_bytes(std::span(&header, 1)));
@@ -150,7 +152,7 @@ bool BlockStore::load(const std::string& name, std::span<const int32_t> tokens, 
     remove(name);  // another process needed the room
     return false;
   }
-  Header header;
+  BlockHeader header;
   std::string why;
   if (file->bytes() != sizeof header + into.size()) {
     why = fmt::format("it has {} bytes, not {}", file->bytes(), sizeof header + into.size());
@@ -159,7 +161,7 @@ bool BlockStore::load(const std::string& name, std::span<const int32_t> tokens, 
   } else if (read = file->read_at(sizeof header, into); !read.ok()) {
     why = read.error().message;
   } else {
-    Header expected = header_of(fingerprint_, name, tokens, into.size());
+    BlockHeader expected = header_of(fingerprint_, name, tokens, into.size());
     expected.checksum = checksum_of(expected, into);
     if (std::memcmp(&expected, &header, sizeof header) != 0)
       why = "its checksum or its tokens are not those it should have";
@@ -179,14 +181,15 @@ bool BlockStore::load(const std::string& name, std::span<const int32_t> tokens, 
 
 bool BlockStore::save(const std::string& name, std::span<const int32_t> tokens, std::span<const std::byte> data,
                       int32_t block) {
-  if (entries_.contains(name) || tokens.size() > kMostTokens || sizeof(Header) + data.size() > max_bytes_) return false;
+  if (entries_.contains(name) || tokens.size() > kMostTokens || sizeof(BlockHeader) + data.size() > max_bytes_)
+    return false;
   {
     const std::lock_guard lock(mutex_);
     if (failed_) return false;
     waiting_.push_back({name, {tokens.begin(), tokens.end()}, data, block});
   }
   changed_.notify_all();
-  remember(name, path_of(name), sizeof(Header) + data.size(), true);
+  remember(name, path_of(name), sizeof(BlockHeader) + data.size(), true);
   trim();
   return true;
 }
@@ -225,7 +228,7 @@ void BlockStore::write_all() {
 }
 
 Result<void> BlockStore::write(const Write& write) const {
-  Header header = header_of(fingerprint_, write.name, write.tokens, write.data.size());
+  BlockHeader header = header_of(fingerprint_, write.name, write.tokens, write.data.size());
   header.checksum = checksum_of(header, write.data);
   MOXIE_TRY(NewFile file,
             NewFile::create(path_of(write.name), sizeof header + write.data.size(), NewFile::Overwrite::yes));

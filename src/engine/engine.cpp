@@ -6,6 +6,7 @@
 #include "core/folder.h"
 #include "core/memory_info.h"
 #include "core/printable.h"
+#include "engine/context_length.h"
 #include "engine/engine_impl.h"
 #include "engine/memory_budget.h"
 #include "engine/memory_ledger.h"
@@ -16,7 +17,6 @@
 namespace moxie {
 namespace {
 
-constexpr int64_t kDefaultContext = 4096;
 constexpr int64_t kMaxContext = int64_t{1} << 24;  // positions beyond lose precision as float; no model comes near
 
 Severity severity(LogLevel level) {
@@ -167,8 +167,7 @@ Result<void> Engine::Impl::choose_context(const Hyperparameters& hp) {
     return fail(ErrorCode::invalid_argument, "a context of {} tokens is too large; the limit is {}", context,
                 kMaxContext);
   }
-  if (context < 0) context = trained > 0 ? std::min(trained, kDefaultContext) : kDefaultContext;
-  if (context == 0) context = trained > 0 ? trained : kDefaultContext;
+  context = context_length(context, trained);
   if (trained > 0 && context > trained) {
     log.notice(fmt::format(
         "the context of {} tokens is longer than the {} the model was trained for; quality falls beyond them", context,

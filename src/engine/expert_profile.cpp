@@ -10,11 +10,12 @@
 #include "core/json.h"
 #include "core/printable.h"
 #include "core/replace_file.h"
+#include "text/json_fields.h"
 
 namespace moxie {
 namespace {
 
-constexpr int64_t kVersion = 1;
+constexpr int64_t kProfileVersion = 1;
 constexpr int64_t kTokensMax = int64_t{1} << 48;
 constexpr uint64_t kProfileBytesMax = 64 << 20;
 // Events that a profile counts for with a policy that never forgets: enough to rank by, few enough to be overruled by
@@ -81,10 +82,6 @@ Result<std::vector<std::vector<T>>> table_of(const Json& whole, const char* key,
     }
   }
   return table;
-}
-
-std::string text_of(const Json* json) {
-  return json != nullptr && json->text() != nullptr ? *json->text() : std::string();
 }
 
 // "3:5" into two numbers.
@@ -161,24 +158,25 @@ std::string profile_text(const ExpertProfile& profile) {
       "{{\"moxie_profile\":{},\"model\":{},\"fingerprint\":\"{}\",\"routing\":\"{}\",\"tokens\":{},\"experts_used\":{},"
       "\n\"uses\":[\n{}],\n"
       "\"gate_mass\":[\n{}]}}\n",
-      kVersion, to_text(Json{profile.model}), profile.fingerprint, profile.router_only ? "router_only" : "exact",
+      kProfileVersion, to_text(Json{profile.model}), profile.fingerprint, profile.router_only ? "router_only" : "exact",
       profile.tokens, profile.experts_used, rows_of(profile.uses), rows_of(profile.mass));
 }
 
 Result<ExpertProfile> parse_profile(std::string_view text, std::string_view what, const ModelIdentity& model) {
   MOXIE_TRY(const Json whole, parse_json(text, what, {.bytes_max = kProfileBytesMax}));
   const Json* version = whole.find("moxie_profile");
-  if (version == nullptr || version->integer() != kVersion) {
-    return fail(ErrorCode::corrupt, "{}: is no profile of version {}; make one with `moxie profile`", what, kVersion);
+  if (version == nullptr || version->integer() != kProfileVersion) {
+    return fail(ErrorCode::corrupt, "{}: is no profile of version {}; make one with `moxie profile`", what,
+                kProfileVersion);
   }
-  ExpertProfile profile = {.model = text_of(whole.find("model")), .fingerprint = text_of(whole.find("fingerprint"))};
+  ExpertProfile profile = {.model = text_field(whole, "model"), .fingerprint = text_field(whole, "fingerprint")};
   if (profile.fingerprint != model.fingerprint) {
     return fail(ErrorCode::invalid_argument,
                 "{}: is a profile of another model, '{}' ({}); this one is '{}' ({}); make one with `moxie profile`",
                 what, printable(profile.model), printable(profile.fingerprint), printable(model.name),
                 model.fingerprint);
   }
-  const std::string routing = text_of(whole.find("routing"));
+  const std::string routing = text_field(whole, "routing");
   if (routing != "exact" && routing != "router_only") {
     return fail(ErrorCode::corrupt, "{}: \"routing\" is '{}', neither exact nor router_only", what, printable(routing));
   }

@@ -1,11 +1,10 @@
 #include "engine/memory_budget.h"
+#include "core/byte_units.h"
 
 #include <gtest/gtest.h>
 
 namespace moxie {
 namespace {
-
-constexpr uint64_t kGiB = uint64_t{1} << 30;
 
 MemoryInfo machine() {
   MemoryInfo info;

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <set>
 
+#include "core/byte_units.h"
 #include "core/fail.h"
 #include "core/printable.h"
 #include "model/forward.h"
@@ -11,9 +12,8 @@
 namespace moxie {
 namespace {
 
-constexpr uint64_t kKiB = 1024, kMiB = kKiB * 1024;
-constexpr uint64_t kPageBytes = 4096, kHugePageBytes = 2 * kMiB;
-constexpr double kMaxBytes = 9.2e18;  // below 2^63
+constexpr uint64_t kPageBytes = 4096;
+constexpr double kTotalBytesMax = 9.2e18;  // below 2^63
 
 // Pages of the program that are touched late, small vectors, rounding by the allocator: 1 to 2 MiB measured on small
 // models.
@@ -25,7 +25,7 @@ constexpr int64_t kLogitRows = 32;  // positions whose logits are computed at on
 constexpr int64_t kMinBatchTokens = 16;
 constexpr int64_t kPromptTokens = 512;  // a prompt in one batch, if at all possible
 constexpr uint64_t kBatchShare = 20;    // a streamed prompt's rows take 1/20 of the budget
-constexpr int64_t kMaxContext = int64_t{1} << 30;
+constexpr int64_t kCountedContextMax = int64_t{1} << 30;
 constexpr int64_t kMaxSequences = 1024;
 constexpr int64_t kSideTokens = 16;  // beside a token of each sequence
 
@@ -126,7 +126,7 @@ struct Wants {
     const double wanted = static_cast<double>(blocks) * static_cast<double>(layout.block_bytes()) *
                               static_cast<double>(settings.sequences) +
                           static_cast<double>(settings.extra_kv_bytes);
-    if (wanted > kMaxBytes) {
+    if (wanted > kTotalBytesMax) {
       return fail(ErrorCode::invalid_argument,
                   "the KV cache for {} tokens would take more than any machine has; take a smaller -c",
                   settings.context_tokens);
@@ -223,7 +223,7 @@ int64_t streamed_batch(const Wants& wants, uint64_t budget, int64_t chunk) {
   const uint64_t per_token = (wants.activation_bytes(chunk + kSample, chunk) - wants.activation_bytes(chunk, chunk)) /
                              static_cast<uint64_t>(kSample);
   const uint64_t tokens = budget / kBatchShare / std::max<uint64_t>(1, per_token);
-  return std::clamp(static_cast<int64_t>(std::min<uint64_t>(tokens, kMaxContext)), least, context);
+  return std::clamp(static_cast<int64_t>(std::min<uint64_t>(tokens, kCountedContextMax)), least, context);
 }
 
 Result<MemoryLedger> fixed_ledger(const Wants& wants, int64_t chunk) {
@@ -297,9 +297,9 @@ Result<MemoryLedger> make_ledger(const ModelPlan& plan, const LedgerSettings& se
     return fail(ErrorCode::invalid_argument, "{} sequences at once are out of range; give 1 to {}", settings.sequences,
                 kMaxSequences);
   }
-  if (settings.context_tokens > kMaxContext) {
+  if (settings.context_tokens > kCountedContextMax) {
     return fail(ErrorCode::invalid_argument, "a context of {} tokens is more than any model has; the limit is {}",
-                settings.context_tokens, kMaxContext);
+                settings.context_tokens, kCountedContextMax);
   }
   Wants wants{.plan = plan, .settings = settings};
   wants.add_dense();

@@ -4,12 +4,11 @@
 
 #include <deque>
 
+#include "core/byte_units.h"
 #include "support/paths.h"
 
 namespace moxie {
 namespace {
-
-constexpr uint64_t kMiB = uint64_t{1} << 20, kGiB = uint64_t{1} << 30;
 
 // Headers of a Mixtral 8x7B in one merged file of one type, built here: 32 layers, hidden 4096, FFN 14336, 32 heads
 // over 8, 8 experts.

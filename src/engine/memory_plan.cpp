@@ -7,13 +7,13 @@
 
 #include "core/fail.h"
 #include "core/log.h"
+#include "engine/context_length.h"
 #include "store/policy.h"
 #include "store/replay.h"
 
 namespace moxie {
 namespace {
 
-constexpr int64_t kDefaultContext = 4096;
 constexpr int kMaxSteps = 8;  // of the ladder, from the experts that a token uses to all of them
 
 // For 8 experts, 2 used, by experts kept. Anchored at 4 of 8 (0.56 to 0.60 for LRU on recorded C4 text), elsewhere from
@@ -95,12 +95,6 @@ PlanRow row_of(const ModelPlan& plan, std::string name, MemoryLedger ledger, Hit
   row.hit_rate = hits / mixtures;
   row.uniform_hit_rate = uniform / mixtures;
   return row;
-}
-
-int64_t context_of(const ModelPlan& plan, int64_t asked) {
-  const int64_t trained = plan.hp.trained_context > 0 ? plan.hp.trained_context : kDefaultContext;
-  if (asked < 0) return std::min(trained, kDefaultContext);
-  return asked == 0 ? trained : asked;
 }
 
 // Numbers of experts per layer that are worth a row.
@@ -216,7 +210,8 @@ Result<MemoryPlan> plan_memory(const WeightFiles& files, const PlanSettings& set
   MOXIE_TRY(const ModelPlan plan, plan_model(files, settings.arch, log));
   MOXIE_TRY(HitRates rates, hit_rates(plan, settings));
   MOXIE_TRY(const KvType cache_type, parse_cache_type(settings.cache_type, plan.hp));
-  MemoryPlan out{.context_tokens = context_of(plan, settings.ctx_size), .hit_rates = rates.in_words()};
+  MemoryPlan out{.context_tokens = context_length(settings.ctx_size, plan.hp.trained_context),
+                 .hit_rates = rates.in_words()};
   Planner planner{.plan = plan,
                   .settings = settings,
                   .ledger = {.mmap = settings.mmap,

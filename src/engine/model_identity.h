@@ -9,9 +9,11 @@
 
 namespace moxie {
 
+inline constexpr size_t kFingerprintDigits = 16;  // hexadecimal
+
 struct ModelIdentity {
   std::string name;         // of the file or folder, for messages
-  std::string fingerprint;  // 16 hexadecimal digits
+  std::string fingerprint;  // kFingerprintDigits of them
   int layers = 0, experts = 0, used = 0;
 };
 

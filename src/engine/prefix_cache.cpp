@@ -14,13 +14,13 @@ uint64_t key_of(uint64_t parent, std::span<const int32_t> tokens) {
   return hash.digest();
 }
 
+}  // namespace
+
 size_t common_beginning(std::span<const int32_t> a, std::span<const int32_t> b) {
   const size_t most = std::min(a.size(), b.size());
   return static_cast<size_t>(std::mismatch(a.begin(), a.begin() + static_cast<std::ptrdiff_t>(most), b.begin()).first -
                              a.begin());
 }
-
-}  // namespace
 
 PrefixCache::PrefixCache(KvPool& pool, int64_t max_blocks, BlockStore* store)
     : pool_(pool), max_blocks_(max_blocks), store_(store) {}

@@ -25,6 +25,9 @@ struct PrefixCounts {
   uint64_t loaded = 0;  // blocks from disk
 };
 
+// Of how many tokens both begin alike.
+size_t common_beginning(std::span<const int32_t> a, std::span<const int32_t> b);
+
 class PrefixCache {
  public:
   // Why reuse ended where it did.

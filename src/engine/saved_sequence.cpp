@@ -10,7 +10,7 @@ namespace moxie {
 namespace {
 
 constexpr std::string_view kMagic = "moxieseq";
-constexpr uint32_t kVersion = 1;
+constexpr uint32_t kSequenceVersion = 1;
 constexpr size_t kChecksumBytes = 8;
 
 void put(std::vector<std::byte>& out, std::span<const std::byte> bytes) {
@@ -46,7 +46,7 @@ std::vector<std::byte> write_saved_sequence(const SavedSequence& sequence) {
   std::vector<std::byte> out;
   out.reserve(sequence.state.size() + sequence.ids.size() * 4 + sequence.logits.size() * 4 + 128);
   put(out, std::as_bytes(std::span(kMagic)));
-  put_number(out, kVersion);
+  put_number(out, kSequenceVersion);
   put_list(out, sequence.fingerprint);
   put_list(out, sequence.ids);
   put_list(out, sequence.logits);
@@ -69,8 +69,8 @@ Result<SavedSequence> read_saved_sequence(std::span<const std::byte> bytes, cons
   const MemorySource source(what, {reinterpret_cast<const char*>(content.data()), content.size()});
   ByteReader in(source, kMagic.size());
   MOXIE_TRY(const uint32_t version, in.read<uint32_t>());
-  if (version != kVersion) {
-    return fail(ErrorCode::unsupported, "{} has version {}; this moxie reads {}", what, version, kVersion);
+  if (version != kSequenceVersion) {
+    return fail(ErrorCode::unsupported, "{} has version {}; this moxie reads {}", what, version, kSequenceVersion);
   }
   SavedSequence read;
   MOXIE_TRY_VOID(read_list(in, read.fingerprint));

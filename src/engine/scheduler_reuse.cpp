@@ -14,18 +14,13 @@ constexpr int64_t kBlock = KvLayout::kBlockTokens;
 // How long blocks from disk may hold up the others in one step.
 constexpr auto kReadPause = std::chrono::milliseconds(100);
 
-int64_t common_beginning(std::span<const int32_t> a, std::span<const int32_t> b) {
-  const auto most = static_cast<std::ptrdiff_t>(std::min(a.size(), b.size()));
-  return std::mismatch(a.begin(), a.begin() + most, b.begin()).first - a.begin();
-}
-
 }  // namespace
 
 // A prompt that begins like one that is being computed waits for that one's blocks.
 void Scheduler::Impl::find_leader(Job& job) const {
   for (const JobPtr& other : order) {
     if (other.get() == &job || other->drawing || !may_reuse(*other)) continue;
-    const int64_t same = common_beginning(job.request.prompt, other->request.prompt);
+    const auto same = static_cast<int64_t>(common_beginning(job.request.prompt, other->request.prompt));
     const int64_t led = std::min(same, job.timings.prompt_tokens - 1) / kBlock * kBlock;
     if (led <= job.led_tokens) continue;
     job.led_tokens = led;

@@ -7,41 +7,40 @@
 #include "core/file.h"
 #include "core/new_file.h"
 #include "core/xxh64.h"
+#include "engine/model_identity.h"
 
 namespace moxie {
 namespace {
 
-constexpr size_t kFingerprintDigits = 16;
-
 // Then the ids, then the blocks, then XXH64 of all that.
-struct Header {
+struct SlotHeader {
   std::array<char, 8> magic = {'m', 'o', 'x', 'i', 'e', 's', 'l', '1'};
   std::array<char, kFingerprintDigits> fingerprint{};
   int64_t tokens = 0;
   uint64_t block_bytes = 0;
 };
-static_assert(sizeof(Header) == 40, "no padding, which would be checked with the rest");
+static_assert(sizeof(SlotHeader) == 40, "no padding, which would be checked with the rest");
 
 uint64_t blocks_of(int64_t tokens) {
   return static_cast<uint64_t>((tokens + KvLayout::kBlockTokens - 1) / KvLayout::kBlockTokens);
 }
 
 uint64_t file_bytes(int64_t tokens, uint64_t block_bytes) {
-  return sizeof(Header) + static_cast<uint64_t>(tokens) * sizeof(int32_t) + blocks_of(tokens) * block_bytes +
+  return sizeof(SlotHeader) + static_cast<uint64_t>(tokens) * sizeof(int32_t) + blocks_of(tokens) * block_bytes +
          sizeof(uint64_t);
 }
 
-Header header_of(std::string_view fingerprint, int64_t tokens, uint64_t block_bytes) {
-  Header header;
+SlotHeader header_of(std::string_view fingerprint, int64_t tokens, uint64_t block_bytes) {
+  SlotHeader header;
   std::copy_n(fingerprint.begin(), std::min(fingerprint.size(), kFingerprintDigits), header.fingerprint.begin());
   header.tokens = tokens;
   header.block_bytes = block_bytes;
   return header;
 }
 
-Result<void> check_header(const std::string& path, const Header& header, uint64_t bytes, uint64_t block_bytes,
+Result<void> check_header(const std::string& path, const SlotHeader& header, uint64_t bytes, uint64_t block_bytes,
                           const SlotFileLimits& limits) {
-  if (header.magic != Header{}.magic) return fail(ErrorCode::corrupt, "{}: is no saved slot", path);
+  if (header.magic != SlotHeader{}.magic) return fail(ErrorCode::corrupt, "{}: is no saved slot", path);
   if (header.fingerprint != header_of(limits.fingerprint, 0, 0).fingerprint || header.block_bytes != block_bytes) {
     return fail(ErrorCode::invalid_argument,
                 "{}: was saved with another model, cache type or build; the text has to be computed again", path);
@@ -70,7 +69,7 @@ Result<uint64_t> save_slot_file(const std::string& path, const std::string& fing
     at += part.size();
     return file.write_at(at - part.size(), part);
   };
-  const Header header = header_of(fingerprint, state.tokens(), block_bytes);
+  const SlotHeader header = header_of(fingerprint, state.tokens(), block_bytes);
   MOXIE_TRY_VOID(append(std::as_bytes(std::span(&header, 1))));
   MOXIE_TRY_VOID(append(std::as_bytes(ids.first(static_cast<size_t>(state.tokens())))));
   for (uint64_t block = 0; block < blocks_of(state.tokens()); ++block) {
@@ -85,7 +84,7 @@ Result<uint64_t> save_slot_file(const std::string& path, const std::string& fing
 Result<SavedSlot> load_slot_file(const std::string& path, const SlotFileLimits& limits, KvCache& state) {
   const uint64_t block_bytes = state.layout().block_bytes();
   MOXIE_TRY(const File file, File::open(path));
-  Header header;
+  SlotHeader header;
   if (file.bytes() < sizeof header) return fail(ErrorCode::corrupt, "{}: is no saved slot", path);
   MOXIE_TRY_VOID(file.read_at(0, std::as_writable_bytes(std::span(&header, 1))));
   MOXIE_TRY_VOID(check_header(path, header, file.bytes(), block_bytes, limits));

@@ -11,11 +11,12 @@
 #include "core/json.h"
 #include "core/printable.h"
 #include "core/replace_file.h"
+#include "text/json_fields.h"
 
 namespace moxie {
 namespace {
 
-constexpr int64_t kVersion = 1;
+constexpr int64_t kWarmStateVersion = 1;
 constexpr double kCountMax = 1e15;
 constexpr int64_t kAgeMax = int64_t{1} << 40;
 constexpr uint64_t kBytesForTheRest = 64 << 10, kBytesPerExpert = 128;
@@ -48,10 +49,6 @@ std::optional<KnownExpert> known_expert(const Json& json, const ModelIdentity& m
                      .resident = *resident == 1};
 }
 
-std::string text_of(const Json* json) {
-  return json != nullptr && json->text() != nullptr ? *json->text() : std::string();
-}
-
 }  // namespace
 
 std::string warm_state_text(const ModelIdentity& model, const PolicyEntry& policy, std::span<const KnownExpert> known) {
@@ -61,8 +58,8 @@ std::string warm_state_text(const ModelIdentity& model, const PolicyEntry& polic
                    e.count, e.age, e.resident);
   }
   return fmt::format(
-      "{{\"moxie_warm_state\":{},\"model\":{},\"fingerprint\":\"{}\",\"policy\":\"{}\",\"known\":[\n{}]}}\n", kVersion,
-      to_text(Json{model.name}), model.fingerprint, policy.name, experts);
+      "{{\"moxie_warm_state\":{},\"model\":{},\"fingerprint\":\"{}\",\"policy\":\"{}\",\"known\":[\n{}]}}\n",
+      kWarmStateVersion, to_text(Json{model.name}), model.fingerprint, policy.name, experts);
 }
 
 Result<std::vector<KnownExpert>> parse_warm_state(std::string_view text, std::string_view what,
@@ -70,12 +67,12 @@ Result<std::vector<KnownExpert>> parse_warm_state(std::string_view text, std::st
   MOXIE_TRY(const Json whole, parse_json(text, what, {.bytes_max = bytes_max(model)}));
   const Json* version = whole.find("moxie_warm_state");
   const Json* known = whole.find("known");
-  if (version == nullptr || version->integer() != kVersion || known == nullptr || known->array() == nullptr) {
-    return fail(ErrorCode::corrupt, "{}: holds no hot set of version {}", what, kVersion);
+  if (version == nullptr || version->integer() != kWarmStateVersion || known == nullptr || known->array() == nullptr) {
+    return fail(ErrorCode::corrupt, "{}: holds no hot set of version {}", what, kWarmStateVersion);
   }
-  if (const std::string fingerprint = text_of(whole.find("fingerprint")); fingerprint != model.fingerprint) {
+  if (const std::string fingerprint = text_field(whole, "fingerprint"); fingerprint != model.fingerprint) {
     return fail(ErrorCode::invalid_argument, "{}: holds the hot set of another model, '{}' ({}); this one is '{}' ({})",
-                what, printable(text_of(whole.find("model"))), printable(fingerprint), printable(model.name),
+                what, printable(text_field(whole, "model")), printable(fingerprint), printable(model.name),
                 model.fingerprint);
   }
   std::vector<KnownExpert> all;

@@ -12,7 +12,7 @@ namespace {
 
 namespace fs = std::filesystem;
 
-const ModelIdentity kModel = {
+const ModelIdentity kSavedModel = {
     .name = "it's \"small\"", .fingerprint = "0123456789abcdef", .layers = 3, .experts = 4, .used = 2};
 
 const std::vector<KnownExpert> kKnown = {
@@ -27,7 +27,7 @@ std::string with_known(const std::string& entries) {
 }
 
 TEST(WarmState, ComesBackAsItWas) {
-  const auto back = parse_warm_state(warm_state_text(kModel, default_policy(), kKnown), "state", kModel);
+  const auto back = parse_warm_state(warm_state_text(kSavedModel, default_policy(), kKnown), "state", kSavedModel);
   ASSERT_TRUE(back.ok()) << back.error().message;
   ASSERT_EQ(back->size(), kKnown.size());
   for (size_t i = 0; i < kKnown.size(); ++i) {
@@ -37,14 +37,14 @@ TEST(WarmState, ComesBackAsItWas) {
     EXPECT_EQ((*back)[i].age, kKnown[i].age);
     EXPECT_EQ((*back)[i].resident, kKnown[i].resident);
   }
-  EXPECT_TRUE(parse_warm_state(with_known(""), "state", kModel)->empty());
+  EXPECT_TRUE(parse_warm_state(with_known(""), "state", kSavedModel)->empty());
 }
 
 TEST(WarmState, AnotherModelsIsRefusedByName) {
-  ModelIdentity other = kModel;
+  ModelIdentity other = kSavedModel;
   other.name = "large.gguf";
   other.fingerprint = "fedcba9876543210";
-  const auto refused = parse_warm_state(warm_state_text(kModel, default_policy(), kKnown), "state", other);
+  const auto refused = parse_warm_state(warm_state_text(kSavedModel, default_policy(), kKnown), "state", other);
   ASSERT_FALSE(refused.ok());
   EXPECT_EQ(refused.error().code, ErrorCode::invalid_argument);
   for (const char* part : {"state", "it's \"small\"", "large.gguf", "0123456789abcdef", "fedcba9876543210"}) {
@@ -76,7 +76,7 @@ TEST(WarmState, NumbersThatNoneCanHaveAreRefused) {
            "[0,0,NaN,1,1]",                   // no JSON
            "[4294967296,0,1,1,1]",            // 0 in 32 bits
        }) {
-    const auto refused = parse_warm_state(with_known(entry), "state", kModel);
+    const auto refused = parse_warm_state(with_known(entry), "state", kSavedModel);
     ASSERT_FALSE(refused.ok()) << entry;
     EXPECT_EQ(refused.error().code, ErrorCode::corrupt) << entry;
     EXPECT_EQ(refused.error().message.find("state"), 0u) << refused.error().message;
@@ -86,10 +86,10 @@ TEST(WarmState, NumbersThatNoneCanHaveAreRefused) {
 TEST(WarmState, WhatIsNoStateIsRefused) {
   for (const char* text : {"", "{", "null", "[]", "{}", "{\"moxie_warm_state\":2,\"known\":[]}",
                            "{\"moxie_warm_state\":1,\"known\":7,\"fingerprint\":\"0123456789abcdef\"}"}) {
-    EXPECT_EQ(parse_warm_state(text, "state", kModel).error().code, ErrorCode::corrupt) << text;
+    EXPECT_EQ(parse_warm_state(text, "state", kSavedModel).error().code, ErrorCode::corrupt) << text;
   }
   // Larger than any state of this model: not even looked at.
-  EXPECT_FALSE(parse_warm_state(with_known("") + std::string(1 << 20, ' '), "state", kModel).ok());
+  EXPECT_FALSE(parse_warm_state(with_known("") + std::string(1 << 20, ' '), "state", kSavedModel).ok());
 }
 
 TEST(WarmState, TheBestComeFirstWhateverTheBudgetWas) {
@@ -122,7 +122,7 @@ TEST(WarmState, CountsOfASlowerPolicyFitIntoAFasterOne) {
 TEST(WarmStart, WritesOneSmallFilePerModel) {
   const std::string folder = (fs::path(::testing::TempDir()) / "moxie-warm-start").string();
   fs::remove_all(folder);
-  WarmStart warm(folder, kModel, default_policy(), {});
+  WarmStart warm(folder, kSavedModel, default_policy(), {});
   EXPECT_TRUE(warm.read()->empty());
   EXPECT_FALSE(fs::exists(folder));
   EXPECT_FALSE(warm.is_stale());
@@ -146,7 +146,7 @@ TEST(WarmStart, IsDueEveryThreeMinutes) {
   using namespace std::chrono_literals;
   const std::string folder = (fs::path(::testing::TempDir()) / "moxie-warm-pace").string();
   fs::remove_all(folder);
-  WarmStart warm(folder, kModel, default_policy(), {.now = [] { return clock_of_the_test; }});
+  WarmStart warm(folder, kSavedModel, default_policy(), {.now = [] { return clock_of_the_test; }});
   clock_of_the_test += 2min + 59s;
   EXPECT_FALSE(warm.is_due());
   clock_of_the_test += 1s;

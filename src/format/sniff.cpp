@@ -5,6 +5,7 @@
 #include <charconv>
 #include <cstring>
 
+#include "core/ascii.h"
 #include "core/fail.h"
 #include "core/file.h"
 #include "core/folder.h"
@@ -15,12 +16,6 @@ namespace {
 
 constexpr uint64_t kPointerBytesMax = 1024;
 constexpr size_t kZerosMin = 4096;
-
-std::string lower(std::string_view text) {
-  std::string out(text);
-  for (char& c : out) c = static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
-  return out;
-}
 
 std::string_view skip_blank(std::string_view text) {
   if (text.starts_with("\xEF\xBB\xBF")) text.remove_prefix(3);
@@ -50,7 +45,7 @@ std::optional<Error> diagnose_text(const std::string& path, std::string_view fir
                 path, file_bytes, size == 0 ? "of unknown size" : fmt::format("{} bytes", size));
   }
   const std::string_view text = skip_blank(first_bytes);
-  const std::string start = lower(text.substr(0, 16));
+  const std::string start = ascii_lower(text.substr(0, 16));
   if (start.starts_with("<!do") || start.starts_with("<htm")) {
     return fail(
         Diagnosis{

@@ -22,9 +22,9 @@ bool is_digit(char c) {
   return c >= '0' && c <= '9';
 }
 
-class Parser {
+class GbnfParser {
  public:
-  Parser(std::string_view text, const FindToken& find_token) : text_(text), find_token_(find_token) {}
+  GbnfParser(std::string_view text, const FindToken& find_token) : text_(text), find_token_(find_token) {}
 
   Result<Grammar> parse() {
     if (text_.size() > kBytesMax) {
@@ -376,7 +376,7 @@ class Parser {
 }  // namespace
 
 Result<Grammar> parse_gbnf(std::string_view text, const FindToken& find_token) {
-  return Parser(text, find_token).parse();
+  return GbnfParser(text, find_token).parse();
 }
 
 }  // namespace moxie::grammar

@@ -9,11 +9,11 @@
 namespace moxie::grammar {
 namespace {
 
-constexpr size_t kBytesMax = 64 << 10;
+constexpr size_t kPatternBytesMax = 64 << 10;
 constexpr size_t kNodesMax = 200'000;
 constexpr size_t kWorkMax = 20'000'000;
-constexpr int kDepthMax = 200;
-constexpr uint32_t kRepeatMax = 100'000;
+constexpr int kGroupDepthMax = 200;
+constexpr uint32_t kPatternRepeatMax = 100'000;
 
 struct Term {
   enum class Kind : uint8_t { chars, sequence, choice, repeat, begin, end };
@@ -49,13 +49,14 @@ const CharSet& line_chars() {  // what '.' takes
   return set;
 }
 
-class Parser {
+class RegexParser {
  public:
-  explicit Parser(std::string_view text) : text_(text) {}
+  explicit RegexParser(std::string_view text) : text_(text) {}
 
   Result<uint32_t> parse() {
-    if (text_.size() > kBytesMax) {
-      return fail(ErrorCode::unsupported, "the pattern has {} bytes; at most {} are read", text_.size(), kBytesMax);
+    if (text_.size() > kPatternBytesMax) {
+      return fail(ErrorCode::unsupported, "the pattern has {} bytes; at most {} are read", text_.size(),
+                  kPatternBytesMax);
     }
     MOXIE_TRY(const uint32_t whole, choice(0));
     if (!at_end()) return error("this ')' closes nothing; write \\)");
@@ -83,7 +84,7 @@ class Parser {
   uint32_t chars(CharSet set) { return add({.kind = Term::Kind::chars, .chars = std::move(set)}); }
 
   Result<uint32_t> choice(int depth) {
-    if (depth > kDepthMax) return not_regular("groups are nested more than {} deep", kDepthMax);
+    if (depth > kGroupDepthMax) return not_regular("groups are nested more than {} deep", kGroupDepthMax);
     std::vector<uint32_t> parts;
     for (;;) {
       MOXIE_TRY(const uint32_t part, sequence(depth));
@@ -199,9 +200,9 @@ class Parser {
       const size_t begin = at;
       uint64_t read = 0;
       for (; at < text_.size() && text_[at] >= '0' && text_[at] <= '9'; ++at) {
-        read = std::min<uint64_t>(read * 10 + static_cast<uint64_t>(text_[at] - '0'), kRepeatMax + 1);
+        read = std::min<uint64_t>(read * 10 + static_cast<uint64_t>(text_[at] - '0'), kPatternRepeatMax + 1);
       }
-      too_many = too_many || read > kRepeatMax;
+      too_many = too_many || read > kPatternRepeatMax;
       value = static_cast<uint32_t>(read);
       return at > begin;
     };
@@ -212,7 +213,7 @@ class Parser {
       if (!number(max)) max = kUnbounded;
     }
     if (at >= text_.size() || text_[at] != '}') return false;
-    if (too_many) return not_regular("a count above {}; use '*' or a smaller one", kRepeatMax);
+    if (too_many) return not_regular("a count above {}; use '*' or a smaller one", kPatternRepeatMax);
     if (min > max) return error("a repetition of {} to {} is empty; swap the two", min, max);
     at_ = at + 1;
     return true;
@@ -561,7 +562,7 @@ class Builder {
 }  // namespace
 
 Result<CharDfa> compile_regex(std::string_view text, RegexMatch match) {
-  Parser parser(text);
+  RegexParser parser(text);
   MOXIE_TRY(const uint32_t whole, parser.parse());
   return Builder(parser.terms()).build(whole, match);
 }

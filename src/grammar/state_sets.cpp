@@ -7,8 +7,8 @@
 namespace moxie::grammar {
 namespace {
 
-constexpr size_t kPositionsMax = 1024;  // ways to read a text that are followed at once
-constexpr uint32_t kDepthMax = 2048;    // calls within calls
+constexpr size_t kPositionsMax = 1024;    // ways to read a text that are followed at once
+constexpr uint32_t kCallDepthMax = 2048;  // calls within calls
 constexpr uint64_t kNoKey = ~uint64_t{0};
 
 uint64_t mix(uint64_t value) {
@@ -58,7 +58,7 @@ void StateSets::add(uint32_t state, uint32_t frame) {
       uint32_t back = at.frame;
       // Nothing is left to do after the call: return to the caller at once, so that right recursion needs no memory.
       if (!automaton_->state(edge.target).is_end()) {
-        if (frames_[at.frame].depth >= kDepthMax) {
+        if (frames_[at.frame].depth >= kCallDepthMax) {
           gave_up_ = true;
           continue;
         }

@@ -12,7 +12,7 @@
 namespace moxie::grammar {
 namespace {
 
-constexpr int64_t kCountMax = 1'000'000;
+constexpr int64_t kPieceCountMax = 1'000'000;
 constexpr uint32_t kLevelsAround = 3;  // of a schema's value: a list of calls, a call, its arguments
 
 // The regular expression of a text as it stands.
@@ -91,9 +91,9 @@ class StructureCompiler {
       const Json* value = node.find(key);
       if (value == nullptr) return otherwise;
       const auto whole = value->integer();
-      if (!whole || *whole < 0 || *whole > kCountMax) {
+      if (!whole || *whole < 0 || *whole > kPieceCountMax) {
         return fail(ErrorCode::invalid_argument, "a structure repeats {} times; it may be 0 to {}",
-                    printable(to_text(*value)), kCountMax);
+                    printable(to_text(*value)), kPieceCountMax);
       }
       return static_cast<uint32_t>(*whole);
     };

@@ -7,6 +7,7 @@
 #include <filesystem>
 #include <map>
 
+#include "core/ascii.h"
 #include "core/fail.h"
 #include "core/folder.h"
 #include "core/printable.h"
@@ -29,20 +30,14 @@ std::string group_key(const std::string& name) {
   return name.substr(0, name.size() - kTailBytes) + std::string(tail.substr(6));
 }
 
-std::string lower(std::string_view text) {
-  std::string out(text);
-  for (char& c : out) c = static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
-  return out;
-}
-
 bool is_side_file(const std::string& name) {
-  const std::string file = lower(file_name(name));
+  const std::string file = ascii_lower(file_name(name));
   return file.starts_with("mmproj") || file.starts_with("mtp-") || file.find("imatrix") != std::string::npos;
 }
 
 // Is `quant` in the name, and no part of a longer one: "Q4_K" is not in "Q4_K_M"?
 bool names_quant(const std::string& name, const std::string& quant) {
-  const std::string in = lower(name), wanted = lower(quant);
+  const std::string in = ascii_lower(name), wanted = ascii_lower(quant);
   const auto continues = [](char c) { return std::isalnum(static_cast<unsigned char>(c)) != 0 || c == '_'; };
   for (size_t at = in.find(wanted); at != std::string::npos; at = in.find(wanted, at + 1)) {
     const size_t end = at + wanted.size();

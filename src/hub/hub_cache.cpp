@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <filesystem>
 
+#include "core/ascii.h"
 #include "core/fail.h"
 #include "core/folder.h"
 #include "core/printable.h"
@@ -20,10 +21,6 @@ std::string trimmed(std::string_view text) {
   const size_t first = text.find_first_not_of(kBlanks);
   if (first == std::string_view::npos) return {};
   return std::string(text.substr(first, text.find_last_not_of(kBlanks) - first + 1));
-}
-
-bool is_hex(std::string_view text) {
-  return text.find_first_not_of("0123456789abcdef") == std::string_view::npos;
 }
 
 bool is_name(std::string_view name) {
@@ -151,7 +148,7 @@ HubSettings hub_settings(const std::function<const char*(const char* name)>& var
 }
 
 bool is_commit(std::string_view revision) {
-  return revision.size() == 40 && is_hex(revision);
+  return revision.size() == 40 && is_lower_hex(revision);
 }
 
 bool is_safe_repo_path(std::string_view path) {

@@ -4,6 +4,7 @@
 #include <filesystem>
 #include <vector>
 
+#include "core/ascii.h"
 #include "core/byte_reader.h"
 #include "core/digest.h"
 #include "core/fail.h"
@@ -17,12 +18,8 @@ constexpr size_t kSha256Digits = 64, kSha1Digits = 40;
 constexpr uint64_t kChunkBytes = uint64_t{1} << 20;
 constexpr uint64_t kMetadataBytesMax = 64 * 1024;
 
-bool is_hex(std::string_view text) {
-  return std::all_of(text.begin(), text.end(), [](char c) { return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'f'); });
-}
-
 std::optional<KnownDigest> from_hex(std::string_view hex, const std::string& source) {
-  if (!is_hex(hex)) return std::nullopt;
+  if (!is_lower_hex(hex)) return std::nullopt;
   if (hex.size() == kSha256Digits) return KnownDigest{KnownDigest::Kind::sha256, std::string(hex), source};
   if (hex.size() == kSha1Digits) return KnownDigest{KnownDigest::Kind::git_sha1, std::string(hex), source};
   return std::nullopt;

@@ -9,6 +9,7 @@
 #include <cstring>
 #include <vector>
 
+#include "core/ascii.h"
 #include "core/fail.h"
 #include "core/file.h"
 #include "core/folder.h"
@@ -38,14 +39,10 @@ Result<void> read_all(const std::string& path, Take take) {
   return {};
 }
 
-bool is_hex(std::string_view text) {
-  return text.find_first_not_of("0123456789abcdef") == std::string_view::npos;
-}
-
 }  // namespace
 
 EtagDigest::EtagDigest(std::string_view etag, std::optional<uint64_t> bytes) : etag_(etag) {
-  if (!is_hex(etag)) return;
+  if (!is_lower_hex(etag)) return;
   if (etag.size() == 64) digest_.emplace<Sha256>();
   if (etag.size() == 40 && bytes) {
     digest_.emplace<Sha1>().update(fmt::format("blob {}", *bytes) + '\0');

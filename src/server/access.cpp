@@ -6,19 +6,12 @@
 
 #include <algorithm>
 
+#include "core/ascii.h"
 #include "core/fail.h"
 #include "core/printable.h"
 
 namespace moxie::server {
 namespace {
-
-std::string lower(std::string_view text) {
-  std::string made(text);
-  for (char& c : made) {
-    if (c >= 'A' && c <= 'Z') c = static_cast<char>(c - 'A' + 'a');
-  }
-  return made;
-}
 
 std::string_view trimmed(std::string_view text) {
   constexpr std::string_view kBlanks = " \t\r";
@@ -77,34 +70,35 @@ Result<std::vector<std::string>> keys_of_file(std::string_view text, const std::
 }
 
 Access::Access(AccessOptions options) : options_(std::move(options)) {
-  own_names_ = {"localhost", lower(options_.host)};
+  own_names_ = {"localhost", ascii_lower(options_.host)};
   char name[256] = {};
   if (gethostname(name, sizeof name - 1) == 0 && name[0] != '\0') {
-    own_names_.push_back(lower(name));
-    own_names_.push_back(lower(name) + ".local");
+    own_names_.push_back(ascii_lower(name));
+    own_names_.push_back(ascii_lower(name) + ".local");
   }
-  for (std::string& host : options_.allowed_hosts) host = lower(host);
-  for (std::string& origin : options_.cors_origins) origin = lower(origin);
+  for (std::string& host : options_.allowed_hosts) host = ascii_lower(host);
+  for (std::string& origin : options_.cors_origins) origin = ascii_lower(origin);
 }
 
 // A web page can give its own name the address of this machine and then talk to the server as its own origin. What it
 // cannot change is the name in the Host header.
 bool Access::known_host(std::string_view header) const {
-  const std::string host = lower(without_port(header));
+  const std::string host = ascii_lower(without_port(header));
   if (is_address(host) || host.ends_with(".localhost")) return true;
   if (std::find(own_names_.begin(), own_names_.end(), host) != own_names_.end()) return true;
   return contains(options_.allowed_hosts, host);
 }
 
 bool Access::allowed_origin(std::string_view origin) const {
-  return contains(options_.cors_origins, lower(origin));
+  return contains(options_.cors_origins, ascii_lower(origin));
 }
 
 bool Access::right_key(const HttpRequest& request) const {
   constexpr std::string_view kBearer = "bearer ";
   std::string_view given = request.header("x-api-key");
   const std::string_view authorization = request.header("authorization");
-  if (lower(authorization.substr(0, kBearer.size())) == kBearer) given = trimmed(authorization.substr(kBearer.size()));
+  if (ascii_lower(authorization.substr(0, kBearer.size())) == kBearer)
+    given = trimmed(authorization.substr(kBearer.size()));
   bool right = false;
   for (const std::string& key : options_.keys) right |= equal_in_constant_time(given, key);
   return right;
@@ -122,7 +116,7 @@ std::optional<Access::Refusal> Access::check(const HttpRequest& request, bool op
   if (!origin.empty() && options_.keys.empty() && !allowed_origin(origin)) {
     // A page of the server's own is no stranger.
     const size_t scheme = origin.find("://");
-    const bool own = scheme != std::string_view::npos && lower(origin.substr(scheme + 3)) == lower(host);
+    const bool own = scheme != std::string_view::npos && ascii_lower(origin.substr(scheme + 3)) == ascii_lower(host);
     if (!own) {
       return Refusal{403, fmt::format("web pages of '{}' may not use this server; allow them with --cors-origins",
                                       printable(origin.substr(0, 100)))};

@@ -16,6 +16,7 @@
 #include <mutex>
 #include <thread>
 
+#include "core/ascii.h"
 #include "core/fail.h"
 #include "server/listen_socket.h"
 
@@ -41,17 +42,9 @@ struct Arrival {
   bool handed_out = false;
 };
 
-std::string lower(std::string_view text) {
-  std::string made(text);
-  for (char& c : made) {
-    if (c >= 'A' && c <= 'Z') c = static_cast<char>(c - 'A' + 'a');
-  }
-  return made;
-}
-
 MHD_Result collect_headers(void* to, MHD_ValueKind, const char* name, const char* value) {
   auto& headers = *static_cast<decltype(HttpRequest::headers)*>(to);
-  headers.emplace(lower(name), value != nullptr ? value : "");
+  headers.emplace(ascii_lower(name), value != nullptr ? value : "");
   return MHD_YES;
 }
 
@@ -303,7 +296,7 @@ MHD_Result HttpServer::Impl::on_request(void* self, MHD_Connection* connection, 
     *context = arrival;
     // A client that asks before it sends its body gets the refusal instead of a leave.
     const HttpRequest& request = arrival->exchange->request();
-    if (arrival->refusal && lower(request.header("expect")) == "100-continue") {
+    if (arrival->refusal && ascii_lower(request.header("expect")) == "100-continue") {
       arrival->exchange->respond(std::move(*arrival->refusal));
       return server.answer(*arrival, connection);
     }

@@ -2,12 +2,12 @@
 
 #include <algorithm>
 
+#include "core/buffer.h"
 #include "core/fail.h"
 
 namespace moxie {
 namespace {
 
-constexpr uint64_t kHugePageBytes = uint64_t{2} << 20;
 // More than so many different sizes are not worth trying every grouping for.
 constexpr size_t kMaxSizesTried = 8;
 

@@ -10,7 +10,6 @@
 namespace moxie {
 namespace {
 
-constexpr uint64_t kHugePageBytes = uint64_t{2} << 20;
 constexpr int kPrefaultThreads = 2;
 constexpr auto kSlotPatience = std::chrono::milliseconds(20);
 

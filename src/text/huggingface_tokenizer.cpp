@@ -12,8 +12,6 @@ namespace moxie {
 namespace {
 
 // Ids that no token has: enough for real files, few enough that a small file cannot ask for much memory.
-constexpr size_t kIdGapsMax = 1 << 16;
-
 Result<void> read_vocabulary(const Json::Object& vocabulary, TokenizerSpec& spec) {
   const size_t ids_max = vocabulary.size() + kIdGapsMax;
   size_t size = 0;

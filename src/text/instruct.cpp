@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cctype>
 
+#include "core/ascii.h"
 #include "core/fail.h"
 #include "text/mistral_chat.h"
 
@@ -14,10 +15,7 @@ bool contains(std::string_view text, std::string_view part) {
 }
 
 bool contains_word(std::string_view text, std::string_view lower_case) {
-  std::string lower(text);
-  std::transform(lower.begin(), lower.end(), lower.begin(),
-                 [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
-  return contains(lower, lower_case);
+  return contains(ascii_lower(text), lower_case);
 }
 
 bool is_control(const Tokenizer& tokenizer, std::string_view text) {

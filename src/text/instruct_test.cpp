@@ -9,11 +9,6 @@ namespace {
 
 using Ids = std::vector<int32_t>;
 
-const Tokenizer& mixtral() {
-  static const auto tokenizer =
-      make_tokenizer(files_source("mixtral-8x7b-v1", {"tokenizer.model", "tokenizer_config.json"}));
-  return *tokenizer;
-}
 const Tokenizer& v3() {
   static const auto tokenizer = make_tokenizer(files_source("mistral-v3", {"tokenizer.model"}));
   return *tokenizer;

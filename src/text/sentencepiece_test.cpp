@@ -9,11 +9,6 @@ namespace {
 
 using Ids = std::vector<int32_t>;
 
-const Tokenizer& mixtral() {
-  static const auto tokenizer =
-      make_tokenizer(files_source("mixtral-8x7b-v1", {"tokenizer.model", "tokenizer_config.json"}));
-  return *tokenizer;
-}
 const Tokenizer& mixtral_json() {
   static const auto tokenizer =
       make_tokenizer(files_source("mixtral-8x7b-v1", {"tokenizer.json", "tokenizer_config.json"}));

@@ -10,8 +10,6 @@
 namespace moxie {
 namespace {
 
-constexpr size_t kIdGapsMax = 1 << 16;
-
 // Null when there is no such file.
 Result<Json> parse_file(const TokenizerSource& source, const char* name) {
   const auto file = source.files.find(name);

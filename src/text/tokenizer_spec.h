@@ -18,6 +18,9 @@ namespace moxie {
 
 inline constexpr std::string_view kSpaceMark = "\u2581";  // ▁: how SentencePiece writes a space
 
+// Ids may leave gaps, but no table is made large by one absurd id.
+inline constexpr size_t kIdGapsMax = 1 << 16;
+
 // ---- Steps before merging ----
 // Each works on the text between special tokens.
 struct PrependText {

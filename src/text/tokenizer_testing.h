@@ -50,4 +50,10 @@ inline std::vector<nlohmann::json> read_json_lines(const std::string& path) {
   return rows;
 }
 
+inline const Tokenizer& mixtral() {
+  static const auto tokenizer =
+      make_tokenizer(files_source("mixtral-8x7b-v1", {"tokenizer.model", "tokenizer_config.json"}));
+  return *tokenizer;
+}
+
 }  // namespace moxie

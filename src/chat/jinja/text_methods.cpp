@@ -25,7 +25,7 @@ Result<std::string_view> text_argument(std::string_view function, const Value& v
 using Whole = std::string (*)(std::string_view);
 
 template <Whole function>
-Result<Value> change(Interpreter& interpreter, const Value& self, const Arguments& arguments) {
+Result<Value> change_self(Interpreter& interpreter, const Value& self, const Arguments& arguments) {
   MOXIE_TRY_VOID(bind("str method", arguments, {}));
   MOXIE_TRY_VOID(interpreter.charge_made(self_text(self).bytes.size()));
   return like(self, function(self_text(self).bytes));
@@ -354,8 +354,8 @@ Result<Value> format_map_method(Interpreter& interpreter, const Value& self, con
 }
 
 constexpr MethodEntry kTextMethods[] = {
-    {"capitalize", change<capitalize>},
-    {"casefold", change<fold_case>},
+    {"capitalize", change_self<capitalize>},
+    {"casefold", change_self<fold_case>},
     {"center", justify<Where::middle>},
     {"count", count_method},
     {"endswith", affix<false>},
@@ -378,7 +378,7 @@ constexpr MethodEntry kTextMethods[] = {
     {"isupper", case_is<is_upper, is_lower>},
     {"join", join_method},
     {"ljust", justify<Where::left>},
-    {"lower", change<lower>},
+    {"lower", change_self<lower>},
     {"lstrip", strip_method<Side::left>},
     {"partition", partition<false>},
     {"removeprefix", remove_affix<true>},
@@ -394,9 +394,9 @@ constexpr MethodEntry kTextMethods[] = {
     {"splitlines", split_lines_method},
     {"startswith", affix<true>},
     {"strip", strip_method<Side::both>},
-    {"swapcase", change<swap_case>},
-    {"title", change<title>},
-    {"upper", change<upper>},
+    {"swapcase", change_self<swap_case>},
+    {"title", change_self<title>},
+    {"upper", change_self<upper>},
     {"zfill", zero_fill},
 };
 

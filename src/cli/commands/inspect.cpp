@@ -291,7 +291,7 @@ class Inspect final : public Command {
       object["parts"][part.name] = {{"bytes", part.bytes}, {"types", part.tensors_by_type}};
   }
 
-  HubModel hub_;  // before what reads its files
+  RemoteModel hub_;  // before what reads its files
   ModelOptions model_;
   bool tensors_ = false, experts_ = false, metadata_ = false, json_ = false, verify_ = false;
   std::optional<VerifySummary> verified_;

@@ -20,7 +20,7 @@ namespace {
 using Json = nlohmann::ordered_json;
 
 constexpr double kGiga = 1e9;
-constexpr uint64_t kBandwidthBytes = uint64_t{256} << 20;
+constexpr uint64_t kPlanBandwidthBytes = uint64_t{256} << 20;
 constexpr int kBandwidthPasses = 3;
 
 // "1,3.5,7": positive numbers of GB/s, as bytes a second.
@@ -107,9 +107,9 @@ class Plan final : public Command {
   Result<void> find_memory_bandwidth() {
     if (memories_.empty()) {
       ThreadPool pool(threads_);
-      const uint64_t room = machine_.room_bytes().value_or(kBandwidthBytes * 4);
+      const uint64_t room = machine_.room_bytes().value_or(kPlanBandwidthBytes * 4);
       MOXIE_TRY(const double measured,
-                measure_read_bandwidth(pool, std::min(kBandwidthBytes, room / 4), kBandwidthPasses));
+                measure_read_bandwidth(pool, std::min(kPlanBandwidthBytes, room / 4), kBandwidthPasses));
       memories_.push_back(measured);
       memory_measured_ = true;
     }
@@ -294,7 +294,7 @@ class Plan final : public Command {
     return object.dump(2, ' ', false, Json::error_handler_t::replace) + "\n";
   }
 
-  HubModel hub_;  // before what reads its files
+  RemoteModel hub_;  // before what reads its files
   ModelOptions model_;
   PlanSettings settings_;
   std::vector<double> disks_ = {1 * kGiga, 3 * kGiga, 7 * kGiga};

@@ -17,7 +17,7 @@ namespace {
 
 using Json = nlohmann::ordered_json;
 
-std::string percent(double share) {
+std::string exact_percent(double share) {
   return fmt::format("{:.1f} %", 100 * share);
 }
 
@@ -104,15 +104,15 @@ class Profile final : public Command {
     out += "share of a layer's uses that its most used experts take:";
     for (const size_t n : quarters(profile, first)) {
       out += fmt::format("{} {} experts {}", n == quarters(profile, first).front() ? "" : ",", n,
-                         percent(mean_share(profile, n)));
+                         exact_percent(mean_share(profile, n)));
     }
     out += "\n";
     if (result.check) {
       out += fmt::format(
           "of the true choices, routers alone make {} ({} by chance); of the more used half of the experts, they find "
           "{}\n",
-          percent(result.check->recall()), percent(profile.experts_used / experts),
-          percent(result.check->top_recall()));
+          exact_percent(result.check->recall()), exact_percent(profile.experts_used / experts),
+          exact_percent(result.check->top_recall()));
     }
     return layers_ ? out + "\n" + layers_table(result) : out;
   }
@@ -124,11 +124,12 @@ class Profile final : public Command {
     for (const size_t layer : mixtures(result.profile)) {
       const ExpertProfile& profile = result.profile;
       std::vector<std::string> cells = {fmt::format("{}", layer), fmt::format("{}", profile.ranked(layer).front()),
-                                        percent(profile.share_of_top(layer, 1)),
-                                        percent(profile.share_of_top(layer, profile.uses[layer].size() / 2))};
+                                        exact_percent(profile.share_of_top(layer, 1)),
+                                        exact_percent(profile.share_of_top(layer, profile.uses[layer].size() / 2))};
       if (result.check) {
         const RouterOnlyCheck& check = *result.check;
-        cells.push_back(percent(static_cast<double>(check.found[layer]) / static_cast<double>(check.choices[layer])));
+        cells.push_back(
+            exact_percent(static_cast<double>(check.found[layer]) / static_cast<double>(check.choices[layer])));
         cells.push_back(fmt::format("{} of {}", check.top_found[layer], check.top[layer]));
       }
       table.row(std::move(cells));

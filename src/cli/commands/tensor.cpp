@@ -98,7 +98,7 @@ class Tensor final : public Command {
     return object.dump(2, ' ', false, nlohmann::ordered_json::error_handler_t::replace) + "\n";
   }
 
-  HubModel hub_;  // before what reads its files
+  RemoteModel hub_;  // before what reads its files
   ModelOptions model_;
   std::string name_, output_;
   bool json_ = false;

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 
+#include "core/ascii.h"
 #include "core/fail.h"
 #include "format/messages.h"
 #include "format/quantized_scheme.h"
@@ -22,8 +23,7 @@ bool recognises(const WeightFiles& files) {
 Result<void> check_version(const QuantizedTensors& tensors) {
   const Metadata& md = tensors.metadata();
   const std::string method = md.text("quantization_config.quant_method").value_or("awq");
-  std::string version = md.text("quantization_config.version").value_or("gemm");
-  std::transform(version.begin(), version.end(), version.begin(), [](unsigned char c) { return std::tolower(c); });
+  const std::string version = ascii_lower(md.text("quantization_config.version").value_or("gemm"));
   const int64_t bits =
       md.integer("quantization_config.bits").value_or(md.integer("quantization_config.w_bit").value_or(4));
   if (method == "awq" && version == "gemm" && bits == 4) return {};

@@ -4,6 +4,7 @@
 #include <map>
 #include <set>
 
+#include "core/ascii.h"
 #include "core/fail.h"
 #include "core/folder.h"
 #include "core/printable.h"
@@ -92,14 +93,11 @@ Error not_here(const HubReference& wanted, const std::string& cache, const std::
 
 // The repository here whose name is the wanted one but for upper and lower case, or that ends in it.
 std::string near_repository(const HubCache& cache, const std::string& wanted) {
-  const auto lower = [](std::string text) {
-    for (char& c : text) c = static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
-    return text;
-  };
   for (const std::string& folder : folders_in(cache.folder())) {
     if (!folder.starts_with(kFolderPrefix)) continue;
     const std::string repo = repository(folder);
-    if (lower(repo) == lower(wanted) || lower(repo).ends_with("/" + lower(wanted))) return "hf:" + repo;
+    if (ascii_lower(repo) == ascii_lower(wanted) || ascii_lower(repo).ends_with("/" + ascii_lower(wanted)))
+      return "hf:" + repo;
   }
   return {};
 }

@@ -1,0 +1,25 @@
+# A folder's sources compile as one: most of a file's compile time goes into headers and templates that its neighbours share.
+# File-local names are therefore distinct within a folder. Debug builds compile file by file, where a small change is what counts.
+# So do folders that hold one file per kind of thing, each with the same few local names, and the tests of whole models.
+set(MOXIE_ONE_BY_ONE "/(tool_formats|endpoints|families|stores|formats|quantized|checks|policies|types|parted|samplers|golden)/|/wire_")
+if(CMAKE_BUILD_TYPE STREQUAL "Debug")
+  option(MOXIE_JOINED "compile each folder as one source" OFF)
+else()
+  option(MOXIE_JOINED "compile each folder as one source" ON)
+endif()
+
+function(moxie_join_folders target)
+  if(NOT MOXIE_JOINED)
+    return()
+  endif()
+  get_target_property(sources ${target} SOURCES)
+  foreach(source ${sources})
+    if(source MATCHES "\\.cpp$" AND NOT source MATCHES "\\.simd\\.cpp$" AND NOT source MATCHES "${MOXIE_ONE_BY_ONE}")
+      cmake_path(GET source PARENT_PATH folder)
+      file(RELATIVE_PATH folder ${CMAKE_SOURCE_DIR} ${folder})
+      string(REPLACE "/" "_" folder "${folder}")
+      set_source_files_properties(${source} PROPERTIES UNITY_GROUP ${folder})
+    endif()
+  endforeach()
+  set_target_properties(${target} PROPERTIES UNITY_BUILD ON UNITY_BUILD_MODE GROUP)
+endfunction()
