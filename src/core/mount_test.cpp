@@ -14,7 +14,7 @@ namespace {
 class LetterTree final : public FileTree {
  public:
   const std::vector<Entry>& entries() const override { return entries_; }
-  Result<void> read(const Entry& entry, uint64_t offset, std::span<std::byte> into) const override {
+  Result<void> read(const Entry&, uint64_t offset, std::span<std::byte> into) const override {
     for (size_t i = 0; i < into.size(); ++i) into[i] = static_cast<std::byte>('a' + (offset + i) % 26);
     return {};
   }

@@ -13,6 +13,7 @@
 
 #include "core/file.h"
 #include "golden/golden_models.h"
+#include "golden/tensor_bytes.h"
 
 namespace moxie {
 namespace {
@@ -26,25 +27,6 @@ fs::path temporary_folder() {
   const bool usable = fs::is_directory(memory, ignored) && ::access(memory.c_str(), W_OK) == 0 &&
                       fs::space(memory, ignored).available > (64u << 20);
   return usable ? memory : fs::temp_directory_path();
-}
-
-std::string file_bytes(const fs::path& path) {
-  std::ifstream in(path, std::ios::binary);
-  return {std::istreambuf_iterator<char>(in), {}};
-}
-
-std::vector<std::byte> tensor_bytes(const WeightFiles& files, const TensorInfo& tensor) {
-  std::vector<std::byte> bytes(tensor.bytes);
-  EXPECT_TRUE(
-      File::open(files.files[static_cast<size_t>(tensor.file)].path).value().read_at(tensor.offset, bytes).ok());
-  return bytes;
-}
-
-double max_difference(const std::vector<float>& a, const std::vector<float>& b) {
-  double largest = a.size() == b.size() ? 0 : INFINITY;
-  for (size_t i = 0; i < std::min(a.size(), b.size()); ++i)
-    largest = std::max(largest, std::fabs(double{a[i]} - double{b[i]}));
-  return largest;
 }
 
 class Converted : public ::testing::Test {
@@ -74,8 +56,6 @@ class Converted : public ::testing::Test {
   Log log_;
 };
 
-const fs::path kGoldens = golden::data_folder() / "golden";
-
 // ---- against an independent converter, which writes with the gguf package ----
 
 struct Twin {
@@ -91,17 +71,17 @@ TEST_F(Converted, TensorsAndKeysAreThoseOfAnIndependentConverter) {
     SCOPED_TRACE(std::string(twin.folder) + "/" + twin.file);
     ConvertOptions options = to_type(twin.type);
     if (std::string(twin.file).starts_with("split")) options.experts = ExpertForm::one_by_one;
-    const auto path = convert(kGoldens / twin.folder / "model.safetensors", "out.gguf", options);
+    const auto path = convert(golden::goldens() / twin.folder / "model.safetensors", "out.gguf", options);
     ASSERT_TRUE(path.ok()) << path.error().message;
     const WeightFiles ours = open_weights(*path).value();
-    const WeightFiles theirs = open_weights((kGoldens / twin.folder / twin.file).string()).value();
+    const WeightFiles theirs = open_weights((golden::goldens() / twin.folder / twin.file).string()).value();
     EXPECT_EQ(ours.tensors.size(), theirs.tensors.size());
     for (const TensorInfo& tensor : theirs.tensors) {
       const TensorInfo* found = ours.find(tensor.name);
       ASSERT_NE(found, nullptr) << tensor.name;
       EXPECT_EQ(found->shape, tensor.shape) << tensor.name;
       ASSERT_EQ(found->type, tensor.type) << tensor.name;
-      EXPECT_EQ(tensor_bytes(ours, *found), tensor_bytes(theirs, tensor)) << tensor.name;
+      EXPECT_EQ(golden::tensor_bytes(ours, *found), golden::tensor_bytes(theirs, tensor)) << tensor.name;
     }
     for (const auto& [key, value] : theirs.metadata.all()) {
       if (key == "general.name" || key.starts_with("split.")) continue;
@@ -125,7 +105,7 @@ TEST_P(ConvertedModel, AsFloatsItGivesTheReferencesLogitsAndText) {
     const golden::Logits expected = golden::read_npy(variant.logits);
     const auto found = golden::logits_of({.model = *path, .cache_type = "f32"}, GetParam().prompt_ids);
     ASSERT_TRUE(found.ok()) << found.error().message;
-    EXPECT_LE(max_difference(*found, expected.values), 1e-3 * GetParam().logit_range);
+    EXPECT_LE(golden::max_difference(*found, expected.values), 1e-3 * GetParam().logit_range);
     if (variant.logits.filename() != "logits.npy") continue;  // the text is that of the model's own weights
     const auto text = golden::greedy({.model = *path}, GetParam().prompt_ids, std::ssize(GetParam().greedy_ids));
     ASSERT_TRUE(text.ok()) << text.error().message;
@@ -147,7 +127,8 @@ TEST_P(ConvertedModel, BytesAreCopiedUnlessATypeIsAskedFor) {
     const golden::Logits expected = golden::read_npy(variant.logits);
     const auto found = golden::logits_of({.model = *path, .cache_type = "f32"}, GetParam().prompt_ids);
     ASSERT_TRUE(found.ok()) << found.error().message;
-    EXPECT_LE(max_difference(*found, expected.values), (variant.type == "q8_0" ? 3e-2 : 1e-3) * GetParam().logit_range);
+    EXPECT_LE(golden::max_difference(*found, expected.values),
+              (variant.type == "q8_0" ? 3e-2 : 1e-3) * GetParam().logit_range);
   }
 }
 
@@ -165,7 +146,7 @@ TEST_P(ConvertedModel, InEveryTypeItGivesTheLogitsOfItsDecodedWeights) {
     const auto found = golden::logits_of({.model = *stored, .cache_type = "f32"}, GetParam().prompt_ids);
     const auto expected = golden::logits_of({.model = *decoded, .cache_type = "f32"}, GetParam().prompt_ids);
     ASSERT_TRUE(found.ok() && expected.ok());
-    EXPECT_LE(max_difference(*found, *expected), 3e-2 * GetParam().logit_range);
+    EXPECT_LE(golden::max_difference(*found, *expected), 3e-2 * GetParam().logit_range);
   }
 }
 
@@ -180,7 +161,7 @@ double relative_error(const std::vector<float>& a, const std::vector<float>& b) 
 }
 
 std::vector<float> decoded(const WeightFiles& files, const TensorInfo& tensor) {
-  const std::vector<std::byte> bytes = tensor_bytes(files, tensor);
+  const std::vector<std::byte> bytes = golden::tensor_bytes(files, tensor);
   std::vector<float> values(static_cast<size_t>(tensor.elements()));
   tensor.type->decode(bytes.data(), values.data(), tensor.elements() / tensor.type->block_values);
   return values;
@@ -220,28 +201,28 @@ TEST_F(Converted, MergedToSplitToMergedIsTheSameFile) {
   for (const char* source : {"mixtral/merged.gguf", "mixtral/q8_0.gguf", "olmoe/merged.gguf", "qwen2_moe/merged.gguf",
                              "qwen3_moe/merged.gguf"}) {
     SCOPED_TRACE(source);
-    const auto split = convert(kGoldens / source, "split.gguf", {.experts = ExpertForm::one_by_one});
+    const auto split = convert(golden::goldens() / source, "split.gguf", {.experts = ExpertForm::one_by_one});
     ASSERT_TRUE(split.ok()) << split.error().message;
     EXPECT_NE(open_weights(*split).value().find("blk.0.ffn_gate.0.weight"), nullptr);
     EXPECT_EQ(open_weights(*split).value().find("blk.0.ffn_gate_exps.weight"), nullptr);
     const auto merged = convert(*split, "merged.gguf");
     ASSERT_TRUE(merged.ok()) << merged.error().message;
-    EXPECT_TRUE(file_bytes(*merged) == file_bytes(kGoldens / source));
+    EXPECT_TRUE(golden::file_bytes(*merged) == golden::file_bytes(golden::goldens() / source));
   }
 }
 
 TEST_F(Converted, AFileOfOneExpertEachBecomesOneThatOthersLoad) {
-  const auto merged = convert(kGoldens / "mixtral" / "split.gguf", "merged.gguf");
+  const auto merged = convert(golden::goldens() / "mixtral" / "split.gguf", "merged.gguf");
   ASSERT_TRUE(merged.ok()) << merged.error().message;
   const WeightFiles ours = open_weights(*merged).value();
-  const WeightFiles theirs = open_weights((kGoldens / "mixtral" / "merged.gguf").string()).value();
+  const WeightFiles theirs = open_weights((golden::goldens() / "mixtral" / "merged.gguf").string()).value();
   ASSERT_EQ(ours.tensors.size(), theirs.tensors.size());
   for (const TensorInfo& tensor : theirs.tensors)
-    EXPECT_EQ(tensor_bytes(ours, *ours.find(tensor.name)), tensor_bytes(theirs, tensor)) << tensor.name;
+    EXPECT_EQ(golden::tensor_bytes(ours, *ours.find(tensor.name)), golden::tensor_bytes(theirs, tensor)) << tensor.name;
 }
 
 TEST_F(Converted, PartsHoldTogetherAndJoinAgain) {
-  const fs::path source = kGoldens / "mixtral" / "merged.gguf";
+  const fs::path source = golden::goldens() / "mixtral" / "merged.gguf";
   const auto first = convert(source, "parts.gguf", {.split_bytes = 40'000});
   ASSERT_TRUE(first.ok()) << first.error().message;
   EXPECT_NE(first->find("parts-00001-of-"), std::string::npos);
@@ -250,11 +231,11 @@ TEST_F(Converted, PartsHoldTogetherAndJoinAgain) {
   for (size_t i = 1; i < files.files.size(); ++i) EXPECT_LE(files.files[i].bytes, 45'000u) << files.files[i].path;
   const auto joined = convert(files.files.back().path, "joined.gguf");
   ASSERT_TRUE(joined.ok()) << joined.error().message;
-  EXPECT_TRUE(file_bytes(*joined) == file_bytes(source));
+  EXPECT_TRUE(golden::file_bytes(*joined) == golden::file_bytes(source));
 }
 
 TEST_F(Converted, ThreadsNeverChangeTheFile) {
-  const auto files = open_weights((kGoldens / "mixtral" / "model.safetensors").string());
+  const auto files = open_weights((golden::goldens() / "mixtral" / "model.safetensors").string());
   ASSERT_TRUE(files.ok());
   std::string expected;
   for (const int threads : {1, 3}) {
@@ -262,7 +243,7 @@ TEST_F(Converted, ThreadsNeverChangeTheFile) {
     options.threads = threads;
     options.overwrite = true;
     ASSERT_TRUE(convert_to_gguf(*files, (folder_ / "out.gguf").string(), options, log_).ok());
-    const std::string bytes = file_bytes(folder_ / "out.gguf");
+    const std::string bytes = golden::file_bytes(folder_ / "out.gguf");
     if (expected.empty()) expected = bytes;
     EXPECT_TRUE(bytes == expected) << threads;
   }
@@ -273,7 +254,7 @@ TEST_F(Converted, ThreadsNeverChangeTheFile) {
 TEST_F(Converted, ExpertsOfDifferentTypesAreRefusedByNameOrUnified) {
   ConvertOptions mixed = {.experts = ExpertForm::one_by_one};
   mixed.overrides.push_back(parse_type_override("ffn_down\\.3\\.=q8_0").value());
-  const auto split = convert(kGoldens / "mixtral" / "merged.gguf", "mixed.gguf", mixed);
+  const auto split = convert(golden::goldens() / "mixtral" / "merged.gguf", "mixed.gguf", mixed);
   ASSERT_TRUE(split.ok()) << split.error().message;
   EXPECT_EQ(open_weights(*split).value().find("blk.1.ffn_down.3.weight")->dtype, "Q8_0");
   EXPECT_EQ(open_weights(*split).value().find("blk.1.ffn_down.2.weight")->dtype, "BF16");
@@ -295,7 +276,7 @@ TEST_F(Converted, OverridesDecideBeforeMixtures) {
   ConvertOptions options = to_type("q4_0");
   options.overrides.push_back(parse_type_override("attn_(k|v)=Q5_1").value());
   options.overrides.push_back(parse_type_override("blk\\.0\\.=f16").value());
-  const auto path = convert(kGoldens / "mixtral" / "model.safetensors", "out.gguf", options);
+  const auto path = convert(golden::goldens() / "mixtral" / "model.safetensors", "out.gguf", options);
   ASSERT_TRUE(path.ok()) << path.error().message;
   const WeightFiles files = open_weights(*path).value();
   EXPECT_EQ(files.find("blk.0.attn_k.weight")->dtype, "Q5_1");
@@ -307,7 +288,7 @@ TEST_F(Converted, OverridesDecideBeforeMixtures) {
 }
 
 TEST_F(Converted, QuantizingAgainIsSaid) {
-  const auto path = convert(kGoldens / "mixtral" / "q8_0.gguf", "out.gguf", to_type("q4_0"));
+  const auto path = convert(golden::goldens() / "mixtral" / "q8_0.gguf", "out.gguf", to_type("q4_0"));
   ASSERT_TRUE(path.ok()) << path.error().message;
   bool said = false;
   for (const std::string& notice : log_.notices())
@@ -318,7 +299,7 @@ TEST_F(Converted, QuantizingAgainIsSaid) {
 // ---- what ends a conversion ----
 
 TEST_F(Converted, GivenUpNothingIsLeft) {
-  const auto files = open_weights((kGoldens / "mixtral" / "model.safetensors").string());
+  const auto files = open_weights((golden::goldens() / "mixtral" / "model.safetensors").string());
   ASSERT_TRUE(files.ok());
   int64_t calls = 0;
   for (int64_t last = 0; last < 40; last += 7) {
@@ -333,13 +314,13 @@ TEST_F(Converted, GivenUpNothingIsLeft) {
 }
 
 TEST_F(Converted, TheModelItselfIsNeverOverwritten) {
-  const auto path = convert(kGoldens / "mixtral" / "merged.gguf", "model.gguf");
+  const auto path = convert(golden::goldens() / "mixtral" / "merged.gguf", "model.gguf");
   ASSERT_TRUE(path.ok());
-  const std::string before = file_bytes(*path);
+  const std::string before = golden::file_bytes(*path);
   const auto refused = convert(*path, "model.gguf", to_type("q8_0"));
   ASSERT_FALSE(refused.ok());
   EXPECT_EQ(refused.error().code, ErrorCode::invalid_argument);
-  EXPECT_TRUE(file_bytes(*path) == before);
+  EXPECT_TRUE(golden::file_bytes(*path) == before);
 }
 
 }  // namespace

@@ -4,11 +4,13 @@
 #include <nlohmann/json.hpp>
 
 #include <algorithm>
+#include <cmath>
 #include <cstdint>
 #include <cstdio>
 #include <cstring>
 #include <filesystem>
 #include <fstream>
+#include <iterator>
 #include <memory>
 #include <ostream>
 #include <string>
@@ -24,6 +26,10 @@ namespace fs = std::filesystem;
 
 inline fs::path data_folder() {
   return fs::path(source_dir()) / "tests" / "data";
+}
+
+inline fs::path goldens() {
+  return data_folder() / "golden";
 }
 
 // (tokens, vocabulary) of a .npy file, version 1.0, '<f4', C order.
@@ -121,6 +127,24 @@ inline std::vector<std::string> held_out_documents() {
     document.clear();
   }
   return all;
+}
+
+// The largest difference of two rows of logits; infinity where their lengths differ.
+inline double max_difference(const std::vector<float>& a, const std::vector<float>& b) {
+  double largest = a.size() == b.size() ? 0 : INFINITY;
+  for (size_t i = 0; i < std::min(a.size(), b.size()); ++i)
+    largest = std::max(largest, std::fabs(double{a[i]} - double{b[i]}));
+  return largest;
+}
+
+// False for empty ones: nothing was computed then.
+inline bool same_bits(const std::vector<float>& a, const std::vector<float>& b) {
+  return !a.empty() && a.size() == b.size() && std::memcmp(a.data(), b.data(), a.size() * sizeof(float)) == 0;
+}
+
+inline std::string file_bytes(const std::filesystem::path& path) {
+  std::ifstream in(path, std::ios::binary);
+  return std::string(std::istreambuf_iterator<char>(in), {});
 }
 
 // Logits of every position, (ids, vocabulary), as one flat vector.

@@ -12,12 +12,6 @@ namespace {
 
 using golden::Variant;
 
-double max_difference(const std::vector<float>& a, const std::vector<float>& b) {
-  double largest = 0;
-  for (size_t i = 0; i < a.size(); ++i) largest = std::max(largest, std::fabs(double{a[i]} - double{b[i]}));
-  return largest;
-}
-
 bool is_float(const Variant& variant) {
   return variant.type == "f32" || variant.type == "f16" || variant.type == "bf16";
 }
@@ -40,7 +34,7 @@ TEST_P(Golden, LogitsOfEveryVariant) {
           golden::logits_of({.model = variant.path.string(), .cache_type = cache}, GetParam().prompt_ids);
       ASSERT_TRUE(found.ok()) << variant.name << ": " << found.error().message;
       ASSERT_EQ(found->size(), expected.values.size()) << variant.name;
-      const double share = max_difference(*found, expected.values) / GetParam().logit_range;
+      const double share = golden::max_difference(*found, expected.values) / GetParam().logit_range;
       EXPECT_LE(share, bound(variant)) << variant.name << ", cache " << cache;
       RecordProperty(variant.name + " " + cache, std::to_string(share));
     }
@@ -64,7 +58,7 @@ TEST_P(Golden, EveryCpuTarget) {
     const auto found = golden::logits_of({.model = variant.path.string(), .cpu_target = std::string(target.name)},
                                          GetParam().prompt_ids);
     ASSERT_TRUE(found.ok()) << found.error().message;
-    EXPECT_LE(max_difference(*found, expected.values) / GetParam().logit_range, bound(variant)) << target.name;
+    EXPECT_LE(golden::max_difference(*found, expected.values) / GetParam().logit_range, bound(variant)) << target.name;
   }
 }
 
@@ -116,7 +110,7 @@ TEST(GoldenModels, EqualExpertsAmountToTheDenseModel) {
   const auto dense = golden::logits_of({.model = (folder / "mixtral-equal-dense").string()}, ids);
   ASSERT_TRUE(mixture.ok() && dense.ok());
   const auto [low, high] = std::minmax_element(dense->begin(), dense->end());
-  EXPECT_LE(max_difference(*mixture, *dense), 1e-5 * (*high - *low));
+  EXPECT_LE(golden::max_difference(*mixture, *dense), 1e-5 * (*high - *low));
 }
 
 }  // namespace

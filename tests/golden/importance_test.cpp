@@ -20,7 +20,6 @@ namespace {
 
 namespace fs = std::filesystem;
 
-const fs::path kGoldens = golden::data_folder() / "golden";
 const fs::path kDemo = fs::path(source_dir()) / "models" / "demo";  // rows that divide by 256
 const fs::path kStories = golden::data_folder() / "models" / "stories260k-moe8";
 
@@ -46,12 +45,13 @@ TEST_P(MeasuredImportance, IsWhatAnIndependentComputationSays) {
   const auto model =
       std::find_if(models.begin(), models.end(), [](const golden::Model& m) { return m.name == GetParam(); });
   ASSERT_NE(model, models.end());
-  const auto expected = read_importance((kGoldens / GetParam() / "importance.gguf").string());
+  const auto expected = read_importance((golden::goldens() / GetParam() / "importance.gguf").string());
   ASSERT_TRUE(expected.ok()) << expected.error().message;
   for (const bool streaming : {false, true}) {
     for (const int64_t batch : {2048, 5}) {
       SCOPED_TRACE(fmt::format("streaming {}, batch {}", streaming, batch));
-      EngineOptions options{.model = (kGoldens / GetParam() / "model.safetensors").string(), .cache_type = "f32"};
+      EngineOptions options{.model = (golden::goldens() / GetParam() / "model.safetensors").string(),
+                            .cache_type = "f32"};
       options.batch_size = options.ubatch_size = batch;
       if (streaming) options.expert_slots = 0;
       const ImportanceMatrix found =
@@ -124,7 +124,7 @@ TEST(ImportanceMaker, RefusesWhatLeavesNothingToMeasure) {
 
 // ---- what encoders make of it ----
 
-struct Converted {
+struct WrittenModel {
   fs::path path;
   WeightFiles files;
 };
@@ -138,7 +138,7 @@ class Informed : public ::testing::TestWithParam<const char*> {
   void TearDown() override { fs::remove_all(folder_); }
 
   // The matrices of one layer in one type, so that only the encoder makes a difference.
-  Converted convert(const char* type, const ImportanceMatrix* importance, const std::string& name) {
+  WrittenModel convert(const char* type, const ImportanceMatrix* importance, const std::string& name) {
     Log log;
     const WeightFiles source = open_weights(kDemo.string()).value();
     ConvertOptions options{.mixture = find_mixture("f32"), .importance = importance, .overwrite = true, .threads = 2};
@@ -162,9 +162,10 @@ class Informed : public ::testing::TestWithParam<const char*> {
 };
 
 TEST_P(Informed, TheWeightedErrorIsLower) {
-  static const ImportanceMatrix importance = measured({.model = kDemo.string()}, story_ids(2, kDemo), {.chunk_tokens = 128});
-  const Converted exact = convert("f32", nullptr, "exact.gguf"), plain = convert(GetParam(), nullptr, "plain.gguf"),
-                  informed = convert(GetParam(), &importance, "informed.gguf");
+  static const ImportanceMatrix importance =
+      measured({.model = kDemo.string()}, story_ids(2, kDemo), {.chunk_tokens = 128});
+  const WrittenModel exact = convert("f32", nullptr, "exact.gguf"), plain = convert(GetParam(), nullptr, "plain.gguf"),
+                     informed = convert(GetParam(), &importance, "informed.gguf");
   double plain_sum = 0, informed_sum = 0;
   size_t tensors = 0;
   for (const TensorInfo& tensor : plain.files.tensors) {

@@ -15,17 +15,17 @@
 namespace moxie {
 namespace {
 
-constexpr int32_t kPrompt[] = {1, 5, 9, 2, 7, 30, 11, 4, 6, 3, 17, 8};
+constexpr int32_t kLossyPrompt[] = {1, 5, 9, 2, 7, 30, 11, 4, 6, 3, 17, 8};
 
 // Logits of each step of a greedy generation.
-Result<std::vector<float>> logits_of(const EngineOptions& options, ExpertStats* stats) {
+Result<std::vector<float>> lossy_logits(const EngineOptions& options, ExpertStats* stats) {
   MOXIE_TRY(auto engine, test::open_engine(options));
   MOXIE_TRY(auto sequence, engine->new_sequence());
   std::vector<float> all;
   const auto keep = [&](int64_t, std::span<const float> logits) {
     all.insert(all.end(), logits.begin(), logits.end());
   };
-  MOXIE_TRY_VOID(sequence->append(kPrompt, keep));
+  MOXIE_TRY_VOID(sequence->append(kLossyPrompt, keep));
   for (int step = 0; step < 24; ++step) {
     const std::span<const float> logits = sequence->logits();
     const int32_t id = static_cast<int32_t>(std::max_element(logits.begin(), logits.end()) - logits.begin());
@@ -41,7 +41,7 @@ EngineOptions small_model() {
 
 TEST(LossyModes, ChangeNothingWhileEveryExpertIsInMemory) {
   ExpertStats stats;
-  const auto exact = logits_of(small_model(), &stats);
+  const auto exact = lossy_logits(small_model(), &stats);
   ASSERT_TRUE(exact.ok()) << exact.error().message;
   EXPECT_EQ(stats.mode, "exact");
   for (const int64_t slots : {int64_t{-1}, int64_t{64}}) {
@@ -49,7 +49,7 @@ TEST(LossyModes, ChangeNothingWhileEveryExpertIsInMemory) {
     options.expert_slots = slots;
     options.skip_missing = true;
     options.cache_prior = 1;
-    const auto lossy = logits_of(options, &stats);
+    const auto lossy = lossy_logits(options, &stats);
     ASSERT_TRUE(lossy.ok()) << lossy.error().message;
     EXPECT_TRUE(*lossy == *exact) << slots;
     EXPECT_EQ(stats.mode, "cache-prior=1,skip-missing");
@@ -61,12 +61,12 @@ TEST(LossyModes, ChangeNothingWhileEveryExpertIsInMemory) {
 
 TEST(LossyModes, AThresholdChangesAnswersButNoPrompt) {
   ExpertStats stats;
-  const auto exact = logits_of(small_model(), &stats);
+  const auto exact = lossy_logits(small_model(), &stats);
   EngineOptions options = small_model();
   options.top1_threshold = 0.45f;
-  const auto lossy = logits_of(options, &stats);
+  const auto lossy = lossy_logits(options, &stats);
   ASSERT_TRUE(exact.ok() && lossy.ok());
-  const size_t prompt = exact->size() / (std::size(kPrompt) + 24) * std::size(kPrompt);
+  const size_t prompt = exact->size() / (std::size(kLossyPrompt) + 24) * std::size(kLossyPrompt);
   EXPECT_TRUE(std::equal(exact->begin(), exact->begin() + static_cast<ptrdiff_t>(prompt), lossy->begin()));
   EXPECT_FALSE(*lossy == *exact);
   EXPECT_GT(stats.lossy_changed, 0u);
@@ -80,7 +80,7 @@ TEST(LossyModes, LeaveOutTheExpertsThatAreMissingOnEveryFamily) {
     options.skip_missing = true;
     options.lookahead = "on";
     ExpertStats stats;
-    const auto logits = logits_of(options, &stats);
+    const auto logits = lossy_logits(options, &stats);
     ASSERT_TRUE(logits.ok()) << logits.error().message;
     EXPECT_TRUE(std::all_of(logits->begin(), logits->end(), [](float x) { return std::isfinite(x); }));
     EXPECT_GT(stats.lossy_changed, 0u) << model;
@@ -95,7 +95,7 @@ TEST(ExpertHeat, CountsEveryTokensExperts) {
     options.expert_slots = slots;
     const auto engine = test::open_engine(options).value();
     const auto sequence = engine->new_sequence().value();
-    ASSERT_TRUE(sequence->append(kPrompt).ok());
+    ASSERT_TRUE(sequence->append(kLossyPrompt).ok());
     const int32_t id = 4;
     ASSERT_TRUE(sequence->append({&id, 1}).ok());
     const ExpertHeat heat = engine->expert_heat();
@@ -112,7 +112,7 @@ TEST(ExpertHeat, CountsEveryTokensExperts) {
         uses += at(heat.uses, expert);
         resident += at(heat.states, expert) == ExpertState::resident ? 1 : 0;
       }
-      EXPECT_EQ(uses, (std::size(kPrompt) + 1) * used) << layer;
+      EXPECT_EQ(uses, (std::size(kLossyPrompt) + 1) * used) << layer;
       const auto last = sequence->last_experts().subspan(static_cast<size_t>(layer) * used, used);
       for (const int32_t chosen : last) EXPECT_EQ(at(heat.last, chosen), 1) << layer;
       if (slots < 0) {

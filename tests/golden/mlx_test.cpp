@@ -9,15 +9,10 @@ namespace {
 
 namespace fs = golden::fs;
 
-const std::vector<int32_t> kIds = {5, 109, 28, 15, 57, 4, 52, 64};
+const std::vector<int32_t> kMlxIds = {5, 109, 28, 15, 57, 4, 52, 64};
 
 fs::path mlx_folder(const std::string& name) {
   return golden::data_folder() / "golden" / name;
-}
-
-std::string file_bytes(const fs::path& path) {
-  std::ifstream in(path, std::ios::binary);
-  return std::string(std::istreambuf_iterator<char>(in), {});
 }
 
 void replace_all(std::string& text, const std::string& from, const std::string& to) {
@@ -28,11 +23,11 @@ void replace_all(std::string& text, const std::string& from, const std::string& 
 // The model with parts of its tensors' names replaced.
 void write_renamed(const test::TempFolder& folder, const std::string& model,
                    const std::vector<std::pair<std::string, std::string>>& names) {
-  const std::string whole = file_bytes(mlx_folder(model) / "model.safetensors");
+  const std::string whole = golden::file_bytes(mlx_folder(model) / "model.safetensors");
   uint64_t length = 0;
   std::memcpy(&length, whole.data(), sizeof length);
   std::string header = whole.substr(8, length), out;
-  std::string config = file_bytes(mlx_folder(model) / "config.json");
+  std::string config = golden::file_bytes(mlx_folder(model) / "config.json");
   for (const auto& [from, to] : names) {
     ASSERT_NE(header.find(from), std::string::npos) << from;
     replace_all(header, from, to);
@@ -52,12 +47,12 @@ TEST(MlxModels, NamesOfEveryFamily) {
       {{"block_sparse_moe.switch_mlp", "feed_forward.switch_mlp"}, {"block_sparse_moe.gate", "feed_forward.gate"}},
       {{"block_sparse_moe.switch_mlp", "mixer.switch_mlp"}, {"block_sparse_moe.gate", "mixer.gate"}},
   };
-  const auto expected = golden::logits_of({.model = mlx_folder("mixtral-mlx-mixed").string()}, kIds);
+  const auto expected = golden::logits_of({.model = mlx_folder("mixtral-mlx-mixed").string()}, kMlxIds);
   ASSERT_TRUE(expected.ok()) << expected.error().message;
   for (const auto& names : forms) {
     const test::TempFolder folder;
     ASSERT_NO_FATAL_FAILURE(write_renamed(folder, "mixtral-mlx-mixed", names));
-    const auto found = golden::logits_of({.model = folder.path()}, kIds);
+    const auto found = golden::logits_of({.model = folder.path()}, kMlxIds);
     ASSERT_TRUE(found.ok()) << found.error().message;
     EXPECT_TRUE(*found == *expected) << names[0].second;
   }

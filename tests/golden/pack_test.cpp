@@ -33,10 +33,6 @@ class Packed : public ::testing::Test {
       return fail(ErrorCode::internal, "{}: {} bytes were announced", path, summary.bytes);
     return path;
   }
-  static bool same_bits(const std::vector<float>& a, const std::vector<float>& b) {
-    return a.size() == b.size() && !a.empty() && std::memcmp(a.data(), b.data(), a.size() * sizeof(float)) == 0;
-  }
-
   fs::path folder_;
 };
 
@@ -60,7 +56,7 @@ TEST_F(Packed, LogitsHaveTheSameBitsFromEveryContainer) {
         options.threads = 2;
         const auto found = golden::logits_of(options, model.prompt_ids);
         ASSERT_TRUE(found.ok()) << what << ": " << found.error().message;
-        EXPECT_TRUE(same_bits(*expected, *found)) << what;
+        EXPECT_TRUE(golden::same_bits(*expected, *found)) << what;
       };
       expect_same({}, "mapped");
       expect_same({.mmap = false}, "read");

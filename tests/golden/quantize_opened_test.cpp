@@ -16,8 +16,7 @@ namespace {
 
 namespace fs = std::filesystem;
 
-const fs::path kGoldens = golden::data_folder() / "golden";
-const std::vector<int32_t> kIds = {1, 5, 9, 2, 7, 30, 11, 4, 8, 3};
+const std::vector<int32_t> kOpenedIds = {1, 5, 9, 2, 7, 30, 11, 4, 8, 3};
 
 class QuantizedWhileOpening : public ::testing::Test {
  protected:
@@ -28,7 +27,7 @@ class QuantizedWhileOpening : public ::testing::Test {
   void TearDown() override { fs::remove_all(folder_); }
 
   EngineOptions options(const char* model, const char* type, bool keep = false) {
-    EngineOptions options{.model = (kGoldens / model / "model.safetensors").string()};
+    EngineOptions options{.model = (golden::goldens() / model / "model.safetensors").string()};
     options.quantize = type;
     options.quantize_cache = keep;
     options.cache_folder = folder_.string();
@@ -42,7 +41,7 @@ class QuantizedWhileOpening : public ::testing::Test {
     return paths;
   }
   static std::vector<float> logits(const EngineOptions& options) {
-    auto found = golden::logits_of(options, kIds);
+    auto found = golden::logits_of(options, kOpenedIds);
     EXPECT_TRUE(found.ok()) << found.error().message;
     return found.ok() ? *found : std::vector<float>();
   }
@@ -103,7 +102,7 @@ TEST_F(QuantizedWhileOpening, AKeptFileThatIsDamagedIsMadeAnew) {
 
 TEST_F(QuantizedWhileOpening, AChangedSourceIsQuantizedAgain) {
   const fs::path copy = folder_ / "copy";
-  fs::copy(kGoldens / "mixtral", copy);
+  fs::copy(golden::goldens() / "mixtral", copy);
   EngineOptions changed = options("mixtral", "q4_0", true);
   changed.model = (copy / "model.safetensors").string();
   logits(changed);
@@ -115,7 +114,7 @@ TEST_F(QuantizedWhileOpening, AChangedSourceIsQuantizedAgain) {
 TEST_F(QuantizedWhileOpening, QuantizedWeightsStayAsTheyAre) {
   const std::string file = (folder_ / "converted.gguf").string();
   Log log;
-  const WeightFiles source = open_weights((kGoldens / "mixtral" / "model.safetensors").string()).value();
+  const WeightFiles source = open_weights((golden::goldens() / "mixtral" / "model.safetensors").string()).value();
   ASSERT_TRUE(convert_to_gguf(source, file, {.mixture = find_mixture("q8_0")}, log).ok());
   EngineOptions again = options("mixtral", "q4_0");
   again.model = file;

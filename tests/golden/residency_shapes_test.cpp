@@ -137,9 +137,9 @@ void expect_same_for_every_way(const Reference& reference, int64_t slots) {
   }
 }
 
-// ---- the demo model ----
+// ---- the demo_shape model ----
 
-EngineOptions demo() {
+EngineOptions demo_shape() {
   return {.model = (fs::path(source_dir()) / "models" / "demo").string(), .ctx_size = 1024, .threads = 2};
 }
 
@@ -152,7 +152,7 @@ std::vector<int32_t> some_ids(int count, int vocabulary) {
 TEST(ResidencyOfTheDemoModel, AnyBudget) {
   if (test::kSanitized) GTEST_SKIP() << "a sanitizer's own memory counts";
   const test::Watchdog watchdog;
-  const Reference reference(demo(), {.prompt = some_ids(20, 4096), .steps = 12});
+  const Reference reference(demo_shape(), {.prompt = some_ids(20, 4096), .steps = 12});
   expect_same_for_every_budget(reference, 8);
   for (const int64_t slots : {0, 2, 4, 6, 8}) {
     EngineOptions some = reference.options();
@@ -170,7 +170,7 @@ TEST(ResidencyOfTheDemoModel, AnyBudget) {
 
 TEST(ResidencyOfTheDemoModel, AnyPolicy) {
   const test::Watchdog watchdog;
-  const Reference reference(demo(), {.prompt = some_ids(20, 4096), .steps = 24});
+  const Reference reference(demo_shape(), {.prompt = some_ids(20, 4096), .steps = 24});
   for (const PolicyEntry* policy : policy_entries()) {
     for (const int64_t slots : {2, 5}) {
       EngineOptions some = reference.options();
@@ -183,14 +183,14 @@ TEST(ResidencyOfTheDemoModel, AnyPolicy) {
 
 TEST(ResidencyOfTheDemoModel, AnyReadsAndGuesses) {
   const test::Watchdog watchdog;
-  expect_same_for_every_way(Reference(demo(), {.prompt = some_ids(9, 4096), .steps = 10}), 2);
+  expect_same_for_every_way(Reference(demo_shape(), {.prompt = some_ids(9, 4096), .steps = 10}), 2);
 }
 
 // More tokens than a chunk has, and than the batch that a small budget allows.
 TEST(ResidencyOfTheDemoModel, APromptOfSeveralChunksAndBatches) {
   if (test::kSanitized) GTEST_SKIP() << "a sanitizer's own memory counts";
   const test::Watchdog watchdog;
-  const Reference reference(demo(), {.prompt = some_ids(700, 4096), .steps = 3});
+  const Reference reference(demo_shape(), {.prompt = some_ids(700, 4096), .steps = 3});
   for (const int64_t slots : {0, 2, 6}) {
     for (const int64_t chunk : {512, 48, 7}) {
       EngineOptions some = reference.options();

@@ -13,10 +13,10 @@
 namespace moxie {
 namespace {
 
-const std::vector<int32_t> kPrompt = {1, 5, 9, 2, 7, 30, 11, 4, 6, 3, 17, 8};
+const std::vector<int32_t> kResidencyPrompt = {1, 5, 9, 2, 7, 30, 11, 4, 6, 3, 17, 8};
 
 // Logits of the prompt's every position and of 24 steps after it, each step taking the likeliest token.
-Result<std::vector<float>> logits_of(EngineOptions options, ExpertStats* stats = nullptr) {
+Result<std::vector<float>> streamed_logits(EngineOptions options, ExpertStats* stats = nullptr) {
   options.threads = 2;
   MOXIE_TRY(auto engine, Engine::open(options));
   MOXIE_TRY(auto sequence, engine->new_sequence());
@@ -24,7 +24,7 @@ Result<std::vector<float>> logits_of(EngineOptions options, ExpertStats* stats =
   const auto keep = [&](int64_t, std::span<const float> logits) {
     all.insert(all.end(), logits.begin(), logits.end());
   };
-  MOXIE_TRY_VOID(sequence->append(kPrompt, keep));
+  MOXIE_TRY_VOID(sequence->append(kResidencyPrompt, keep));
   for (int step = 0; step < 24; ++step) {
     const std::span<const float> logits = sequence->logits();
     const int32_t id = static_cast<int32_t>(std::max_element(logits.begin(), logits.end()) - logits.begin());
@@ -34,38 +34,34 @@ Result<std::vector<float>> logits_of(EngineOptions options, ExpertStats* stats =
   return all;
 }
 
-bool same_bits(const std::vector<float>& a, const std::vector<float>& b) {
-  return a.size() == b.size() && std::memcmp(a.data(), b.data(), a.size() * sizeof(float)) == 0;
-}
-
 class Residency : public ::testing::TestWithParam<const char*> {
  protected:
   EngineOptions options() const { return {.model = (golden::data_folder() / "golden" / GetParam()).string()}; }
 };
 
 TEST_P(Residency, AnyNumberOfKeptExperts) {
-  const auto resident = logits_of(options());
+  const auto resident = streamed_logits(options());
   ASSERT_TRUE(resident.ok()) << resident.error().message;
   for (const int64_t slots : {0, 2, 3, 4, 6, 8, 64}) {
     EngineOptions some = options();
     some.expert_slots = slots;
     ExpertStats stats;
-    const auto streamed = logits_of(some, &stats);
+    const auto streamed = streamed_logits(some, &stats);
     if (!streamed.ok() && streamed.error().code == ErrorCode::invalid_argument)
       continue;  // fewer than the model uses at once
     ASSERT_TRUE(streamed.ok()) << streamed.error().message;
-    EXPECT_TRUE(same_bits(*resident, *streamed)) << slots;
+    EXPECT_TRUE(golden::same_bits(*resident, *streamed)) << slots;
     EXPECT_GT(stats.hits + stats.misses, 0u);
   }
 }
 
 TEST_P(Residency, AnyPolicyGuessesAndReads) {
-  const auto resident = logits_of(options());
+  const auto resident = streamed_logits(options());
   ASSERT_TRUE(resident.ok()) << resident.error().message;
   const auto expect_same = [&](const EngineOptions& changed, const std::string& what) {
-    const auto streamed = logits_of(changed);
+    const auto streamed = streamed_logits(changed);
     ASSERT_TRUE(streamed.ok()) << what << ": " << streamed.error().message;
-    EXPECT_TRUE(same_bits(*resident, *streamed)) << what;
+    EXPECT_TRUE(golden::same_bits(*resident, *streamed)) << what;
   };
   EngineOptions some = options();
   some.expert_slots = 4;
@@ -123,7 +119,7 @@ TEST(RoutingTraceOfARun, ReplayCountsWhatTheStoreCounted) {
                                .lookahead = "on",
                                .trace_routing = trace};
       ExpertStats stats;
-      ASSERT_TRUE(logits_of(options, &stats).ok());
+      ASSERT_TRUE(streamed_logits(options, &stats).ok());
       const auto recorded = read_routing_trace(trace);
       ASSERT_TRUE(recorded.ok()) << recorded.error().message;
       const auto layers = replay(*recorded, *find_policy(policy), slots);

@@ -15,24 +15,16 @@
 #include "core/fail.h"
 #include "core/file.h"
 #include "golden/golden_models.h"
+#include "golden/tensor_bytes.h"
 
 namespace moxie {
 namespace {
 
 namespace fs = std::filesystem;
 
-const fs::path kGoldens = golden::data_folder() / "golden";
-
 std::string file_bytes(const fs::path& path) {
   std::ifstream in(path, std::ios::binary);
   return {std::istreambuf_iterator<char>(in), {}};
-}
-
-std::vector<std::byte> tensor_bytes(const WeightFiles& files, const TensorInfo& tensor) {
-  std::vector<std::byte> bytes(tensor.bytes);
-  EXPECT_TRUE(
-      File::open(files.files[static_cast<size_t>(tensor.file)].path).value().read_at(tensor.offset, bytes).ok());
-  return bytes;
 }
 
 class SafetensorsWritten : public ::testing::Test {
@@ -65,11 +57,11 @@ TEST_F(SafetensorsWritten, FromSafetensorsToGgufAndBackNoBitChanges) {
   for (const char* model :
        {"mixtral", "llama", "llama-llama3", "llama-yarn", "llama-linear", "qwen2", "qwen2_moe", "qwen3_moe", "olmoe"}) {
     SCOPED_TRACE(model);
-    const auto gguf = as_gguf(kGoldens / model / "model.safetensors", "between.gguf");
+    const auto gguf = as_gguf(golden::goldens() / model / "model.safetensors", "between.gguf");
     ASSERT_TRUE(gguf.ok()) << gguf.error().message;
     const auto back = write(*gguf, model);
     ASSERT_TRUE(back.ok()) << back.error().message;
-    const WeightFiles first = open_weights((kGoldens / model / "model.safetensors").string()).value();
+    const WeightFiles first = open_weights((golden::goldens() / model / "model.safetensors").string()).value();
     const WeightFiles last = open_weights((folder_ / model).string()).value();
     EXPECT_EQ(first.tensors.size(), last.tensors.size());
     for (const TensorInfo& tensor : first.tensors) {
@@ -77,10 +69,10 @@ TEST_F(SafetensorsWritten, FromSafetensorsToGgufAndBackNoBitChanges) {
       ASSERT_NE(found, nullptr) << tensor.name;
       EXPECT_EQ(found->shape, tensor.shape) << tensor.name;
       ASSERT_EQ(found->dtype, tensor.dtype) << tensor.name;
-      EXPECT_EQ(tensor_bytes(last, *found), tensor_bytes(first, tensor)) << tensor.name;
+      EXPECT_EQ(golden::tensor_bytes(last, *found), golden::tensor_bytes(first, tensor)) << tensor.name;
     }
     // What was in the configuration and shapes the model is there again.
-    const auto had = nlohmann::json::parse(file_bytes(kGoldens / model / "config.json"));
+    const auto had = nlohmann::json::parse(file_bytes(golden::goldens() / model / "config.json"));
     const auto has = nlohmann::json::parse(file_bytes(folder_ / model / "config.json"));
     for (const auto& [key, value] : had.items()) {
       const std::set<std::string> elsewhere = {"bos_token_id", "eos_token_id", "qkv_bias", "attention_bias",
@@ -95,7 +87,7 @@ TEST_F(SafetensorsWritten, FromSafetensorsToGgufAndBackNoBitChanges) {
     ASSERT_EQ(a.tensors.size(), b.tensors.size());
     for (size_t i = 0; i < a.tensors.size(); ++i) {
       EXPECT_EQ(a.tensors[i].name, b.tensors[i].name);
-      EXPECT_EQ(tensor_bytes(a, a.tensors[i]), tensor_bytes(b, b.tensors[i])) << a.tensors[i].name;
+      EXPECT_EQ(golden::tensor_bytes(a, a.tensors[i]), golden::tensor_bytes(b, b.tensors[i])) << a.tensors[i].name;
     }
   }
 }
@@ -121,14 +113,15 @@ TEST_P(WrittenFromEveryContainer, AsFloatsItGivesTheReferencesLogits) {
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(Goldens, WrittenFromEveryContainer, testing::ValuesIn(golden::all_models()), [](const auto& info) {
-  std::string name = info.param.name;
-  std::replace(name.begin(), name.end(), '-', '_');
-  return name;
-});
+INSTANTIATE_TEST_SUITE_P(Goldens, WrittenFromEveryContainer, testing::ValuesIn(golden::all_models()),
+                         [](const auto& info) {
+                           std::string name = info.param.name;
+                           std::replace(name.begin(), name.end(), '-', '_');
+                           return name;
+                         });
 
 TEST_F(SafetensorsWritten, PartsHaveAnIndexAndTheSameTensors) {
-  const fs::path source = kGoldens / "mixtral" / "merged.gguf";
+  const fs::path source = golden::goldens() / "mixtral" / "merged.gguf";
   ASSERT_TRUE(write(source, "one").ok());
   const auto parts = write(source, "parts", {.split_bytes = 60000});
   ASSERT_TRUE(parts.ok()) << parts.error().message;
@@ -138,7 +131,7 @@ TEST_F(SafetensorsWritten, PartsHaveAnIndexAndTheSameTensors) {
                     b = open_weights((folder_ / "parts").string()).value();
   ASSERT_EQ(a.tensors.size(), b.tensors.size());
   for (const TensorInfo& tensor : a.tensors)
-    EXPECT_EQ(tensor_bytes(a, tensor), tensor_bytes(b, *b.find(tensor.name))) << tensor.name;
+    EXPECT_EQ(golden::tensor_bytes(a, tensor), golden::tensor_bytes(b, *b.find(tensor.name))) << tensor.name;
   const auto index = nlohmann::json::parse(file_bytes(folder_ / "parts" / "model.safetensors.index.json"));
   EXPECT_EQ(index["metadata"]["total_size"], a.total_bytes());
   EXPECT_EQ(index["weight_map"].size(), a.tensors.size());
@@ -172,7 +165,7 @@ TEST_F(SafetensorsWritten, TokenizersGoAlong) {
 }
 
 TEST_F(SafetensorsWritten, NothingIsOverwrittenAndNothingIsLeftBehind) {
-  const fs::path source = kGoldens / "mixtral" / "merged.gguf";
+  const fs::path source = golden::goldens() / "mixtral" / "merged.gguf";
   SafetensorsOptions cancelling;
   cancelling.on_progress = [](uint64_t, uint64_t) { return false; };
   const auto cancelled = write(source, "out", cancelling);

@@ -22,17 +22,13 @@ namespace {
 
 namespace fs = std::filesystem;
 
-const std::vector<int32_t> kPrompt = {1, 5, 9, 2, 7, 30, 11, 4, 6, 3, 17, 8};
+const std::vector<int32_t> kWarmPrompt = {1, 5, 9, 2, 7, 30, 11, 4, 6, 3, 17, 8};
 
 struct Outcome {
   std::vector<float> logits;
   ExpertStats stats;
   std::vector<std::string> notices;
 };
-
-bool same_bits(const std::vector<float>& a, const std::vector<float>& b) {
-  return !a.empty() && a.size() == b.size() && std::memcmp(a.data(), b.data(), a.size() * sizeof(float)) == 0;
-}
 
 class WarmStartOfAModel : public ::testing::Test {
  protected:
@@ -56,7 +52,7 @@ class WarmStartOfAModel : public ::testing::Test {
     const auto keep = [&](int64_t, std::span<const float> row) {
       run.logits.insert(run.logits.end(), row.begin(), row.end());
     };
-    EXPECT_TRUE(sequence->append(kPrompt, keep).ok());
+    EXPECT_TRUE(sequence->append(kWarmPrompt, keep).ok());
     for (int step = 0; step < steps; ++step) {
       const std::span<const float> logits = sequence->logits();
       const int32_t id = static_cast<int32_t>(std::max_element(logits.begin(), logits.end()) - logits.begin());
@@ -97,8 +93,8 @@ TEST_F(WarmStartOfAModel, TheNextRunBeginsWithWhatTheLastOneHad) {
   const Outcome warm = run(options_);
   EXPECT_EQ(saved().size(), 1u);
   EXPECT_NE(text_of(state_path()), first);  // counts went on
-  EXPECT_TRUE(same_bits(resident.logits, cold.logits));
-  EXPECT_TRUE(same_bits(resident.logits, warm.logits));
+  EXPECT_TRUE(golden::same_bits(resident.logits, cold.logits));
+  EXPECT_TRUE(golden::same_bits(resident.logits, warm.logits));
   EXPECT_GT(warm.stats.hits, cold.stats.hits);
 
   // Whatever the next run's budget and policy are.
@@ -141,7 +137,7 @@ TEST_F(WarmStartOfAModel, IsSavedWhileRunningWhenItIsDue) {
   using namespace std::chrono_literals;
   auto engine = Engine::Impl::open(options_, {}, {.now = [] { return clock_of_the_test; }}).value();
   auto sequence = engine->new_sequence().value();
-  ASSERT_TRUE(sequence->append(kPrompt).ok());
+  ASSERT_TRUE(sequence->append(kWarmPrompt).ok());
   EXPECT_TRUE(saved().empty());
   clock_of_the_test += 3min;
   const int32_t id = 7;
@@ -186,7 +182,7 @@ TEST_F(WarmStartOfAModel, AKilledProgramLeavesItsLastSave) {
     std::vector<std::string> said;
     options.on_log = [&](Severity, std::string_view text) { said.emplace_back(text); };
     const Outcome next = run(options);
-    EXPECT_TRUE(same_bits(next.logits, cold.logits));
+    EXPECT_TRUE(golden::same_bits(next.logits, cold.logits));
     EXPECT_FALSE(speaks_of(said, "this run starts without"));
     EXPECT_TRUE(speaks_of(said, "experts known from the last run are read"));
   }
@@ -201,7 +197,7 @@ TEST_F(WarmStartOfAModel, ABrokenStateIsSaidAndReplaced) {
                                  std::string("\x00\xff\xfe", 3)}) {
     std::ofstream(state_path(), std::ios::binary) << bad;
     const Outcome next = run(options_);
-    EXPECT_TRUE(same_bits(cold.logits, next.logits));
+    EXPECT_TRUE(golden::same_bits(cold.logits, next.logits));
     EXPECT_EQ(next.stats.hits, cold.stats.hits);
     EXPECT_TRUE(speaks_of(next.notices, "this run starts without, and replaces it")) << bad.substr(0, 40);
     EXPECT_EQ(text_of(state_path()), good);  // the same run leaves the same state
@@ -216,7 +212,7 @@ TEST_F(WarmStartOfAModel, AnotherModelsStateIsRefusedByNameAndReplaced) {
   other.replace(other.find("merged.gguf"), 11, "mistaken.gguf");
   std::ofstream(state_path(), std::ios::binary) << other;
   const Outcome next = run(options_);
-  EXPECT_TRUE(same_bits(cold.logits, next.logits));
+  EXPECT_TRUE(golden::same_bits(cold.logits, next.logits));
   EXPECT_TRUE(speaks_of(next.notices, "holds the hot set of another model, 'mistaken.gguf' (0000000000000000)"));
   EXPECT_TRUE(run(options_, 1).notices.size() < next.notices.size());
 }
@@ -256,7 +252,7 @@ TEST_F(WarmStartOfAModel, PinsStayAndChangeNothing) {
   const Outcome expected = run(plain);
   EngineOptions pinned = plain;
   pinned.pin = "0:1,1:3";
-  EXPECT_TRUE(same_bits(run(pinned).logits, expected.logits));
+  EXPECT_TRUE(golden::same_bits(run(pinned).logits, expected.logits));
   pinned.pin = "0:1,0:2";
   const auto refused = Engine::open(pinned);
   ASSERT_FALSE(refused.ok());
@@ -320,7 +316,7 @@ TEST_F(WarmStartOfAModel, RoutersAloneReadNoExpertAndAreRightInTheFirstLayer) {
   EngineOptions options = options_;
   options.cache_folder.clear();
   auto engine = test::open_engine(options).value();
-  const std::vector<int32_t> ids(kPrompt.begin(), kPrompt.end());
+  const std::vector<int32_t> ids(kWarmPrompt.begin(), kWarmPrompt.end());
   const auto alone = Profiler::run(*engine, ids, {.chunk_tokens = 8, .router_only = true, .check = false});
   ASSERT_TRUE(alone.ok()) << alone.error().message;
   EXPECT_FALSE(alone->check.has_value());
@@ -343,15 +339,15 @@ TEST_F(WarmStartOfAModel, RoutersAloneReadNoExpertAndAreRightInTheFirstLayer) {
   std::vector<float> after;
   ASSERT_TRUE(
       sequence
-          ->append(kPrompt,
+          ->append(kWarmPrompt,
                    [&](int64_t, std::span<const float> row) { after.insert(after.end(), row.begin(), row.end()); })
           .ok());
   const Outcome fresh = run(options, 0);
-  EXPECT_TRUE(same_bits(after, fresh.logits));
+  EXPECT_TRUE(golden::same_bits(after, fresh.logits));
 }
 
 TEST_F(WarmStartOfAModel, WhatCannotBeProfiledIsRefused) {
-  const std::vector<int32_t> ids(kPrompt.begin(), kPrompt.end());
+  const std::vector<int32_t> ids(kWarmPrompt.begin(), kWarmPrompt.end());
   EngineOptions options = {.model = (golden::data_folder() / "golden/llama/model.safetensors").string()};
   auto dense = test::open_engine(options).value();
   EXPECT_EQ(Profiler::run(*dense, ids, {.chunk_tokens = 8}).error().code, ErrorCode::invalid_argument);
@@ -372,14 +368,14 @@ TEST_F(WarmStartOfAModel, AProfileSeedsTheHotSet) {
   const std::string path = (folder_ / "p.json").string();
   {
     auto engine = test::open_engine(options).value();
-    const std::vector<int32_t> ids(kPrompt.begin(), kPrompt.end());
+    const std::vector<int32_t> ids(kWarmPrompt.begin(), kWarmPrompt.end());
     std::ofstream(path) << profile_text(Profiler::run(*engine, ids, {.chunk_tokens = 8}).value().profile);
   }
   options.pin = path;
   options.pin_top = 0;
   options.policy = "static";
   const Outcome seeded = run(options);
-  EXPECT_TRUE(same_bits(seeded.logits, expected.logits));
+  EXPECT_TRUE(golden::same_bits(seeded.logits, expected.logits));
   options.pin.clear();
   EXPECT_GT(seeded.stats.hits, run(options).stats.hits);  // a static set of whatever came first
 }
