@@ -151,7 +151,8 @@ std::string older_form(const ImportanceMatrix& matrix) {
     append_number(out, static_cast<int32_t>(name.size()));
     out += name;
     const float largest = *std::max_element(entry.counts.begin(), entry.counts.end());
-    const float calls = std::max(1.0f, std::ceil(largest / static_cast<float>(std::max(1u, matrix.chunk_tokens))));
+    const float calls =
+        std::clamp(std::ceil(largest / static_cast<float>(std::max(1u, matrix.chunk_tokens))), 1.0f, 0x1p30f);
     append_number(out, static_cast<int32_t>(calls));
     append_number(out, static_cast<int32_t>(entry.sums.size()));
     std::vector<float> means;
@@ -233,12 +234,25 @@ Result<std::vector<float>> ImportanceMatrix::weights(const std::string& name, in
 }
 
 Result<void> ImportanceMatrix::add(const ImportanceMatrix& other) {
+  // The older form counts chunks, not tokens, and knows nothing of their length: they are taken to be as long as these.
+  const auto in_tokens = [this, &other](const ImportanceEntry& from) {
+    ImportanceEntry made = from;
+    if (other.chunk_tokens > 0 || chunk_tokens == 0) return made;
+    for (std::vector<float>* values : {&made.sums, &made.counts}) {
+      for (float& value : *values) value *= static_cast<float>(chunk_tokens);
+    }
+    return made;
+  };
   const auto accumulate = [](const std::vector<float>& from, std::vector<float>& to) {
     std::transform(from.begin(), from.end(), to.begin(), to.begin(), std::plus<>());
   };
-  for (const auto& [name, entry] : other.entries) {
+  for (const auto& [name, other_entry] : other.entries) {
+    ImportanceEntry entry = in_tokens(other_entry);
     const auto [own, is_new] = entries.try_emplace(name, entry);
     if (is_new) continue;
+    // It also has one count for all experts.
+    if (entry.counts.size() == 1) entry.counts.resize(own->second.counts.size(), entry.counts.front());
+    if (own->second.counts.size() == 1) own->second.counts.resize(entry.counts.size(), own->second.counts.front());
     if (own->second.sums.size() != entry.sums.size() || own->second.counts.size() != entry.counts.size()) {
       return fail(ErrorCode::invalid_argument,
                   "one importance matrix has {} sums and {} counts for '{}', another {} and {}: they are of different "

@@ -133,6 +133,23 @@ TEST_F(Importance, SumsAddUp) {
   EXPECT_EQ(both.datasets.size(), 2u);
 }
 
+// It counts chunks and has one count for all experts.
+TEST_F(Importance, TheOlderFormAddsUpLikeTheOther) {
+  ASSERT_TRUE(write_importance(example(), at("a.dat"), false).ok());
+  const auto older = read_importance(at("a.dat"));
+  ASSERT_TRUE(older.ok()) << older.error().message;
+  ImportanceMatrix both = example();
+  const auto added = both.add(*older);
+  ASSERT_TRUE(added.ok()) << added.error().message;
+  for (const auto& [name, matrices] : {std::pair{"blk.0.attn_q.weight", 1}, {"blk.0.ffn_up_exps.weight", 3}}) {
+    const int64_t columns = std::string(name).ends_with("q.weight") ? 3 : 2;
+    EXPECT_EQ(both.weights(name, matrices, columns).value(), example().weights(name, matrices, columns).value())
+        << name;
+  }
+  EXPECT_EQ(both.entries.at("blk.0.attn_q.weight").counts, std::vector<float>{8})
+      << "a text counts as much whichever form it was kept in";
+}
+
 TEST_F(Importance, DamagedFilesAreRefusedByName) {
   std::string whole;
   put(whole, int32_t{1});

@@ -93,6 +93,12 @@ Result<void> check_room(const std::string& path, uint64_t bytes) {
               human_bytes(bytes), folder, human_bytes(room));
 }
 
+Result<void> check_writable(const std::string& path, bool overwrite) {
+  MOXIE_TRY(const NewFile trial,
+            NewFile::create(path, 0, overwrite ? NewFile::Overwrite::yes : NewFile::Overwrite::no));
+  return {};
+}
+
 Result<NewFile> NewFile::create(const std::string& path, uint64_t bytes, Overwrite overwrite) {
   MOXIE_TRY_VOID(check_free(path, overwrite));
   std::string temporary;

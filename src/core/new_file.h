@@ -47,6 +47,9 @@ class NewFile {
   uint64_t window_ = 0;  // where the bytes begin that the kernel was not yet told to write out
 };
 
+// Could a file be made at `path` now? For what is computed long before it is written. Errors: those of create().
+Result<void> check_writable(const std::string& path, bool overwrite);
+
 // Is there room for so many bytes where `path` is to be? Errors: io, with both numbers.
 Result<void> check_room(const std::string& path, uint64_t bytes);
 

@@ -8,6 +8,7 @@
 #include "cli/model_options.h"
 #include "convert/importance.h"
 #include "core/fail.h"
+#include "core/new_file.h"
 #include "core/terminal.h"
 #include "engine/importance_maker.h"
 
@@ -37,13 +38,14 @@ class Imatrix final : public Command {
       return fail(ErrorCode::invalid_argument, "-c {} is no length of a chunk; give the number of tokens",
                   model_.engine.ctx_size);
     }
-    std::vector<ImportanceMatrix> before;  // a damaged file is to show before hours of measuring
+    std::vector<ImportanceMatrix> before;  // what is wrong with files is to show before hours of measuring
     for (const std::string& path : before_) {
       MOXIE_TRY(before.emplace_back(), read_importance(path));
     }
+    MOXIE_TRY_VOID(check_writable(output_, overwrite_));
     Interruption interruption;
-    MOXIE_TRY(const auto engine, open_engine(model_, &interruption.flag()));
     MOXIE_TRY(const std::string text, prompt_.read());
+    MOXIE_TRY(const auto engine, open_engine(model_, &interruption.flag()));
     MOXIE_TRY(const auto ids, engine->tokenize(text, true, false));
     options_.chunk_tokens = model_.engine.ctx_size;
     options_.stop = &interruption.flag();
