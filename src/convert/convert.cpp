@@ -35,7 +35,7 @@ class GgufWriter {
       alignment_ = static_cast<uint64_t>(
           source_.metadata.integer("general.alignment").value_or(static_cast<int64_t>(kUsualAlignment)));
     }
-    divide();
+    begins_ = divided(tensors_, options_.split_bytes);
     for (size_t part = 0; part < begins_.size(); ++part) {
       MOXIE_TRY(headers_.emplace_back(), header(plan, part));
     }
@@ -52,7 +52,6 @@ class GgufWriter {
   };
 
   size_t part_end(size_t part) const { return part + 1 < begins_.size() ? begins_[part + 1] : tensors_.size(); }
-  void divide();
   Result<Header> header(const ModelPlan& plan, size_t part) const;
   Result<void> add_keys(GgufHeaderBuilder& builder, const ModelPlan& plan) const;
   Result<void> add_source_keys(GgufHeaderBuilder& builder, const ModelPlan& plan) const;
@@ -74,20 +73,6 @@ class GgufWriter {
   uint64_t done_ = 0, total_ = 0;
   ConvertSummary summary_;
 };
-
-// A part is full when the next tensor would make it larger than allowed.
-void GgufWriter::divide() {
-  uint64_t bytes = 0;
-  for (size_t i = 0; i < tensors_.size(); ++i) {
-    const uint64_t size = tensors_[i].bytes();
-    const bool full = options_.split_bytes > 0 && bytes + size > options_.split_bytes;
-    if (begins_.empty() || (full && begins_.back() != i)) {
-      begins_.push_back(i);
-      bytes = 0;
-    }
-    bytes += size;
-  }
-}
 
 bool GgufWriter::any_quantized() const {
   return std::any_of(tensors_.begin(), tensors_.end(),

@@ -181,8 +181,10 @@ std::string byte_level_json(const GgufVocabulary& vocabulary, const PreTokenizer
 // Scores as an order of merges: every two tokens that make a third, the third with the best score first.
 std::vector<std::string> merges_from_scores(const GgufVocabulary& vocabulary) {
   std::unordered_map<std::string_view, size_t> ids;
+  constexpr size_t kBytesMax = 4096;  // a damaged file may hold one of megabytes, whose cuts would take hours
   const auto merges_with_others = [&](size_t id) {
-    return kind(vocabulary, id) == kNormal || kind(vocabulary, id) == kUserDefined;
+    const int32_t type = kind(vocabulary, id);
+    return (type == kNormal || type == kUserDefined) && vocabulary.tokens[id].size() <= kBytesMax;
   };
   for (size_t id = 0; id < vocabulary.tokens.size(); ++id) {
     if (merges_with_others(id)) ids.emplace(vocabulary.tokens[id], id);

@@ -32,6 +32,9 @@ struct OutputTensor {
   bool is_copied() const { return values.empty() && source_type() == type && !type->parted(); }
 };
 
+// Where parts begin of at most so many bytes (0: there is one), each of a tensor at least.
+std::vector<size_t> divided(const std::vector<OutputTensor>& tensors, uint64_t part_bytes);
+
 // The whole tensor as one piece.
 ProjectionRecord whole_tensor(const TensorInfo& tensor);
 

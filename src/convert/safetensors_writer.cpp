@@ -37,15 +37,19 @@ class Writer {
   Result<ConvertSummary> write() {
     MOXIE_TRY(const ModelPlan plan, plan_model(source_, options_.arch, log_));
     MOXIE_TRY(tensors_, hugging_face_tensors(source_, plan, options_.type, log_));
-    divide();
+    begins_ = divided(tensors_, options_.split_bytes);
     for (size_t part = 0; part < begins_.size(); ++part) headers_.push_back(header(part));
     count();
     MOXIE_TRY(side_files_["config.json"], hugging_face_config(source_, plan, main_dtype(), log_));
     for (auto& [name, text] : hugging_face_tokenizer(source_.tokenizer, log_)) side_files_[name] = std::move(text);
     if (begins_.size() > 1) side_files_[kIndex] = index();
     if (options_.dry_run) return summary_;
-    MOXIE_TRY_VOID(make_folder());
-    MOXIE_TRY_VOID(copy());
+    MOXIE_TRY(const bool made, make_folder());
+    if (const auto copied = copy(); !copied.ok()) {
+      std::error_code ignored;
+      if (made) std::filesystem::remove(folder_, ignored);  // where it is empty
+      return copied.error();
+    }
     return summary_;
   }
 
@@ -56,12 +60,11 @@ class Writer {
     if (begins_.size() == 1) return "model.safetensors";
     return fmt::format("model-{:05}-of-{:05}.safetensors", part + 1, begins_.size());
   }
-  void divide();
   std::string header(size_t part) const;
   std::string index() const;
   void count();
   std::string_view main_dtype() const;
-  Result<void> make_folder() const;
+  Result<bool> make_folder() const;
   Result<void> check_paths() const;
   Result<NewFile> create(const std::string& name, uint64_t bytes) const {
     return NewFile::create(join_path(folder_, name), bytes,
@@ -82,19 +85,6 @@ class Writer {
   uint64_t done_ = 0, total_ = 0;
   ConvertSummary summary_;
 };
-
-void Writer::divide() {
-  uint64_t bytes = 0;
-  for (size_t i = 0; i < tensors_.size(); ++i) {
-    const uint64_t size = tensors_[i].bytes();
-    const bool full = options_.split_bytes > 0 && bytes + size > options_.split_bytes;
-    if (begins_.empty() || (full && begins_.back() != i)) {
-      begins_.push_back(i);
-      bytes = 0;
-    }
-    bytes += size;
-  }
-}
 
 // The length of the JSON, and the JSON, filled up to whole words.
 std::string Writer::header(size_t part) const {
@@ -148,20 +138,25 @@ std::string_view Writer::main_dtype() const {
   return dtype_of(*find_quant_type(summary_.types.front().type)).torch;
 }
 
-Result<void> Writer::make_folder() const {
+// False: it is there.
+Result<bool> Writer::make_folder() const {
   std::error_code error;
-  std::filesystem::create_directories(folder_, error);
-  if (is_folder(folder_)) return {};
+  const bool made = std::filesystem::create_directories(folder_, error);
+  if (is_folder(folder_)) return made;
   return fail(ErrorCode::io, "{}: cannot make this folder: {}", folder_, error ? error.message() : "a file is there");
 }
 
+// Not beside the source's safetensors either: their config.json and index would become those of what is written.
 Result<void> Writer::check_paths() const {
-  for (const std::string& path : summary_.paths) {
-    for (const WeightPart& part : source_.files) {
-      std::error_code ignored;
-      if (!std::filesystem::equivalent(part.path, path, ignored)) continue;
-      return fail(ErrorCode::invalid_argument, "{}: is the model itself; name another folder to write to", path);
-    }
+  for (const WeightPart& part : source_.files) {
+    std::error_code ignored;
+    const bool beside = source_.scheme == NameScheme::hugging_face &&
+                        std::filesystem::equivalent(parent_folder(part.path), folder_, ignored);
+    const bool same = std::any_of(summary_.paths.begin(), summary_.paths.end(), [&](const std::string& path) {
+      return std::filesystem::equivalent(part.path, path, ignored);
+    });
+    if (!beside && !same) continue;
+    return fail(ErrorCode::invalid_argument, "{}: holds the model itself; name another folder to write to", folder_);
   }
   return check_room(summary_.paths.front(), summary_.bytes);
 }

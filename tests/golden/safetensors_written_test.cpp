@@ -171,7 +171,7 @@ TEST_F(SafetensorsWritten, NothingIsOverwrittenAndNothingIsLeftBehind) {
   const auto cancelled = write(source, "out", cancelling);
   ASSERT_FALSE(cancelled.ok());
   EXPECT_EQ(cancelled.error().code, ErrorCode::cancelled);
-  EXPECT_TRUE(fs::is_empty(folder_ / "out"));
+  EXPECT_FALSE(fs::exists(folder_ / "out")) << "the folder too was made by it";
 
   const auto dry = write(source, "nowhere", {.dry_run = true});
   ASSERT_TRUE(dry.ok());
@@ -186,6 +186,17 @@ TEST_F(SafetensorsWritten, NothingIsOverwrittenAndNothingIsLeftBehind) {
   EXPECT_EQ(again.error().code, ErrorCode::invalid_argument);
   EXPECT_TRUE(write(source, "out", {.overwrite = true}).ok());
   EXPECT_FALSE(write(folder_ / "out", "out", {.overwrite = true}).ok()) << "never the source itself";
+}
+
+// Weights under other names, but config.json would be written over.
+TEST_F(SafetensorsWritten, NeverIntoTheFolderOfTheSource) {
+  ASSERT_TRUE(write(golden::goldens() / "mixtral" / "merged.gguf", "parts", {.split_bytes = 20000}).ok());
+  const std::string config = file_bytes(folder_ / "parts" / "config.json");
+  const auto refused = write(folder_ / "parts", "parts", {.overwrite = true});
+  ASSERT_FALSE(refused.ok());
+  EXPECT_NE(refused.error().message.find("holds the model itself"), std::string::npos) << refused.error().message;
+  EXPECT_EQ(file_bytes(folder_ / "parts" / "config.json"), config);
+  EXPECT_FALSE(fs::exists(folder_ / "parts" / "model.safetensors"));
 }
 
 }  // namespace
