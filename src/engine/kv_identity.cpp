@@ -76,6 +76,7 @@ std::string kv_fingerprint(const Engine::Impl& engine) {
   const double magnitude = model.rope().magnitude();
   hash.bytes(std::as_bytes(std::span(&magnitude, 1)));
   add_files(hash, engine.weight_paths);
+  if (!engine.options.quantize.empty()) hash.text(engine.options.quantize);  // types of experts differ by it alone
   add_weights(hash, model);
   return fmt::format("{:016x}", hash.digest());
 }

@@ -1,10 +1,9 @@
 #include "engine/quantize_opened.h"
 
-#include <unistd.h>
-
 #include <algorithm>
 #include <chrono>
 #include <filesystem>
+#include <random>
 
 #include "convert/convert.h"
 #include "core/fail.h"
@@ -69,7 +68,7 @@ class Quantizer {
     const std::string name = fmt::format("{}-{}-{:016x}", source_name(source_), upper(mixture_.name),
                                          fingerprint(source_, request_, mixture_));
     if (!request_.keep) {
-      const std::string path = join_path(request_.folder, fmt::format("{}.{}.gguf", name, ::getpid()));
+      const std::string path = join_path(request_.folder, fmt::format("{}.{:08x}.gguf", name, std::random_device()()));
       MOXIE_TRY_VOID(write(path, "; --quantize-cache keeps them for the next run"));
       return open_once(path);
     }

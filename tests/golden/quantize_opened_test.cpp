@@ -9,6 +9,8 @@
 #include <vector>
 
 #include "convert/convert.h"
+#include "engine/engine_impl.h"
+#include "engine/kv_identity.h"
 #include "golden/golden_models.h"
 
 namespace moxie {
@@ -109,6 +111,17 @@ TEST_F(QuantizedWhileOpening, AChangedSourceIsQuantizedAgain) {
   fs::last_write_time(copy / "model.safetensors", fs::file_time_type::clock::now() - std::chrono::hours(1));
   logits(changed);
   EXPECT_EQ(kept().size(), 2u);
+}
+
+// With 8 experts the types of attention are the same in both.
+TEST_F(QuantizedWhileOpening, KeysAndValuesOfAnotherTypeAreOthers) {
+  const auto fingerprint = [&](const char* type) {
+    const auto engine = Engine::open(options("mixtral", type));
+    EXPECT_TRUE(engine.ok()) << engine.error().message;
+    return engine.ok() ? kv_fingerprint(EngineInternals::of(**engine)) : std::string();
+  };
+  EXPECT_NE(fingerprint("q4_k_s"), fingerprint("q4_k_m"));
+  EXPECT_EQ(fingerprint("q4_k_m"), fingerprint("q4_k_m"));
 }
 
 TEST_F(QuantizedWhileOpening, QuantizedWeightsStayAsTheyAre) {
