@@ -1,5 +1,8 @@
 // What happens with a model of the hub that is not on this machine: where it was asked for by -hf, it is downloaded;
 // the user of a terminal is asked; a script gets the error, which names the command.
+#include <poll.h>
+#include <unistd.h>
+
 #include <algorithm>
 #include <iostream>
 #include <mutex>
@@ -20,12 +23,29 @@ namespace {
 // What llama.cpp takes of a repository where nothing is said.
 constexpr std::string_view kUsualQuant = "Q4_K_M";
 
-bool asked_and_agreed(const HubReference& reference, const PullChoice& choice, const HubSettings& hub) {
+// A line of the terminal is there to be read. False: the user wants no answer any more, which Ctrl-C says: its signal
+// does not end a read.
+bool wait_for_line(const std::atomic<bool>* interrupted) {
+  constexpr int kLookMilliseconds = 50;
+  pollfd input{.fd = STDIN_FILENO, .events = POLLIN, .revents = 0};
+  while (interrupted == nullptr || !interrupted->load()) {
+    if (poll(&input, 1, kLookMilliseconds) != 0) return true;
+  }
+  return false;
+}
+
+// Errors: cancelled.
+Result<bool> asked_and_agreed(const HubReference& reference, const PullChoice& choice, const HubSettings& hub,
+                              const std::atomic<bool>* interrupted) {
   const auto bytes = moxie::HubModel{.files = choice.files}.bytes();
   diagnose(fmt::format(
       "{} is not on this machine: download {}{} into {}? [y/N] ", reference.text(),
       choice.files.size() == 1 ? printable(choice.files.front().path) : fmt::format("{} files", choice.files.size()),
       bytes ? ", " + human_bytes(*bytes) + "," : "", hub.cache));
+  if (!wait_for_line(interrupted)) {
+    diagnose("\n");
+    return fail(ErrorCode::cancelled, "nothing was downloaded");
+  }
   std::string answer;
   return std::getline(std::cin, answer) && (answer == "y" || answer == "Y" || answer == "yes");
 }
@@ -87,7 +107,10 @@ Result<std::string> offer_download(const std::string& text, Error not_here, cons
   HubClient client(hub, retries, settings.interrupted);
   MOXIE_TRY(const HubListing listing, client.list(reference.repo, reference.revision_or_main()));
   MOXIE_TRY(const PullChoice choice, choose(listing, reference, settings.download));
-  if (asks && !asked_and_agreed(reference, choice, hub)) return not_here;
+  if (asks) {
+    MOXIE_TRY(const bool agreed, asked_and_agreed(reference, choice, hub, settings.interrupted));
+    if (!agreed) return not_here;
+  }
   MOXIE_TRY_VOID(download(listing, choice, hub, retries, settings.interrupted));
   return reference.text();
 }
