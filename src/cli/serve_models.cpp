@@ -67,6 +67,12 @@ Result<server::ModelSource> served_models(ModelOptions& options, const std::stri
   if (options.watch) {
     return fail(ErrorCode::invalid_argument, "--watch shows one model, and several are offered; name one");
   }
+  // What flags leave open is settled as for one of them: what is wrong with them is to show now.
+  if (any) {
+    options.engine.model =
+        std::find_if(models.begin(), models.end(), [](const auto& model) { return model.problem.empty(); })->path;
+    MOXIE_TRY_VOID(settle(options));
+  }
   return server::ModelSource{.models = std::move(models),
                              .look = [folder] { return look_in(folder); },
                              .open =

@@ -33,8 +33,7 @@ void SchedulerJob::cancel() {
 Scheduler::Scheduler(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
 Scheduler::~Scheduler() = default;
 
-Result<std::unique_ptr<Scheduler>> Scheduler::create(Engine& engine, const SchedulerOptions& options) {
-  if (!engine.impl_->model) return fail(ErrorCode::invalid_argument, "the engine was opened for its vocabulary only");
+Result<void> Scheduler::check(const SchedulerOptions& options) {
   if (options.parallel < 1 || options.parallel > kMaxParallel) {
     return fail(ErrorCode::invalid_argument, "{} sequences at once are out of range; give 1 to {}", options.parallel,
                 kMaxParallel);
@@ -51,6 +50,12 @@ Result<std::unique_ptr<Scheduler>> Scheduler::create(Engine& engine, const Sched
     return fail(ErrorCode::invalid_argument, "a disk cache of {} bytes is none; give 0 or more",
                 options.cache_disk_bytes);
   }
+  return {};
+}
+
+Result<std::unique_ptr<Scheduler>> Scheduler::create(Engine& engine, const SchedulerOptions& options) {
+  if (!engine.impl_->model) return fail(ErrorCode::invalid_argument, "the engine was opened for its vocabulary only");
+  MOXIE_TRY_VOID(check(options));
   auto impl = std::make_unique<Impl>(engine, *engine.impl_, options);
   MOXIE_TRY_VOID(impl->prepare());
   impl->thread = std::thread([raw = impl.get()] { raw->loop(); });

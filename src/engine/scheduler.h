@@ -128,6 +128,8 @@ struct SlotFileResult {
 
 class Scheduler {
  public:
+  // What of the options needs no engine. Errors: invalid_argument.
+  static Result<void> check(const SchedulerOptions& options);
   // The engine must outlive the scheduler. Errors: invalid_argument for options out of range, an engine without a
   // model; io for a cache_disk that cannot be used.
   static Result<std::unique_ptr<Scheduler>> create(Engine& engine, const SchedulerOptions& options);

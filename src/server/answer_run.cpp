@@ -43,6 +43,8 @@ void AnswerRun::start(std::vector<GenerateRequest> requests) {
       if (!over_) fail(service_->refused(std::move(handle).error()));
       return;
     }
+    // It may have ended already: its handle, which holds this run, would be let go by nobody.
+    if (generations_[i].ended) continue;
     generations_[i].handle = *std::move(handle);
     if (cancelled_) generations_[i].handle->cancel();
   }

@@ -2,20 +2,13 @@
 
 #include <algorithm>
 
+#include "core/ascii.h"
 #include "core/edit_distance.h"
 #include "core/fail.h"
 #include "core/printable.h"
 
 namespace moxie::server {
 namespace {
-
-std::string lower(std::string_view text) {
-  std::string made(text);
-  for (char& c : made) {
-    if (c >= 'A' && c <= 'Z') c = static_cast<char>(c - 'A' + 'a');
-  }
-  return made;
-}
 
 // Without the end that tells the kind of file.
 std::string_view plain(std::string_view id) {
@@ -54,13 +47,13 @@ bool resembles(std::string_view name, std::string_view id) {
 }
 
 Error unknown(const std::vector<OfferedModel>& models, std::string_view name) {
-  const std::string shown = printable(name.substr(0, 200)), wanted = lower(name.substr(0, 200));
+  const std::string shown = printable(name.substr(0, 200)), wanted = ascii_lower(name.substr(0, 200));
   size_t loading = 0;
   std::string near;
   for (const OfferedModel& model : models) {
     if (!model.problem.empty()) continue;
     ++loading;
-    if (near.empty() && resembles(wanted, lower(model.id))) near = model.id;
+    if (near.empty() && resembles(wanted, ascii_lower(model.id))) near = model.id;
   }
   if (!near.empty()) {
     return fail(ErrorCode::not_found, "'model' is '{}', which is not here; did you mean '{}'?", shown, near);
@@ -79,10 +72,10 @@ Result<OfferedModel> find_offered(const std::vector<OfferedModel>& models, std::
   for (const OfferedModel& model : models) {
     if (model.id == name) return usable(model);
   }
-  const std::string wanted = lower(name);
+  const std::string wanted = ascii_lower(name);
   std::vector<const OfferedModel*> found, broken;
   for (const OfferedModel& model : models) {
-    const std::string id = lower(model.id);
+    const std::string id = ascii_lower(model.id);
     if (wanted.empty() || (!is_end_of(wanted, id) && !is_end_of(wanted, plain(id)))) continue;
     (model.problem.empty() ? found : broken).push_back(&model);
   }

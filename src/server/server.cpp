@@ -176,7 +176,10 @@ void Server::Impl::log(const HttpExchange& exchange) {
 
 Result<void> Server::Impl::start(ModelSource source) {
   ServerOptions& options = state.options;
-  state.models = std::make_unique<ModelHost>(state, std::move(source), options.scheduler.queue_limit);
+  MOXIE_TRY_VOID(Scheduler::check(options.scheduler));  // not only once a model is open
+  // As many as the scheduler takes of a model that does nothing yet.
+  const int queue_limit = options.scheduler.queue_limit + options.scheduler.parallel;
+  state.models = std::make_unique<ModelHost>(state, std::move(source), queue_limit);
   const int threads = options.threads_http > 0
                           ? options.threads_http
                           : static_cast<int>(std::clamp(std::thread::hardware_concurrency(), 2u, 8u));

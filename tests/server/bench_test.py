@@ -121,10 +121,10 @@ class KnownDelays(unittest.TestCase):
             report = measured(server.server_port, "-p", 64, "-n", 16, "-r", 3, "--clients", "1,4")
             self.assertEqual((report["model"], server.models), ("known", {"known"}))
             # Least values are bound by the server's sleeps; the most leaves room for a machine that is busy.
-            self.between(min(report["cold"]["first_token_s_all"]), NEW, NEW * 1.5)
-            self.between(min(report["repeated"]["first_token_s_all"]), KNOWN, KNOWN * 2)
-            self.between(1 / max(report["cold"]["tokens_per_s_all"]), TOKEN, TOKEN * 1.5)
-            self.between(min(report["tool_calls"]["seconds_all"]), CALL, CALL * 2)
+            self.between(min(report["cold"]["first_token_s_all"]), NEW, NEW * 4)
+            self.between(min(report["repeated"]["first_token_s_all"]), KNOWN, KNOWN * 4)
+            self.between(1 / max(report["cold"]["tokens_per_s_all"]), TOKEN, TOKEN * 4)
+            self.between(min(report["tool_calls"]["seconds_all"]), CALL, CALL * 4)
             for figures in (report["cold"], report["repeated"]):
                 values = sorted(figures["first_token_s_all"])
                 self.assertEqual((len(values), figures["first_token_s"]), (3, values[1]))
@@ -135,8 +135,8 @@ class KnownDelays(unittest.TestCase):
             self.assertEqual((one["clients"], four["clients"], server.most), (1, 4, 4))
             self.assertEqual((len(one["first_token_s_all"]), len(four["first_token_s_all"])), (3, 12))
             answer = NEW + 15 * TOKEN
-            self.between(1 / max(one["tokens_per_s_all"]), answer / 16, answer / 16 * 1.5)
-            self.between(1 / max(four["tokens_per_s_all"]), answer / 64, answer / 64 * 1.7)
+            self.between(1 / max(one["tokens_per_s_all"]), answer / 16, answer / 16 * 4)
+            self.between(1 / max(four["tokens_per_s_all"]), answer / 64, answer / 64 * 3.9)
             self.assertEqual(report["notices"], [])
 
     def test_a_call_that_is_wrong_is_said_so(self):

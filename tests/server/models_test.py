@@ -14,6 +14,7 @@ from support import DEMO, PATIENCE, PROGRAM, ROOT, Server, head, read_chunks, re
 
 SMALL = ROOT / "tests/data/models/stories260k-moe8"
 LONG = {"messages": [{"role": "user", "content": "Hello"}], "max_tokens": 400, "ignore_eos": True}
+ENDLESS = {**LONG, "max_tokens": 10**6, "stream": True}  # with --context-shift: until its client goes
 
 
 def put_model(folder, source):
@@ -165,7 +166,7 @@ class Models(unittest.TestCase):
     def test_everybody_is_answered(self):
         """Clients that want two models in turns: each answer comes from the model asked for, and health stays responsive."""
         with self.server("--parallel", 4) as server:
-            wrong, slowest = [], [0.0]
+            wrong = []
 
             def client(number):
                 for turn in range(6):
@@ -178,47 +179,51 @@ class Models(unittest.TestCase):
             for each in clients:
                 each.start()
             while any(each.is_alive() for each in clients):
-                start = time.monotonic()
                 self.assertIn(server.get("/health").status, (200, 503))  # 503: a model is being opened
-                slowest[0] = max(slowest[0], time.monotonic() - start)
                 time.sleep(0.01)
             self.assertEqual(wrong, [])
             # All that wait for a model begin together: far fewer swaps than the 48 requests.
             self.assertLess(server.metric("moxie:models_opened_total"), 40)
-            self.assertLess(slowest[0], 5)
 
     def test_who_leaves_changes_no_model(self):
-        with self.server() as server:
+        with self.server("--context-shift") as server:
             connection = server.connect()
-            connection.sendall(head("POST", "/v1/chat/completions", server.port, {**LONG, "model": "tales", "stream": True}))
+            connection.sendall(head("POST", "/v1/chat/completions", server.port, {**ENDLESS, "model": "tales"}))
             stream = connection.makefile("rb")
             self.assertEqual(read_head(stream)[0], 200)
             leaving = server.connect()
             leaving.sendall(head("POST", "/v1/chat/completions", server.port, {**LONG, "model": "stories"}))
             end = time.monotonic() + PATIENCE
-            while server.metric("moxie:requests_waiting_for_model") != 1 and time.monotonic() < end:
+            while server.metric("moxie:requests_waiting_for_model") != 1:
+                self.assertLess(time.monotonic(), end)
                 time.sleep(0.01)
             leaving.close()
-            while server.metric("moxie:requests_waiting_for_model") != 0 and time.monotonic() < end:
+            while server.metric("moxie:requests_waiting_for_model") != 0:
+                self.assertLess(time.monotonic(), end)
                 time.sleep(0.01)
-            self.assertTrue(b"".join(read_chunks(stream)).endswith(b"data: [DONE]\n\n"))
+            self.assertEqual(server.get("/health").json()["slots_processing"], 1)
+            stream.close()
+            connection.close()
             self.assertEqual(server.chat(max_tokens=1).json()["model"], "tales")
             self.assertEqual(server.metric("moxie:models_opened_total"), 1)
 
     def test_too_many_wait(self):
-        with self.server("--queue-limit", 1) as server:
+        # Without a queue as many wait as run once the model is open.
+        with self.server("--context-shift", "--queue-limit", 0) as server:
             connection = server.connect()
-            connection.sendall(head("POST", "/v1/chat/completions", server.port, {**LONG, "model": "tales", "stream": True}))
+            connection.sendall(head("POST", "/v1/chat/completions", server.port, {**ENDLESS, "model": "tales"}))
             stream = connection.makefile("rb")
             self.assertEqual(read_head(stream)[0], 200)
             waiting = server.connect()
             waiting.sendall(head("POST", "/v1/chat/completions", server.port, {**LONG, "max_tokens": 1, "model": "stories"}))
             end = time.monotonic() + PATIENCE
-            while server.metric("moxie:requests_waiting_for_model") != 1 and time.monotonic() < end:
+            while server.metric("moxie:requests_waiting_for_model") != 1:
+                self.assertLess(time.monotonic(), end)
                 time.sleep(0.01)
             refused = server.chat(model="stories", max_tokens=1)
             self.assertEqual(refused.status, 429)
             self.assertGreaterEqual(int(refused.headers["retry-after"]), 1)
+            stream.close()
             connection.close()
             self.assertEqual(read_head(waiting.makefile("rb"))[0], 200)
 
