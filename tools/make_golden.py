@@ -154,7 +154,8 @@ class Reference:
     def _watch(self, name, top_k):
         def hook(module, inputs, _):
             hidden = inputs[0].reshape(-1, inputs[0].shape[-1])
-            scores, order = (hidden @ module.weight.T).sort(dim=-1, descending=True)
+            bias = getattr(module, "bias", None)
+            scores, order = (hidden @ module.weight.T + (0 if bias is None else bias)).sort(dim=-1, descending=True)
             self.router_gap = min(self.router_gap, float((scores[:, top_k - 1] - scores[:, top_k]).min()))
             self.expert_uses.setdefault(name, set()).update(order[:, :top_k].flatten().tolist())
 

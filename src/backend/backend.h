@@ -106,6 +106,9 @@ class Backend {
   virtual void attention(std::span<const AttentionJob> jobs) = 0;
   // out = silu(gate) * up, (rows, n), contiguous.
   virtual void swiglu(const float* gate, const float* up, int64_t rows, int64_t n, float* out) = 0;
+  // Likewise out = (clamp(up, -limit, limit) + 1) * g * sigmoid(alpha * g) with g = min(gate, limit).
+  virtual void clamped_swiglu(const float* gate, const float* up, float alpha, float limit, int64_t rows, int64_t n,
+                              float* out) = 0;
   virtual void add(float* x, const float* y, int64_t n) = 0;
   // x row t += sum over k of weights[t * top_k + k] * y row slots[t * top_k + k], in order of k. x: (tokens, n).
   virtual void add_weighted(float* x, const float* y, const int32_t* slots, const float* weights, int64_t tokens,

@@ -113,7 +113,8 @@ void Collector::add_role(Role role, int64_t layer) {
   for (const TensorInfo* tensor : {found.weight, found.bias}) {
     if (tensor == nullptr) continue;
     used_.insert(tensor);
-    OutputTensor out{.name = stem + (tensor == found.weight ? ".weight" : ".bias"),
+    const bool exact = has_exact_name(*plan_.family, role);
+    OutputTensor out{.name = exact ? stem : stem + (tensor == found.weight ? ".weight" : ".bias"),
                      .shape = tensor->shape,
                      .pieces = {whole_tensor(*tensor)}};
     // A matrix of one row is a vector there.

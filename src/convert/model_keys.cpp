@@ -97,9 +97,11 @@ void add_expert_keys(GgufHeaderBuilder& builder, const std::string& prefix, cons
   if (hp.router.experts == 0) return;
   builder.u32(prefix + "expert_count", as_u32(hp.router.experts));
   builder.u32(prefix + "expert_used_count", as_u32(hp.router.used));
-  if (hp.expert_ffn != hp.ffn) builder.u32(prefix + "expert_feed_forward_length", as_u32(hp.expert_ffn));
+  if (hp.expert_ffn != hp.ffn || plan.family->name == "gpt_oss")
+    builder.u32(prefix + "expert_feed_forward_length", as_u32(hp.expert_ffn));
   if (hp.shared_ffn > 0) builder.u32(prefix + "expert_shared_feed_forward_length", as_u32(hp.shared_ffn));
-  const bool usual = plan.family->name == "mixtral" || plan.family->name == "qwen3_moe";
+  const bool usual =
+      plan.family->name == "mixtral" || plan.family->name == "qwen3_moe" || plan.family->name == "gpt_oss";
   if (hp.router.normalise != usual) {
     builder.boolean(prefix + "expert_weights_norm", hp.router.normalise);
     log.notice(
@@ -116,6 +118,7 @@ void add_window_keys(GgufHeaderBuilder& builder, const std::string& prefix, cons
   const auto largest = std::max_element(window.begin(), window.end());
   if (largest == window.end() || *largest == 0) return;
   builder.u32(prefix + "attention.sliding_window", as_u32(*largest));
+  if (plan.family->name == "gpt_oss") return;  // its readers know
   const bool all = std::count(window.begin(), window.end(), *largest) == static_cast<int64_t>(window.size());
   log.notice(
       fmt::format("the model has a sliding window of {} tokens{}; readers of the GGUF file may not look for it, "

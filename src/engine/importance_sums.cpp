@@ -14,7 +14,7 @@ ImportanceSums::ImportanceSums(const Model& model, Backend& backend, const Activ
   for (size_t r = 0; r < static_cast<size_t>(Role::count); ++r) {
     const auto role = static_cast<Role>(r);
     const bool per_layer = is_per_layer(model.family(), role);
-    if (!per_layer && !(output && role == Role::output)) continue;
+    if ((!per_layer && !(output && role == Role::output)) || is_expert_bias(role)) continue;
     for (int64_t layer = 0; layer < (per_layer ? hp.layers : 1); ++layer) {
       const Matrix& matrix = model.matrix(role, layer);
       if (matrix) expect(matrix, role_name(model.family(), NameScheme::gguf, role, layer) + ".weight", 0, 1);

@@ -39,6 +39,10 @@ class ImportanceSums final : public Backend {
   void swiglu(const float* gate, const float* up, int64_t rows, int64_t n, float* out) override {
     backend_.swiglu(gate, up, rows, n, out);
   }
+  void clamped_swiglu(const float* gate, const float* up, float alpha, float limit, int64_t rows, int64_t n,
+                      float* out) override {
+    backend_.clamped_swiglu(gate, up, alpha, limit, rows, n, out);
+  }
   void add(float* x, const float* y, int64_t n) override { backend_.add(x, y, n); }
   void add_weighted(float* x, const float* y, const int32_t* slots, const float* weights, int64_t tokens, int top_k,
                     int64_t n) override {

@@ -28,4 +28,19 @@ void swiglu(const float* gate, const float* up, int64_t n, float* out) {
   if (i < n) store_part(out + i, silu(load_part(gate + i, n - i)) * load_part(up + i, n - i), n - i);
 }
 
+namespace {
+MOXIE_INLINE FloatVec clamped_gate(FloatVec gate, FloatVec up, float alpha, float limit) {
+  gate = at_most(gate, splat(limit));
+  up = at_least(at_most(up, splat(limit)), splat(-limit));
+  return (up + 1.0f) * (gate / (1.0f + exp(-alpha * gate)));
+}
+}  // namespace
+
+void clamped_swiglu(const float* gate, const float* up, float alpha, float limit, int64_t n, float* out) {
+  int64_t i = 0;
+  for (; i + kLanes <= n; i += kLanes) store(out + i, clamped_gate(load(gate + i), load(up + i), alpha, limit));
+  if (i < n)
+    store_part(out + i, clamped_gate(load_part(gate + i, n - i), load_part(up + i, n - i), alpha, limit), n - i);
+}
+
 }  // namespace moxie::MOXIE_TARGET

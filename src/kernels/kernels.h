@@ -20,8 +20,8 @@ constexpr int kMaxAttentionRows = 64;
 // `queries` heads share it). The token at position p sees positions up to p, of these the last `window` (0: all).
 // A block's keys for this head lie at its k_offset as (head_dim, 16) of KvType: the positions of one dimension side by
 // side, so that scores need no sums across lanes. q8_0: for every 32 dimensions first 16 scales, one for each position,
-// then (32, 16) bytes. Its values lie at v_offset as (16, value_dim). Scores are gathered two blocks at a time from position
-// 0 (online softmax), so that a row's result depends on its own positions alone.
+// then (32, 16) bytes. Its values lie at v_offset as (16, value_dim). Scores are gathered two blocks at a time from
+// position 0 (online softmax), so that a row's result depends on its own positions alone.
 struct AttentionArgs {
   const float* q;  // token t, query j: q + t * q_stride + j * head_dim
   int64_t q_stride;
@@ -50,6 +50,8 @@ struct Kernels {
   void (*rope)(float* x, int heads, int head_dim, int half, const float* cos, const float* sin, bool neox);
   // out = silu(gate) * up; out may be gate or up.
   void (*swiglu)(const float* gate, const float* up, int64_t n, float* out);
+  // out = (clamp(up, -limit, limit) + 1) * g * sigmoid(alpha * g), g = min(gate, limit); out may be gate or up.
+  void (*clamped_swiglu)(const float* gate, const float* up, float alpha, float limit, int64_t n, float* out);
   void (*softmax)(float* x, int64_t n);                                  // in place
   void (*add)(float* x, const float* y, int64_t n);                      // x += y
   void (*add_scaled)(float* x, float scale, const float* y, int64_t n);  // x += scale * y

@@ -151,6 +151,25 @@ TEST_P(KernelTest, SwigluOverTheWholeRange) {
   EXPECT_EQ(odd[3], 0.0f);
 }
 
+TEST_P(KernelTest, ClampedSwiglu) {
+  constexpr float kAlpha = 1.702f, kLimit = 7;
+  for (const size_t n : kSizes) {
+    std::vector<float> gate = normal_values(n, 4, 8), up = normal_values(n, 5, 8);
+    gate[0] = -1e30f;
+    up[0] = 100;
+    Row g(gate), u(up), out(n);
+    kernels().clamped_swiglu(g.data(), u.data(), kAlpha, kLimit, static_cast<int64_t>(n), out.data());
+    for (size_t i = 0; i < n; ++i) {
+      const double a = std::min(gate[i], kLimit), b = std::clamp(up[i], -kLimit, kLimit);
+      const double expected = (b + 1) * a / (1 + std::exp(-double{kAlpha} * a));
+      EXPECT_NEAR(out[i], expected, 3e-6 * std::abs(expected) + 1e-30) << n << " at " << i << ": " << gate[i];
+    }
+    const std::vector<float> separate = out.values();
+    kernels().clamped_swiglu(g.data(), u.data(), kAlpha, kLimit, static_cast<int64_t>(n), g.data());
+    EXPECT_EQ(g.values(), separate);
+  }
+}
+
 TEST_P(KernelTest, Softmax) {
   for (const size_t n : kSizes) {
     std::vector<float> x = normal_values(n, 6, 8);

@@ -125,6 +125,7 @@ Result<void> read_rope_hf(const WeightFiles& files, RopeOptions& rope) {
     rope.attention_factor = number("attention_factor", 0);
     rope.beta_fast = number("beta_fast", 32);
     rope.beta_slow = number("beta_slow", 1);
+    rope.whole_dimensions = md.boolean(prefix + "truncate").value_or(true);
   } else if (type == "llama3") {
     rope.scaling = RopeScaling::llama3;
     rope.low_freq_factor = number("low_freq_factor", 1);

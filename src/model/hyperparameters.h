@@ -21,6 +21,7 @@ struct RopeOptions {
   int64_t original_context = 0;
   double attention_factor = 0;                       // yarn: factor on cos and sin; 0: 1 + 0.1 ln(factor)
   double beta_fast = 32, beta_slow = 1;              // yarn
+  bool whole_dimensions = true;                      // yarn: the ramp begins and ends at whole dimensions
   double low_freq_factor = 1, high_freq_factor = 4;  // llama3
 };
 
@@ -39,6 +40,9 @@ struct Hyperparameters {
   float norm_eps = 1e-5f;
   bool tied_embeddings = false;
   double clamp_qkv = 0;  // 0: none
+  // Clamped SwiGLU of the experts, (up + 1) * gate * sigmoid(alpha * gate): gate at most, up at most and at least this
+  // far from 0. 0: plain SwiGLU.
+  float swiglu_limit = 0, swiglu_alpha = 0;
   RopeOptions rope;
   RouterOptions router;
   std::vector<int64_t> window;  // per layer: sliding window in tokens, 0: none

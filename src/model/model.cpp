@@ -20,10 +20,12 @@ constexpr int kPrefaultThreads = 2;
 constexpr size_t index(Role role) {
   return static_cast<size_t>(role);
 }
-constexpr std::array kVectorRoles = {Role::output_norm, Role::rope_freqs,  Role::attn_norm,
-                                     Role::ffn_norm,    Role::attn_q_norm, Role::attn_k_norm};
+constexpr std::array kVectorRoles = {Role::output_norm, Role::rope_freqs,  Role::attn_norm, Role::ffn_norm,
+                                     Role::attn_q_norm, Role::attn_k_norm, Role::attn_sinks};
 // Kept as float whatever their stored type: tiny, and a choice of experts hangs on them.
-constexpr std::array kFloatRoles = {Role::router, Role::shared_router};
+constexpr std::array kFloatRoles = {Role::router, Role::shared_router, Role::expert_gate_bias, Role::expert_up_bias,
+                                    Role::expert_down_bias};
+constexpr std::array kExpertBiases = {Role::expert_gate_bias, Role::expert_up_bias, Role::expert_down_bias};
 
 template <size_t N>
 bool is_one_of(const std::array<Role, N>& roles, Role role) {
@@ -272,7 +274,7 @@ struct Model::Loader {
       for (const auto& layer : plan.experts.experts) {
         std::vector<ExpertView>& views = experts.emplace_back();
         for (const ExpertRecord& record : layer) {
-          ExpertView& view = views.emplace_back(shapes(record));
+          ExpertView& view = views.emplace_back(shapes(record, experts.size() - 1, views.size()));
           set_mapped(view.gate, record.gate);
           set_mapped(view.up, record.up);
           set_mapped(view.down, record.down);
@@ -285,7 +287,9 @@ struct Model::Loader {
     for (const auto& layer : plan.experts.experts) {
       std::vector<ExpertSource>& list = sources.emplace_back();
       for (const ExpertRecord& record : layer) {
-        list.push_back({.view = shapes(record), .ranges = file_ranges(record), .checksums = checksums(record)});
+        list.push_back({.view = shapes(record, sources.size() - 1, list.size()),
+                        .ranges = file_ranges(record),
+                        .checksums = checksums(record)});
       }
     }
     MOXIE_TRY(auto streamed, StreamedExperts::create(*model.reader_, std::move(sources), *options.pool, *options.policy,
@@ -401,8 +405,15 @@ struct Model::Loader {
     }
     return matrix;
   }
-  ExpertView shapes(const ExpertRecord& record) const {
-    return {shape(record.gate), shape(record.up), shape(record.down)};
+  ExpertView shapes(const ExpertRecord& record, size_t layer, size_t id) const {
+    ExpertView view{shape(record.gate), shape(record.up), shape(record.down)};
+    const std::array matrices = {&view.gate, &view.up, &view.down};
+    for (size_t i = 0; i < matrices.size(); ++i) {
+      const Matrix& biases = model.matrix(kExpertBiases[i], static_cast<int64_t>(layer));
+      if (!biases) continue;
+      matrices[i]->bias = reinterpret_cast<const float*>(biases.data) + static_cast<int64_t>(id) * biases.columns;
+    }
+    return view;
   }
 };
 

@@ -29,8 +29,16 @@ enum class Role : uint8_t {
   shared_up,
   shared_down,
   shared_router,
+  attn_sinks,
+  expert_gate_bias,  // a row for each expert, as the two below
+  expert_up_bias,
+  expert_down_bias,
   count,
 };
+
+constexpr bool is_expert_bias(Role role) {
+  return role == Role::expert_gate_bias || role == Role::expert_up_bias || role == Role::expert_down_bias;
+}
 
 // The sizes a role's dimensions have, by name (Hyperparameters).
 enum class Dim : uint8_t {
@@ -39,6 +47,7 @@ enum class Dim : uint8_t {
   hidden,
   q_width,
   kv_width,
+  heads,
   head_dim,
   rope_half,
   ffn,
@@ -56,7 +65,8 @@ struct RoleRow {
   Dim rows, columns;              // rows == Dim::one: a vector
   Layers layers = Layers::all;
   bool required = true;
-  bool bias = false;  // may come with ".bias" (rows)
+  bool bias = false;   // may come with ".bias" (rows)
+  bool exact = false;  // the names are whole: no ".weight" follows
 };
 
 // Where a family's experts lie in Hugging Face layouts: "{0}" layer, "{1}" expert. GGUF names are the same for all

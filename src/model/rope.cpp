@@ -15,9 +15,13 @@ double dimension_of_turns(double turns, const RopeOptions& options) {
 }
 
 void scale_yarn(std::vector<double>& frequencies, const RopeOptions& options) {
-  const double low = std::max(0.0, std::floor(dimension_of_turns(options.beta_fast, options)));
-  const double high =
-      std::min(static_cast<double>(options.dims - 1), std::ceil(dimension_of_turns(options.beta_slow, options)));
+  double low = dimension_of_turns(options.beta_fast, options), high = dimension_of_turns(options.beta_slow, options);
+  if (options.whole_dimensions) {
+    low = std::floor(low);
+    high = std::ceil(high);
+  }
+  low = std::max(0.0, low);
+  high = std::min(static_cast<double>(options.dims - 1), high);
   for (size_t i = 0; i < frequencies.size(); ++i) {
     const double ramp = std::clamp((static_cast<double>(i) - low) / std::max(0.001, high - low), 0.0, 1.0);
     frequencies[i] = frequencies[i] / options.factor * ramp + frequencies[i] * (1 - ramp);

@@ -91,6 +91,8 @@ int64_t size_of(Dim dim, const Hyperparameters& hp) {
       return hp.heads * hp.head_dim;
     case Dim::kv_width:
       return hp.kv_heads * hp.head_dim;
+    case Dim::heads:
+      return hp.heads;
     case Dim::head_dim:
       return hp.head_dim;
     case Dim::rope_half:
@@ -115,8 +117,14 @@ std::string role_name(const FamilyEntry& family, NameScheme scheme, Role role, i
   return fmt::format(fmt::runtime(pattern), layer);
 }
 
+bool has_exact_name(const FamilyEntry& family, Role role) {
+  bool exact = false;
+  for_rows(family, role, [&](const RoleRow& row) { exact = exact || row.exact; });
+  return exact;
+}
+
 bool is_per_layer(const FamilyEntry& family, Role role) {
-  bool per_layer = false;
+  bool per_layer = true;  // roles that the family does not have are asked for by layer
   for_rows(family, role, [&](const RoleRow& row) { per_layer = row.layers != Layers::none; });
   return per_layer;
 }
@@ -136,8 +144,9 @@ Result<RoleTensor> find_role(const WeightFiles& files, const FamilyEntry& family
     const std::string_view pattern = files.scheme == NameScheme::gguf ? row.gguf : row.hugging_face;
     if (pattern.empty() || used != nullptr || !in_layer(row, hp, layer)) return;
     const std::string stem = fmt::format(fmt::runtime(pattern), layer);
-    if (first_name.empty() && row.required) first_name = stem + ".weight";
-    found.weight = files.find(stem + ".weight");
+    const std::string name = row.exact ? stem : stem + ".weight";
+    if (first_name.empty() && row.required) first_name = name;
+    found.weight = files.find(name);
     if (found.weight == nullptr) return;
     used = &row;
     if (row.bias) found.bias = files.find(stem + ".bias");

@@ -26,8 +26,10 @@ Result<RoleTensor> find_role(const WeightFiles& files, const FamilyEntry& family
                              int64_t layer);
 // Does the layer have the role at all, by the family's rows?
 bool has_role(const FamilyEntry& family, const Hyperparameters& hp, Role role, int64_t layer);
-// What the scheme calls it, without ".weight": by the first of the family's or the common rows. REQUIRES: there is one.
+// What the scheme calls it, without ".weight" (has_exact_name: as it stands): by the first of the family's or the
+// common rows. REQUIRES: there is one.
 std::string role_name(const FamilyEntry& family, NameScheme scheme, Role role, int64_t layer);
+bool has_exact_name(const FamilyEntry& family, Role role);
 bool is_per_layer(const FamilyEntry& family, Role role);
 
 int64_t size_of(Dim dim, const Hyperparameters& hp);

@@ -89,7 +89,7 @@ TEST(GoldenModels, CoverEveryFamily) {
     ASSERT_TRUE(engine.ok()) << engine.error().message;
     families.push_back((*engine)->model().family);
   }
-  for (const char* family : {"llama", "mixtral", "qwen2", "qwen2_moe", "qwen3_moe", "olmoe"}) {
+  for (const char* family : {"llama", "mixtral", "qwen2", "qwen2_moe", "qwen3_moe", "olmoe", "gpt_oss"}) {
     EXPECT_NE(std::find(families.begin(), families.end(), family), families.end()) << family;
   }
 }

@@ -256,6 +256,12 @@ void CpuBackend::swiglu(const float* gate, const float* up, int64_t row_count, i
   rows(row_count, n, [&](int64_t row) { kernels_->swiglu(gate + row * n, up + row * n, n, out + row * n); });
 }
 
+void CpuBackend::clamped_swiglu(const float* gate, const float* up, float alpha, float limit, int64_t row_count,
+                                int64_t n, float* out) {
+  rows(row_count, n,
+       [&](int64_t row) { kernels_->clamped_swiglu(gate + row * n, up + row * n, alpha, limit, n, out + row * n); });
+}
+
 void CpuBackend::add(float* x, const float* y, int64_t n) {
   constexpr int64_t kPiece = 4096;
   rows((n + kPiece - 1) / kPiece, kPiece, [&](int64_t piece) {

@@ -23,6 +23,8 @@ class CpuBackend final : public Backend {
   void store_kv(const AttentionJob& job, const float* keys, const float* values) override;
   void attention(std::span<const AttentionJob> jobs) override;
   void swiglu(const float* gate, const float* up, int64_t rows, int64_t n, float* out) override;
+  void clamped_swiglu(const float* gate, const float* up, float alpha, float limit, int64_t rows, int64_t n,
+                      float* out) override;
   void add(float* x, const float* y, int64_t n) override;
   void add_weighted(float* x, const float* y, const int32_t* slots, const float* weights, int64_t tokens, int top_k,
                     int64_t n) override;

@@ -82,7 +82,8 @@ void store_and_attend(ForwardPass& pass, int64_t layer, Chunk chunk) {
                                  .head_bytes_k = layout.head_bytes(),
                                  .head_bytes_v = layout.head_bytes(),
                                  .kv_type = layout.type,
-                                 .scale = 1.0f / std::sqrt(static_cast<float>(hp.head_dim))});
+                                 .scale = 1.0f / std::sqrt(static_cast<float>(hp.head_dim)),
+                                 .sinks = pass.model.vector(Role::attn_sinks, layer)});
     pass.backend.store_kv(ws.attention_jobs.back(), ws.k + row * kv_width, ws.v + row * kv_width);
   }
   pass.backend.attention(ws.attention_jobs);

@@ -65,6 +65,17 @@ void group_by_expert(Workspace& ws, int64_t tokens, int64_t used, int64_t expert
   }
 }
 
+// ws.gate from ws.gate and ws.up, for `rows` rows.
+void activate(ForwardPass& pass, int64_t rows) {
+  const Hyperparameters& hp = pass.hp;
+  Workspace& ws = pass.ws;
+  if (hp.swiglu_limit > 0) {
+    pass.backend.clamped_swiglu(ws.gate, ws.up, hp.swiglu_alpha, hp.swiglu_limit, rows, hp.expert_ffn, ws.gate);
+  } else {
+    pass.backend.swiglu(ws.gate, ws.up, rows, hp.expert_ffn, ws.gate);
+  }
+}
+
 // Computes `count` experts of the lease from `first` on over their rows. All rows at once where the workspace has room
 // for them, else (then count is 1) in parts.
 Result<void> compute_group(ForwardPass& pass, ExpertLease& lease, size_t first, size_t count) {
@@ -94,7 +105,7 @@ Result<void> compute_group(ForwardPass& pass, ExpertLease& lease, size_t first, 
       }
     }
     pass.backend.matmul(ws.jobs);
-    pass.backend.swiglu(ws.gate, ws.up, part_end - part, ffn, ws.gate);
+    activate(pass, part_end - part);
 
     if (part == begin) MOXIE_TRY_VOID(lease.wait_down(first, count));
     ws.gate_acts.set(ws.gate, part_end - part, ffn);
