@@ -25,6 +25,11 @@ class HuggingFaceCollector {
       return fail(ErrorCode::unsupported, "{}: {} has no names for experts with a tensor each", source_.path,
                   plan_.family->name);
     }
+    if (plan_.roles[static_cast<size_t>(Role::expert_gate_bias)][0].weight != nullptr) {
+      return fail(ErrorCode::unsupported,
+                  "{}: moxie writes no safetensors for the family {}, whose experts have biases; convert it to GGUF",
+                  source_.path, plan_.family->name);
+    }
     add_role(Role::token_embd, 0);
     for (int64_t layer = 0; layer < plan_.hp.layers; ++layer) {
       for (size_t r = 0; r < plan_.roles.size(); ++r) {

@@ -101,7 +101,7 @@ TEST_P(WrittenFromEveryContainer, AsFloatsItGivesTheReferencesLogits) {
     const auto written = write(variant.path, name, {.type = find_quant_type("f32")});
     if (GetParam().name.starts_with("gpt_oss")) {
       ASSERT_FALSE(written.ok());
-      EXPECT_NE(written.error().message.find("no config.json for the family gpt_oss"), std::string::npos)
+      EXPECT_NE(written.error().message.find("for the family gpt_oss"), std::string::npos)
           << written.error().message;
       continue;
     }
