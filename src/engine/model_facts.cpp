@@ -22,6 +22,7 @@ Part part_of(Role role) {
     case Role::attn_output:
     case Role::attn_q_norm:
     case Role::attn_k_norm:
+    case Role::attn_sinks:
       return kAttention;
     case Role::router:
       return kRouter;
@@ -33,6 +34,9 @@ Part part_of(Role role) {
     case Role::shared_up:
     case Role::shared_down:
     case Role::shared_router:
+    case Role::expert_gate_bias:
+    case Role::expert_up_bias:
+    case Role::expert_down_bias:
       return kFeedForward;
     case Role::token_embd:
     case Role::output_norm:

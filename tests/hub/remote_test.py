@@ -45,7 +45,8 @@ class Remote(HubTest):
         self.assert_same(self.inspect("hf:org/gptq")[0], self.inspect(folder)[0])
 
     def test_gguf_and_one_of_several(self):
-        files = {p.name: p.read_bytes() for p in (DATA / "golden" / "mixtral").glob("*.gguf")}
+        names = ("merged.gguf", "split.gguf", "q8_0.gguf")
+        files = {name: (DATA / "golden" / "mixtral" / name).read_bytes() for name in names}
         self.hub.add("org/gguf", files | {"README.md": b"x"})
         for name in files:
             remote, _ = self.inspect(f"hf:org/gguf:{name}")
