@@ -49,7 +49,7 @@ foreach(check convert goldens greedy hub importance measuring mlx perplexity pro
 endforeach()
 moxie_add_test(tidy-documents tidy ${MOXIE_SCRIPTS}/docs_test.sh ${CMAKE_SOURCE_DIR} $<TARGET_FILE:moxie_program>)
 if(MOXIE_CURL)  # a server of the tests' own stands in for the hub
-  foreach(check pull remote run)
+  foreach(check network pull remote run)
     moxie_add_test(hub-${check} golden ${MOXIE_SCRIPTS}/with_python.sh ${CMAKE_SOURCE_DIR}/tests/hub/${check}_test.py)
     set_tests_properties(hub-${check} PROPERTIES ENVIRONMENT "MOXIE_PROGRAM=$<TARGET_FILE:moxie_program>")
   endforeach()

@@ -5,7 +5,7 @@
 //                      .expert_tensor_name_template =
 //                      "model.layers.{layer}.block_sparse_moe.experts.{expert}.w1.weight", .router_tensor_name_template
 //                      = "model.layers.{layer}.block_sparse_moe.gate.weight", .hub =
-//                      moxie::HubOptions::from_environment()};
+//                      moxie::HubOptions::from_variables(std::getenv)};
 //   auto router = mixtral.get_router_metadata(0);
 //   auto tensor = router->load(true);             // the bytes of this tensor alone, by range requests
 //   auto path = router->download_file();          // the file that holds it, into the shared cache
@@ -28,11 +28,12 @@ struct HubOptions {
   std::string cache_folder;  // of models--*, shared with huggingface_hub; needed
   std::string revision = "main";
   bool offline = false;
+  std::string ca_file, ca_folder;  // certificates (PEM) that are believed in place of the system's; empty: the system's
   std::function<bool(uint64_t done, uint64_t total)> on_progress;  // of download_file(); false gives up
   std::function<void(std::string_view)> on_note;                   // why a request is made again, and the like
 
-  // What HF_ENDPOINT, HF_TOKEN, HF_HOME, HF_HUB_CACHE, HF_HUB_OFFLINE and their elder names say. `variable` gives a
-  // variable's value or null, as std::getenv does: the library itself does not read the environment.
+  // What HF_ENDPOINT, HF_TOKEN, HF_HOME, HF_HUB_CACHE, HF_HUB_OFFLINE, SSL_CERT_FILE and their elder names say.
+  // `variable` gives a variable's value or null, as std::getenv does: the library itself does not read the environment.
   static HubOptions from_variables(const std::function<const char*(const char* name)>& variable);
 };
 

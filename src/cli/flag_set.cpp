@@ -163,7 +163,7 @@ void FlagSet::positional(std::string_view name, std::vector<std::string>& target
   positionals_.push_back({std::string(name), std::string(help), nullptr, &target});
 }
 
-Result<void> FlagSet::parse(std::string_view command, std::span<const std::string> arguments) const {
+Result<void> FlagSet::parse(std::string_view command, std::span<const std::string> arguments) {
   std::optional<Error> first_error;
   const auto apply = [&](const Flag& flag, const std::string& value) {
     if (first_error) return;
@@ -182,6 +182,7 @@ Result<void> FlagSet::parse(std::string_view command, std::span<const std::strin
       return fail(ErrorCode::invalid_argument, "`moxie {}` takes no {}; see `moxie {} --help`", command, arguments[i],
                   command);
     }
+    if (std::find(given_.begin(), given_.end(), spec->name) == given_.end()) given_.push_back(spec->name);
     if (!spec->value.empty() && !flag->is_switch) ++i;
   }
 

@@ -39,7 +39,9 @@ class FlagSet {
 
   // Sets the variables in the order of the command line, so that the last one counts. `command` is for messages.
   // REQUIRES: arguments come from rewrite_flags().
-  Result<void> parse(std::string_view command, std::span<const std::string> arguments) const;
+  Result<void> parse(std::string_view command, std::span<const std::string> arguments);
+  // The names of the flags that the command line had, each once, in its order. For after parse().
+  const std::vector<std::string_view>& given() const { return given_; }
   std::string help() const;
   bool has(std::string_view name) const { return find(name) != nullptr; }
   // Was it added by toggle(), whatever the table says of a value?
@@ -66,6 +68,7 @@ class FlagSet {
   std::string group_ = "flags";
   std::vector<Flag> flags_;
   std::vector<Positional> positionals_;
+  std::vector<std::string_view> given_;
 };
 
 // "1,2,3" (also separated by blanks). Error: something that is no whole number.

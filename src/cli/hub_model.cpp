@@ -46,12 +46,7 @@ Result<void> RemoteModel::open(std::string& model) {
   HubClient client(hub, retries, &interruption_->flag());
   MOXIE_TRY(const HubListing listing, client.list(reference.repo, reference.revision_or_main()));
   MOXIE_TRY(const PullChoice choice, choose_files(listing, {.file = reference.file}));
-  if (choice.files.empty()) {
-    std::vector<std::string> names;
-    for (const HubModel& other : choice.models) names.push_back(other.name);
-    return fail(ErrorCode::invalid_argument, "{} has {} models: {}; name one, for example hf:{}:{}", reference.repo,
-                names.size(), fmt::join(names, ", "), reference.repo, names.front());
-  }
+  if (choice.files.empty()) return several_models(reference.repo, choice.models);
   MOXIE_TRY(files_, RemoteFiles::open(hub, retries, listing, choice.files, &interruption_->flag()));
   files_->read_ahead(kConnections);
   // A name of its own, which no store takes for one of its references.

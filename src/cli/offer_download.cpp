@@ -61,10 +61,7 @@ Result<PullChoice> choose(const HubListing& listing, HubReference& reference, bo
     reference.file = usual->name;
     return PullChoice{.files = usual->files, .models = {}};
   }
-  std::vector<std::string> names;
-  for (const moxie::HubModel& model : choice.models) names.push_back(model.name);
-  return fail(ErrorCode::invalid_argument, "{} has {} models: {}; name one, for example hf:{}:{}", reference.repo,
-              names.size(), fmt::join(names, ", "), reference.repo, names.front());
+  return several_models(reference.repo, choice.models);
 }
 
 Result<void> download(const HubListing& listing, const PullChoice& choice, const HubSettings& hub,

@@ -103,7 +103,7 @@ std::string call_problem(const Json& reply) {
 class UrlBench {
  public:
   UrlBench(const UrlBenchOptions& options, const std::atomic<bool>* cancelled)
-      : options_(options), cancelled_(cancelled), base_(api_base(options.url)), http_(cancelled) {
+      : options_(options), cancelled_(cancelled), base_(api_base(options.url)), http_(cancelled, options.trusted) {
     report_.url = base_;
     report_.version = std::string(version());
     report_.repetitions = options.repetitions;
@@ -284,7 +284,7 @@ class UrlBench {
     UrlClients out{.clients = clients};
     const auto count = static_cast<size_t>(clients);
     std::vector<HttpClient> connections;
-    for (size_t i = 0; i < count; ++i) connections.emplace_back(cancelled_);
+    for (size_t i = 0; i < count; ++i) connections.emplace_back(cancelled_, options_.trusted);
     for (int64_t repetition = 0; repetition < options_.repetitions; ++repetition) {
       std::vector<std::optional<Result<UrlAnswer>>> answers(count);
       std::vector<std::thread> threads;

@@ -8,6 +8,7 @@
 #include <string_view>
 #include <vector>
 
+#include "hub/http_client.h"
 #include "moxie/error.h"
 
 namespace moxie::cli {
@@ -18,6 +19,7 @@ struct UrlBenchOptions {
   int64_t max_tokens = 64, repetitions = 5;
   std::vector<int64_t> clients = {1, 4, 16};
   bool tools = true;
+  TrustedCertificates trusted = {};
 };
 
 // One answer.

@@ -24,7 +24,10 @@ constexpr std::string_view kIndexName = "model.safetensors.index.json";
 constexpr uint64_t kIndexBytesMax = uint64_t{64} << 20;
 
 HubSettings settings_of(const HubOptions& options) {
-  HubSettings settings{.token = options.token, .cache = options.cache_folder, .offline = options.offline};
+  HubSettings settings{.token = options.token,
+                       .cache = options.cache_folder,
+                       .offline = options.offline,
+                       .trusted = {.file = options.ca_file, .folder = options.ca_folder}};
   settings.endpoint = options.endpoint;
   while (settings.endpoint.ends_with('/')) settings.endpoint.pop_back();
   return settings;
@@ -165,6 +168,8 @@ HubOptions HubOptions::from_variables(const std::function<const char*(const char
   options.token = settings.token;
   options.cache_folder = settings.cache;
   options.offline = settings.offline;
+  options.ca_file = settings.trusted.file;
+  options.ca_folder = settings.trusted.folder;
   return options;
 }
 

@@ -46,6 +46,7 @@ class Source {
             .token = same_origin(location, hub_.endpoint) ? hub_.token : ""};
   }
   const HubFile& file() const { return file_; }
+  const HubSettings& hub() const { return hub_; }
 
  private:
   const HubSettings& hub_;
@@ -145,7 +146,7 @@ Result<void> fetch_piece(HttpClient& http, Source& source, const HttpRetries& re
 }
 
 void work(Source& source, const HttpRetries& retries, Pieces& pieces) {
-  HttpClient http(&pieces.stop);
+  HttpClient http(&pieces.stop, source.hub().trusted);
   std::unique_lock lock(pieces.mutex);
   for (;;) {
     pieces.changed.wait(lock, [&] {
@@ -217,7 +218,7 @@ Result<void> download_pieces(Source& source, const DownloadSettings& settings, c
 Result<void> download_stream(Source& source, const DownloadSettings& settings, const std::atomic<bool>* cancelled,
                              const std::function<void(uint64_t)>& on_progress, PartialFile& into) {
   const HubFile& file = source.file();
-  HttpClient http(cancelled);
+  HttpClient http(cancelled, source.hub().trusted);
   RetryClock clock(settings.retries, cancelled);
   uint64_t farthest = into.bytes();  // a server that always starts over makes progress only beyond that
   auto last = std::chrono::steady_clock::now();

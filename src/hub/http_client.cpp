@@ -28,6 +28,11 @@ std::string shown(const std::string& url) {
 
 }  // namespace
 
+Result<void> check_encryption_stays(const std::string& from, const std::string& to) {
+  if (!from.starts_with("https:") || to.starts_with("https:")) return {};
+  return fail(ErrorCode::io, "{}: redirects to {}, which is not encrypted: not followed", shown(from), shown(to));
+}
+
 std::string_view HttpReply::header(std::string_view name) const {
   for (auto entry = headers.rbegin(); entry != headers.rend(); ++entry) {
     if (same_name(entry->first, name)) return entry->second;
@@ -136,8 +141,10 @@ int on_progress(void* user, curl_off_t, curl_off_t, curl_off_t, curl_off_t) {
 struct HttpClient::Impl {
   CURL* curl = nullptr;
   const std::atomic<bool>* cancelled = nullptr;
+  const TrustedCertificates trusted;
 
-  explicit Impl(const std::atomic<bool>* cancelled_by) : cancelled(cancelled_by) {
+  Impl(const std::atomic<bool>* cancelled_by, TrustedCertificates trusted_ones)
+      : cancelled(cancelled_by), trusted(std::move(trusted_ones)) {
     static const CURLcode ready = curl_global_init(CURL_GLOBAL_DEFAULT);
     if (ready == CURLE_OK) curl = curl_easy_init();
   }
@@ -171,6 +178,8 @@ struct HttpClient::Impl {
     curl_easy_setopt(curl, CURLOPT_USERAGENT, "moxie/" MOXIE_VERSION);
     curl_easy_setopt(curl, CURLOPT_NOSIGNAL, 1L);
     curl_easy_setopt(curl, CURLOPT_CONNECTTIMEOUT, static_cast<long>(request.connect_seconds));
+    if (!trusted.file.empty()) curl_easy_setopt(curl, CURLOPT_CAINFO, trusted.file.c_str());
+    if (!trusted.folder.empty()) curl_easy_setopt(curl, CURLOPT_CAPATH, trusted.folder.c_str());
     if (request.silent_seconds > 0) {
       curl_easy_setopt(curl, CURLOPT_LOW_SPEED_LIMIT, 1L);
       curl_easy_setopt(curl, CURLOPT_LOW_SPEED_TIME, static_cast<long>(request.silent_seconds));
@@ -205,20 +214,41 @@ struct HttpClient::Impl {
       exchange.reply.url = url;
       return {};
     }
-    const char* text = reason[0] != '\0' ? reason : curl_easy_strerror(code);
-    if (code == CURLE_URL_MALFORMAT || code == CURLE_UNSUPPORTED_PROTOCOL)
-      return fail(ErrorCode::invalid_argument, "{}: is no address of a web server: {}", shown(url), text);
-    if (code == CURLE_PEER_FAILED_VERIFICATION) {
-      return fail(ErrorCode::io,
-                  "{}: the server's certificate is not trusted: {}; check the clock, the package ca-certificates, and "
-                  "whether a proxy stands in between",
-                  shown(url), text);
+    return failed(code, reason[0] != '\0' ? reason : curl_easy_strerror(code), shown(url));
+  }
+
+  // What will be the same the next time is not unavailable, so that nobody tries it again.
+  Error failed(CURLcode code, std::string_view text, const std::string& url) const {
+    switch (code) {
+      case CURLE_URL_MALFORMAT:
+      case CURLE_UNSUPPORTED_PROTOCOL:
+        return fail(ErrorCode::invalid_argument, "{}: is no address of a web server: {}", url, text);
+      case CURLE_PEER_FAILED_VERIFICATION:
+        return fail(ErrorCode::io,
+                    "{}: the server's certificate is not trusted: {}; check the clock and the package ca-certificates; "
+                    "where a proxy of your organisation stands in between, name the file with its certificate in "
+                    "SSL_CERT_FILE",
+                    url, text);
+      case CURLE_SSL_CACERT_BADFILE:
+        return fail(ErrorCode::io,
+                    "{}: the trusted certificates cannot be read from {}: {}; correct REQUESTS_CA_BUNDLE, "
+                    "CURL_CA_BUNDLE or SSL_CERT_FILE, or unset it",
+                    url, trusted.file.empty() ? "the system's place" : printable(trusted.file), text);
+      case CURLE_COULDNT_RESOLVE_PROXY:
+        return fail(ErrorCode::io, "{}: the proxy of the environment is not found: {}; correct https_proxy or unset it",
+                    url, text);
+      default:
+        break;
     }
-    return fail(ErrorCode::unavailable, "{}: {}", shown(url), text);
+    if (code == CURLE_SSL_CONNECT_ERROR && text.find("wrong version number") != std::string_view::npos) {
+      return fail(ErrorCode::io, "{}: the server does not speak TLS ({}); is it an address with http://?", url, text);
+    }
+    return fail(ErrorCode::unavailable, "{}: {}", url, text);
   }
 };
 
-HttpClient::HttpClient(const std::atomic<bool>* cancelled) : impl_(std::make_unique<Impl>(cancelled)) {}
+HttpClient::HttpClient(const std::atomic<bool>* cancelled, TrustedCertificates trusted)
+    : impl_(std::make_unique<Impl>(cancelled, std::move(trusted))) {}
 
 Result<HttpReply> HttpClient::send(const HttpRequest& request, const Sink& sink) {
   if (impl_->curl == nullptr) return fail(ErrorCode::internal, "libcurl cannot be started");
@@ -238,9 +268,7 @@ Result<HttpReply> HttpClient::send(const HttpRequest& request, const Sink& sink)
                   kRedirectsMax, shown(exchange.reply.location));
     }
     const std::string next = exchange.reply.location;
-    if (url.starts_with("https:") && !next.starts_with("https:")) {
-      return fail(ErrorCode::io, "{}: redirects to {}, which is not encrypted: not followed", shown(url), shown(next));
-    }
+    MOXIE_TRY_VOID(check_encryption_stays(url, next));
     // As browsers do: what was posted is not posted again elsewhere, unless the server says so (307, 308).
     if (now.method == "POST" && exchange.reply.status < 307) {
       now.method = "GET";
@@ -269,7 +297,7 @@ bool same_origin(const std::string& one, const std::string& other) {
 
 struct HttpClient::Impl {};
 
-HttpClient::HttpClient(const std::atomic<bool>*) {}
+HttpClient::HttpClient(const std::atomic<bool>*, TrustedCertificates) {}
 
 Result<HttpReply> HttpClient::send(const HttpRequest& request, const Sink&) {
   return fail(ErrorCode::unsupported,

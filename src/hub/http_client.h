@@ -39,12 +39,17 @@ struct HttpReply {
   std::string location;
 };
 
+// Whose certificates are believed: those of a file or folder (PEM) in place of the system's. Both empty: the system's.
+struct TrustedCertificates {
+  std::string file, folder;
+};
+
 class HttpClient {
  public:
   // Takes the pieces of an answer's body as they come. An error ends the transfer and is what send() returns.
   using Sink = std::function<Result<void>(const HttpReply& reply, std::string_view piece)>;
 
-  explicit HttpClient(const std::atomic<bool>* cancelled = nullptr);
+  explicit HttpClient(const std::atomic<bool>* cancelled = nullptr, TrustedCertificates trusted = {});
   HttpClient(HttpClient&&) noexcept;
   HttpClient& operator=(HttpClient&&) noexcept;
   ~HttpClient();
@@ -68,6 +73,8 @@ class HttpClient {
   std::unique_ptr<Impl> impl_;
 };
 
+// Errors: io where an encrypted address would lead to one that is not.
+Result<void> check_encryption_stays(const std::string& from, const std::string& to);
 // Do both addresses have the same scheme, host and port?
 bool same_origin(const std::string& one, const std::string& other);
 // With every byte but letters, digits and "-._~" as %XX; slashes stay where `keep_slashes`.

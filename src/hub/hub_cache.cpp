@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <filesystem>
+#include <utility>
 
 #include "core/ascii.h"
 #include "core/fail.h"
@@ -59,6 +60,15 @@ HubReference from_page(std::string_view path) {
   return reference;
 }
 
+// The first of these variables that says something.
+std::string first_of(const Variables& variable, std::initializer_list<const char*> names) {
+  for (const char* name : names) {
+    const char* value = variable(name);
+    if (value != nullptr && *value != '\0') return value;
+  }
+  return {};
+}
+
 bool is_true(const char* value) {
   if (value == nullptr) return false;
   std::string text(value);
@@ -111,14 +121,8 @@ Result<HubReference> parse_hub_reference(std::string_view text) {
   return reference;
 }
 
-HubSettings hub_settings(const std::function<const char*(const char* name)>& variable) {
-  const auto first = [&](std::initializer_list<const char*> names) -> std::string {
-    for (const char* name : names) {
-      const char* value = variable(name);
-      if (value != nullptr && *value != '\0') return value;
-    }
-    return {};
-  };
+HubSettings hub_settings(const Variables& variable) {
+  const auto first = [&](std::initializer_list<const char*> names) { return first_of(variable, names); };
   const auto folder = [&](std::string path) {  // "~" is the shell's, but settings are not always read by one
     if (path == "~" || path.starts_with("~/")) path = first({"HOME"}) + path.substr(1);
     return path;
@@ -144,7 +148,16 @@ HubSettings hub_settings(const std::function<const char*(const char* name)>& var
   // A token is one word; anything else would become headers of its own.
   if (settings.token.find_first_of(" \t\r\n") != std::string::npos) settings.token.clear();
   settings.offline = is_true(variable("HF_HUB_OFFLINE")) || is_true(variable("TRANSFORMERS_OFFLINE"));
+  settings.trusted = trusted_certificates(variable);
   return settings;
+}
+
+TrustedCertificates trusted_certificates(const Variables& variable) {
+  TrustedCertificates trusted{.file = first_of(variable, {"REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE"}),
+                              .folder = first_of(variable, {"SSL_CERT_DIR"})};
+  // requests takes a folder there, too.
+  if (is_folder(trusted.file)) trusted.folder = std::exchange(trusted.file, {});
+  return trusted;
 }
 
 bool is_commit(std::string_view revision) {

@@ -13,6 +13,7 @@
 #include <string_view>
 #include <vector>
 
+#include "hub/http_client.h"
 #include "moxie/error.h"
 
 namespace moxie {
@@ -33,15 +34,20 @@ bool is_hub_reference(std::string_view text);  // does it begin with "hf:"?
 // Errors: invalid_argument for what can be no name.
 Result<HubReference> parse_hub_reference(std::string_view text);
 
+using Variables = std::function<const char*(const char* name)>;  // a variable's value, or null
+
 struct HubSettings {
   std::string endpoint = "https://huggingface.co";  // no slash at its end
   std::string token;                                // may be empty
   std::string cache;                                // the folder that holds models--*
   bool offline = false;
+  TrustedCertificates trusted = {};
 };
 // What HF_ENDPOINT, HF_TOKEN, HF_TOKEN_PATH, HF_HOME, HF_HUB_CACHE, XDG_CACHE_HOME, HF_HUB_OFFLINE and their elder
-// names say. `variable` gives a variable's value or null. The token may come from a file.
-HubSettings hub_settings(const std::function<const char*(const char* name)>& variable);
+// names say, and trusted_certificates(). The token may come from a file.
+HubSettings hub_settings(const Variables& variable);
+// What REQUESTS_CA_BUNDLE, CURL_CA_BUNDLE, SSL_CERT_FILE and SSL_CERT_DIR say: those of Python's hub, curl and OpenSSL.
+TrustedCertificates trusted_certificates(const Variables& variable);
 
 bool is_commit(std::string_view revision);  // 40 hexadecimal digits
 // May a path from a server be joined to a folder? Not "..", not absolute, no backslash or control character.

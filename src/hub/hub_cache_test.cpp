@@ -81,6 +81,17 @@ TEST_F(HubSettingsTest, TokenFromVariableThenFile) {
   EXPECT_EQ(settings({{"HF_TOKEN", "two\r\nX-Other: 1"}}).token, "");
 }
 
+TEST_F(HubSettingsTest, TrustedCertificates) {
+  EXPECT_EQ(settings({}).trusted.file, "");
+  EXPECT_EQ(settings({{"SSL_CERT_FILE", "/a"}}).trusted.file, "/a");
+  EXPECT_EQ(settings({{"SSL_CERT_FILE", "/a"}, {"CURL_CA_BUNDLE", "/b"}}).trusted.file, "/b");
+  EXPECT_EQ(settings({{"REQUESTS_CA_BUNDLE", "/c"}, {"CURL_CA_BUNDLE", "/b"}}).trusted.file, "/c");
+  EXPECT_EQ(settings({{"SSL_CERT_DIR", "/d"}}).trusted.folder, "/d");
+  const TrustedCertificates folder = settings({{"REQUESTS_CA_BUNDLE", folder_}}).trusted;
+  EXPECT_EQ(folder.file, "");
+  EXPECT_EQ(folder.folder, folder_);
+}
+
 TEST_F(HubSettingsTest, CacheLayout) {
   const HubCache cache(folder_);
   EXPECT_EQ(cache.blob("org/name", "abc"), folder_ + "/models--org--name/blobs/abc");

@@ -81,7 +81,7 @@ Result<void> RetryClock::wait(Error why, std::optional<int> retry_after) {
 }
 
 HubClient::HubClient(const HubSettings& settings, HttpRetries retries, const std::atomic<bool>* cancelled)
-    : settings_(settings), retries_(std::move(retries)), cancelled_(cancelled), http_(cancelled) {}
+    : settings_(settings), retries_(std::move(retries)), cancelled_(cancelled), http_(cancelled, settings.trusted) {}
 
 std::string HubClient::address(const std::string& repo, const std::string& revision, const std::string& path) const {
   return fmt::format("{}/{}/resolve/{}/{}", settings_.endpoint, repo, url_encoded(revision), url_encoded(path, true));
@@ -204,6 +204,7 @@ Result<HubFile> HubClient::locate(const std::string& repo, const std::string& re
     file.bytes = number(reply.header("Content-Length"));
   }
   file.location = reply.location.empty() ? reply.url : reply.location;
+  MOXIE_TRY_VOID(check_encryption_stays(reply.url, file.location));
   return file;
 }
 

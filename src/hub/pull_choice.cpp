@@ -199,10 +199,11 @@ Error no_weights(const HubListing& listing) {
     return has_ending(entry.path, {".bin", ".pt", ".pth", ".ckpt"});
   });
   if (pickles) {
-    return fail(ErrorCode::unsupported,
-                "{} has its weights only as PyTorch files, which moxie does not read, as loading a pickle runs code "
-                "from the file; look for a safetensors or GGUF version of the model (--all pulls the files anyway)",
-                listing.repo);
+    return fail(
+        ErrorCode::unsupported,
+        "{} has its weights only as PyTorch files, which moxie does not read, as loading a pickle runs code "
+        "from the file; look for a safetensors or GGUF version of the model (--all-files pulls the files anyway)",
+        listing.repo);
   }
   return fail(ErrorCode::not_found, "{} holds no weights at revision {}; it has {}", listing.repo,
               printable(listing.revision), listing.files.empty() ? "no files" : names_of(listing.files));
@@ -261,6 +262,13 @@ std::optional<uint64_t> HubModel::bytes() const {
     sum += *entry.bytes;
   }
   return sum;
+}
+
+Error several_models(const std::string& repo, const std::vector<HubModel>& models) {
+  std::vector<std::string> names;
+  for (const HubModel& model : models) names.push_back(printable(model.name));
+  return fail(ErrorCode::invalid_argument, "{} has {} models: {}; name one, for example hf:{}:{}", repo, names.size(),
+              fmt::join(names, ", "), repo, names.front());
 }
 
 std::vector<HubModel> hub_models(const HubListing& listing) {

@@ -40,5 +40,7 @@ struct PullChoice {
 };
 // Errors: not_found, with what is there and near; unsupported for a repository without weights moxie reads.
 Result<PullChoice> choose_files(const HubListing& listing, const PullRequest& request);
+// For a command that needs one: invalid_argument, with the names of these.
+Error several_models(const std::string& repo, const std::vector<HubModel>& models);
 
 }  // namespace moxie

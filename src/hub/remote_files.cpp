@@ -25,7 +25,7 @@ RemoteFiles::RemoteFiles(const HubSettings& hub, const HttpRetries& retries, con
       repo_(listing.repo),
       commit_(listing.commit),
       cancelled_(cancelled),
-      http_(cancelled) {}
+      http_(cancelled, hub.trusted) {}
 
 Result<std::shared_ptr<RemoteFiles>> RemoteFiles::open(const HubSettings& hub, const HttpRetries& retries,
                                                        const HubListing& listing, std::vector<HubEntry> files,
@@ -138,7 +138,7 @@ Result<void> RemoteFiles::fetch(const Entry& entry, uint64_t begin, uint64_t end
 void RemoteFiles::read_ahead(int connections) const {
   std::atomic<size_t> next{0};
   const auto work = [&] {
-    HttpClient http(cancelled_);
+    HttpClient http(cancelled_, hub_.trusted);
     for (size_t i = next++; i < entries_.size(); i = next++) {
       const Entry& entry = entries_[i];
       if (!entry.path.ends_with(".safetensors") && !entry.path.ends_with(".gguf")) continue;

@@ -6,6 +6,7 @@ Run by itself it serves a folder as one repository: hub_server.py ORG/NAME FOLDE
 import hashlib
 import json
 import re
+import ssl
 import sys
 import threading
 import time
@@ -33,14 +34,16 @@ class Server(ThreadingHTTPServer):
     request_queue_size = 64
 
     def handle_error(self, request, client_address):
-        if not isinstance(sys.exc_info()[1], ConnectionError):  # clients may hang up
+        if not isinstance(sys.exc_info()[1], (ConnectionError, ssl.SSLError)):  # clients may hang up, or not trust it
             super().handle_error(request, client_address)
 
 
 class Hub:
     """The two servers and what goes wrong with them. Use as a context manager."""
 
-    def __init__(self):
+    def __init__(self, tls=None):
+        """With `tls`, an ssl.SSLContext of servers, both speak HTTPS."""
+        self.tls = tls
         self.repos, self.moved = {}, {}
         self.requests = []  # (origin, method, path, headers)
         self.lock = threading.Lock()
@@ -77,12 +80,16 @@ class Hub:
 
             Handler.hub = hub
             httpd = Server(("127.0.0.1", 0), Handler)
+            if hub.tls:
+                # The handshake belongs to the connection's own thread.
+                httpd.socket = hub.tls.wrap_socket(httpd.socket, server_side=True, do_handshake_on_connect=False)
             threading.Thread(target=httpd.serve_forever, args=(0.05,), daemon=True).start()
             return httpd
 
         self.servers = {origin: server(origin) for origin in ("hub", "storage")}
-        self.url = f"http://127.0.0.1:{self.servers['hub'].server_port}"
-        self.storage_url = f"http://127.0.0.1:{self.servers['storage'].server_port}"
+        scheme = "https" if self.tls else "http"
+        self.url = f"{scheme}://127.0.0.1:{self.servers['hub'].server_port}"
+        self.storage_url = f"{scheme}://127.0.0.1:{self.servers['storage'].server_port}"
         return self
 
     def __exit__(self, *_):

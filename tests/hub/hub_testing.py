@@ -16,6 +16,7 @@ from hub_server import Hub  # noqa: E402
 PROGRAM = os.environ.get("MOXIE_PROGRAM", "moxie")
 TOKENS = ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN", "HF_TOKEN_PATH", "HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE",
           "HF_HUB_ENABLE_HF_TRANSFER", "HUGGINGFACE_HUB_CACHE", "HF_HUB_CACHE")
+CERTIFICATES = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE", "SSL_CERT_DIR")
 
 
 def noise(count, seed=1):
@@ -39,7 +40,8 @@ class HubTest(unittest.TestCase):
         return folder.name
 
     def environment(self, **more):
-        environment = {k: v for k, v in os.environ.items() if k not in TOKENS and not k.lower().endswith("_proxy")}
+        environment = {k: v for k, v in os.environ.items()
+                       if k not in TOKENS + CERTIFICATES and not k.lower().endswith("_proxy")}
         return environment | {"HF_ENDPOINT": self.hub.url, "HF_HOME": str(self.folder / "home")} | more
 
     def start(self, *arguments, **environment):

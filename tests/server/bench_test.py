@@ -158,6 +158,16 @@ class KnownDelays(unittest.TestCase):
         nobody = bench(server.server_port, "-n", 2, "-r", 1)
         self.assertEqual(nobody.returncode, 8, nobody.stderr)
 
+    def test_what_belongs_elsewhere_is_refused(self):
+        """Flags of a model here beside a server's address, and the other way round; nothing is ignored."""
+        for flags, said in ((("--url", ""), "--url is empty"), (("--url", "http://x", "-t", "2"), "--threads is of a model"),
+                            (("--url", "http://x", "--memory", "1G"), "--memory is of a model"),
+                            (("--clients", "4"), "--clients is of a server"), (("--no-tools",), "--no-tools is of a server")):
+            run = subprocess.run([PROGRAM, "bench", *flags], capture_output=True, text=True, timeout=60)
+            self.assertEqual(run.returncode, 2, run.stderr)
+            self.assertIn(said, run.stderr)
+            self.assertEqual(run.stdout, "")
+
     def test_table(self):
         with KnownServer() as server:
             run = bench(server.server_port, "-n", 2, "-r", 1, "--clients", 2)

@@ -5,6 +5,7 @@
 #include "cli/bench_report.h"
 #include "cli/command.h"
 #include "cli/console.h"
+#include "cli/hub_options.h"
 #include "cli/interruption.h"
 #include "cli/model_options.h"
 #include "cli/url_bench.h"
@@ -30,6 +31,7 @@ struct Setting {
 class Bench final : public Command {
  public:
   void flags(FlagSet& flags) override {
+    flags_ = &flags;
     model_.add_header_flags(flags);
     flags.add("cpu-target", model_.engine.cpu_target);
     flags.add("ubatch-size", model_.engine.ubatch_size);
@@ -87,6 +89,7 @@ class Bench final : public Command {
 
   Result<int> run() override {
     MOXIE_TRY_VOID(check());
+    MOXIE_TRY_VOID(check_place());
     if (!url_.url.empty()) return run_url();
     Interruption interruption;
     BenchReport report = {.version = std::string(version()), .repetitions = repetitions_};
@@ -132,12 +135,36 @@ class Bench final : public Command {
     return {};
   }
 
+  // A server is measured, or a model here: what belongs to the other would be ignored.
+  Result<void> check_place() const {
+    static constexpr std::string_view kOfServers[] = {"url", "api-key", "clients", "no-tools"};
+    static constexpr std::string_view kOfBoth[] = {"model",   "prompt",      "n-prompt",       "predict", "n-gen",
+                                                   "verbose", "repetitions", "reverse-prompt", "output",  "json"};
+    const auto is_in = [](std::string_view name, std::span<const std::string_view> names) {
+      return std::find(names.begin(), names.end(), name) != names.end();
+    };
+    const bool server = is_in("url", flags_->given());
+    if (server && url_.url.empty())
+      return fail(ErrorCode::invalid_argument, "--url is empty; give a server's address, or leave it out");
+    for (const std::string_view name : flags_->given()) {
+      if (server && !is_in(name, kOfServers) && !is_in(name, kOfBoth)) {
+        return fail(ErrorCode::invalid_argument,
+                    "--{} is of a model that is opened here; what --url leads to is opened by its server: leave it out",
+                    name);
+      }
+      if (!server && is_in(name, kOfServers))
+        return fail(ErrorCode::invalid_argument, "--{} is of a server; give its address with --url", name);
+    }
+    return {};
+  }
+
   Result<int> run_url() {
     if (prompts_.size() != 1 || generations_.size() != 1)
       return fail(ErrorCode::invalid_argument, "with --url, -p and -n take one number each");
     url_.prompt_tokens = prompts_[0];
     url_.max_tokens = generations_[0];
     url_.repetitions = repetitions_;
+    url_.trusted = environment_hub().trusted;
     url_.model = model_.positional.empty() ? model_.engine.model : model_.positional;
     if (url_.prompt_tokens < 1 || url_.max_tokens < 1)
       return fail(ErrorCode::invalid_argument, "with --url, -p and -n must be 1 or more");
@@ -248,6 +275,7 @@ class Bench final : public Command {
     return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
   }
 
+  const FlagSet* flags_ = nullptr;
   ModelOptions model_;
   UrlBenchOptions url_;
   std::vector<int64_t> prompts_ = {512}, generations_ = {64}, depths_ = {0}, threads_ = {0};
