@@ -5,6 +5,7 @@
 #include <map>
 #include <set>
 
+#include "convert/earlier_files.h"
 #include "convert/gguf_header_builder.h"
 #include "convert/model_keys.h"
 #include "convert/tensor_stream.h"
@@ -40,9 +41,12 @@ class GgufWriter {
       MOXIE_TRY(headers_.emplace_back(), header(plan, part));
     }
     count();
-    if (options_.dry_run) return summary_;
+    if (options_.dry_run) {
+      if (auto checked = check_places(); !checked.ok()) summary_.refusal = std::move(checked).error();
+      return std::move(summary_);
+    }
     MOXIE_TRY_VOID(copy());
-    return summary_;
+    return std::move(summary_);
   }
 
  private:
@@ -59,6 +63,7 @@ class GgufWriter {
   bool any_quantized() const;
   void count();
   Result<void> check_paths() const;
+  Result<void> check_places() const;
   Result<void> copy();
   Result<void> copy_part(NewFile& file, size_t part, TensorStream& stream);
 
@@ -180,6 +185,13 @@ Result<void> GgufWriter::check_paths() const {
   return check_room(summary_.paths.front(), summary_.bytes);
 }
 
+// What copy() finds out as it goes.
+Result<void> GgufWriter::check_places() const {
+  MOXIE_TRY_VOID(check_paths());
+  for (const std::string& path : summary_.paths) MOXIE_TRY_VOID(check_writable(path, options_.overwrite));
+  return {};
+}
+
 Result<void> GgufWriter::copy() {
   MOXIE_TRY_VOID(check_paths());
   std::vector<NewFile> files;  // all at once: a full disk shows before anything is encoded
@@ -197,8 +209,13 @@ Result<void> GgufWriter::copy() {
     log_.notice(fmt::format("{} values are beyond the reach of F16 and became infinite; BF16 and F32 can hold them",
                             stream.beyond_half()));
   }
-  // The first part last: until it is there, none of them opens.
+  // The first part last: until it is there, none of them opens. Nor does an earlier one open with parts of this set.
+  if (files.size() > 1 && options_.overwrite) {
+    std::error_code ignored;
+    std::filesystem::remove(summary_.paths.front(), ignored);
+  }
   for (size_t part = files.size(); part-- > 0;) MOXIE_TRY_VOID(files[part].commit());
+  if (options_.overwrite) remove_earlier(earlier_gguf_files(path_, summary_.paths), source_, log_);
   return {};
 }
 

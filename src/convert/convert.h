@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -33,7 +34,7 @@ struct ConvertOptions {
   const ImportanceMatrix* importance = nullptr;
   uint64_t split_bytes = 0;  // largest size of a part; 0: one file
   std::string arch;          // family instead of the one the file names; empty: the file's
-  bool overwrite = false;    // files at the same paths, but never the source itself
+  bool overwrite = false;    // what an earlier conversion left there, but never the source itself
   bool dry_run = false;      // only count
   int threads = 1;
   ConvertProgress on_progress;
@@ -48,7 +49,8 @@ struct ConvertSummary {
   std::vector<std::string> paths;  // of the files
   uint64_t bytes = 0;              // of all files
   int64_t tensors = 0;
-  std::vector<Share> types;  // the largest first
+  std::vector<Share> types;      // the largest first
+  std::optional<Error> refusal;  // of a dry run: why it would not be written
 };
 
 // Writes `source` to `path`, or to parts named after it. Memory is bounded whatever the model's size. Errors:

@@ -5,6 +5,7 @@
 #include <map>
 #include <nlohmann/json.hpp>
 
+#include "convert/earlier_files.h"
 #include "convert/hugging_face_config.h"
 #include "convert/hugging_face_tensors.h"
 #include "convert/hugging_face_tokenizer.h"
@@ -43,7 +44,10 @@ class Writer {
     MOXIE_TRY(side_files_["config.json"], hugging_face_config(source_, plan, main_dtype(), log_));
     for (auto& [name, text] : hugging_face_tokenizer(source_.tokenizer, log_)) side_files_[name] = std::move(text);
     if (begins_.size() > 1) side_files_[kIndex] = index();
-    if (options_.dry_run) return summary_;
+    if (options_.dry_run) {
+      if (auto checked = check_places(); !checked.ok()) summary_.refusal = std::move(checked).error();
+      return std::move(summary_);
+    }
     MOXIE_TRY(const bool made, make_folder());
     if (const auto copied = copy(); !copied.ok()) {
       std::error_code ignored;
@@ -65,7 +69,12 @@ class Writer {
   void count();
   std::string_view main_dtype() const;
   Result<bool> make_folder() const;
+  Error no_folder(const std::string& why) const {
+    return fail(ErrorCode::io, "{}: cannot make this folder: {}", folder_, why);
+  }
   Result<void> check_paths() const;
+  Result<void> check_places() const;
+  std::vector<std::string> all_paths() const;
   Result<NewFile> create(const std::string& name, uint64_t bytes) const {
     return NewFile::create(join_path(folder_, name), bytes,
                            options_.overwrite ? NewFile::Overwrite::yes : NewFile::Overwrite::no);
@@ -143,7 +152,7 @@ Result<bool> Writer::make_folder() const {
   std::error_code error;
   const bool made = std::filesystem::create_directories(folder_, error);
   if (is_folder(folder_)) return made;
-  return fail(ErrorCode::io, "{}: cannot make this folder: {}", folder_, error ? error.message() : "a file is there");
+  return no_folder(!error || error == std::errc::not_a_directory ? "a file is there" : error.message());
 }
 
 // Not beside the source's safetensors either: their config.json and index would become those of what is written.
@@ -159,6 +168,28 @@ Result<void> Writer::check_paths() const {
     return fail(ErrorCode::invalid_argument, "{}: holds the model itself; name another folder to write to", folder_);
   }
   return check_room(summary_.paths.front(), summary_.bytes);
+}
+
+std::vector<std::string> Writer::all_paths() const {
+  std::vector<std::string> paths = summary_.paths;
+  for (const auto& [name, text] : side_files_) paths.push_back(join_path(folder_, name));
+  return paths;
+}
+
+// What make_folder() and copy() find out as they go.
+Result<void> Writer::check_places() const {
+  // Of what is absent the topmost folder could be made, or none of it.
+  std::filesystem::path place = std::filesystem::absolute(folder_).lexically_normal(), absent;
+  if (!place.has_filename()) place = place.parent_path();
+  for (; !is_present(place.string()) && place.has_relative_path(); place = place.parent_path()) absent = place;
+  if (!is_folder(place.string())) return no_folder("a file is there");
+  if (!absent.empty()) {
+    MOXIE_TRY_VOID(check_writable(absent.string(), false));
+    return check_room(absent.string(), summary_.bytes);
+  }
+  MOXIE_TRY_VOID(check_paths());
+  for (const std::string& path : all_paths()) MOXIE_TRY_VOID(check_writable(path, options_.overwrite));
+  return {};
 }
 
 Result<void> Writer::copy() {
@@ -182,11 +213,18 @@ Result<void> Writer::copy() {
     log_.notice(fmt::format("{} values are beyond the reach of F16 and became infinite; BF16 and F32 can hold them",
                             stream.beyond_half()));
   }
+  // Of an earlier set in several files nothing opens without its index and first part.
+  if (options_.overwrite && files.size() > 1) {
+    std::error_code ignored;
+    std::filesystem::remove(join_path(folder_, kIndex), ignored);
+    std::filesystem::remove(summary_.paths.front(), ignored);
+  }
   for (auto& [name, file] : others) {
     if (name != kIndex) MOXIE_TRY_VOID(file.commit());
   }
   for (size_t part = files.size(); part-- > 0;) MOXIE_TRY_VOID(files[part].commit());
   if (const auto index = others.find(kIndex); index != others.end()) MOXIE_TRY_VOID(index->second.commit());
+  if (options_.overwrite) remove_earlier(earlier_safetensors_files(folder_, all_paths()), source_, log_);
   return {};
 }
 

@@ -12,7 +12,7 @@ struct SafetensorsOptions {
   const QuantType* type = nullptr;  // f32, f16 or bf16: of all matrices; null: see hugging_face_tensors()
   uint64_t split_bytes = 0;         // largest size of a file; 0: one file
   std::string arch;                 // family instead of the one the source names; empty: the source's
-  bool overwrite = false;           // files at the same paths, but never the source itself
+  bool overwrite = false;           // what an earlier conversion left there, but never the source itself
   bool dry_run = false;             // only count
   int threads = 1;
   ConvertProgress on_progress;

@@ -234,6 +234,59 @@ TEST_F(Converted, PartsHoldTogetherAndJoinAgain) {
   EXPECT_TRUE(golden::file_bytes(*joined) == golden::file_bytes(source));
 }
 
+// What an earlier conversion divided otherwise does not stay beside the new files, which is no other's.
+TEST_F(Converted, OtherDivisionsOfTheSamePlaceAreReplaced) {
+  const fs::path source = golden::goldens() / "mixtral" / "merged.gguf";
+  const auto names = [&] {
+    std::set<std::string> all;
+    for (const auto& entry : fs::directory_iterator(folder_)) all.insert(entry.path().filename().string());
+    return all;
+  };
+  std::ofstream(folder_ / "other-00001-of-00002.gguf") << "another's";
+  ASSERT_TRUE(convert(source, "out.gguf", {.split_bytes = 40'000}).ok());
+  const size_t small = names().size();
+  ASSERT_GE(small, 6u);
+  ASSERT_TRUE(convert(source, "out.gguf", {.split_bytes = 200'000, .overwrite = true}).ok());
+  EXPECT_EQ(names(),
+            (std::set<std::string>{"other-00001-of-00002.gguf", "out-00001-of-00002.gguf", "out-00002-of-00002.gguf"}));
+  EXPECT_NE(log_.notices().back().find("of an earlier conversion"), std::string::npos) << log_.notices().back();
+  ASSERT_TRUE(convert(source, "out.gguf", {.overwrite = true}).ok());
+  EXPECT_EQ(names(), (std::set<std::string>{"other-00001-of-00002.gguf", "out.gguf"}));
+  ASSERT_TRUE(convert(source, "out.gguf", {.split_bytes = 200'000, .overwrite = true}).ok());
+  EXPECT_EQ(names().count("out.gguf"), 0u);
+  // Parts that are the source stay.
+  ASSERT_TRUE(convert(folder_ / "out-00001-of-00002.gguf", "out.gguf", {.overwrite = true}).ok());
+  EXPECT_EQ(names().size(), 4u);
+  EXPECT_TRUE(golden::file_bytes(folder_ / "out.gguf") == golden::file_bytes(source));
+}
+
+// Without --force, over the source, into a folder that is not there: a dry run says what a real one would.
+TEST_F(Converted, DryRunsRefuseWhatRealOnesDo) {
+  const fs::path source = golden::goldens() / "mixtral" / "merged.gguf";
+  const auto path = convert(source, "there.gguf");
+  ASSERT_TRUE(path.ok());
+  const WeightFiles files = open_weights(source.string()).value(), copy = open_weights(*path).value();
+  struct Attempt {
+    const WeightFiles* files;
+    fs::path to;
+    bool overwrite;
+  };
+  for (const Attempt& attempt : {Attempt{&files, "there.gguf", false}, Attempt{&copy, "there.gguf", true},
+                                 Attempt{&files, "absent/out.gguf", false}, Attempt{&files, ".", false}}) {
+    const std::string to = (folder_ / attempt.to).string();
+    const auto dry = convert_to_gguf(*attempt.files, to, {.overwrite = attempt.overwrite, .dry_run = true}, log_);
+    const auto real = convert_to_gguf(*attempt.files, to, {.overwrite = attempt.overwrite}, log_);
+    ASSERT_TRUE(dry.ok()) << dry.error().message;
+    ASSERT_FALSE(real.ok()) << to;
+    ASSERT_TRUE(dry->refusal.has_value()) << to;
+    EXPECT_EQ(dry->refusal->message, real.error().message);
+  }
+  const auto fine = convert_to_gguf(files, (folder_ / "new.gguf").string(), {.dry_run = true}, log_);
+  ASSERT_TRUE(fine.ok());
+  EXPECT_FALSE(fine->refusal.has_value());
+  EXPECT_FALSE(fs::exists(folder_ / "new.gguf"));
+}
+
 TEST_F(Converted, ThreadsNeverChangeTheFile) {
   const auto files = open_weights((golden::goldens() / "mixtral" / "model.safetensors").string());
   ASSERT_TRUE(files.ok());

@@ -101,8 +101,7 @@ TEST_P(WrittenFromEveryContainer, AsFloatsItGivesTheReferencesLogits) {
     const auto written = write(variant.path, name, {.type = find_quant_type("f32")});
     if (GetParam().name.starts_with("gpt_oss")) {
       ASSERT_FALSE(written.ok());
-      EXPECT_NE(written.error().message.find("for the family gpt_oss"), std::string::npos)
-          << written.error().message;
+      EXPECT_NE(written.error().message.find("for the family gpt_oss"), std::string::npos) << written.error().message;
       continue;
     }
     ASSERT_TRUE(written.ok()) << written.error().message;
@@ -192,6 +191,41 @@ TEST_F(SafetensorsWritten, NothingIsOverwrittenAndNothingIsLeftBehind) {
   EXPECT_EQ(again.error().code, ErrorCode::invalid_argument);
   EXPECT_TRUE(write(source, "out", {.overwrite = true}).ok());
   EXPECT_FALSE(write(folder_ / "out", "out", {.overwrite = true}).ok()) << "never the source itself";
+}
+
+// Files of an earlier model in the folder, its tokenizer among them, would be taken for the new one's.
+TEST_F(SafetensorsWritten, WhatWasThereBeforeIsReplacedWhole) {
+  const fs::path source = golden::goldens() / "mixtral" / "merged.gguf";
+  const fs::path stories = golden::data_folder() / "models" / "stories260k-moe8";
+  const auto names = [&] {
+    std::set<std::string> all;
+    for (const auto& entry : fs::directory_iterator(folder_ / "out")) all.insert(entry.path().filename().string());
+    return all;
+  };
+  ASSERT_TRUE(write(stories, "out", {.split_bytes = 200'000}).ok());
+  EXPECT_TRUE(names().contains("tokenizer.json") && names().contains("model.safetensors.index.json"));
+  std::ofstream(folder_ / "out" / "README.md") << "mine";
+  ASSERT_TRUE(write(source, "out", {.overwrite = true}).ok());
+  EXPECT_EQ(names(), (std::set<std::string>{"README.md", "config.json", "model.safetensors"}));
+  ASSERT_TRUE(write(source, "out", {.split_bytes = 200'000, .overwrite = true}).ok());
+  EXPECT_FALSE(names().contains("model.safetensors"));
+  EXPECT_TRUE(open_weights((folder_ / "out").string()).ok());
+}
+
+TEST_F(SafetensorsWritten, DryRunsRefuseWhatRealOnesDo) {
+  const fs::path source = golden::goldens() / "mixtral" / "merged.gguf";
+  ASSERT_TRUE(write(source, "out").ok());
+  std::ofstream(folder_ / "file") << "x";
+  for (const char* name : {"out", "file"}) {
+    const auto dry = write(source, name, {.dry_run = true}), real = write(source, name);
+    ASSERT_TRUE(dry.ok());
+    ASSERT_FALSE(real.ok());
+    ASSERT_TRUE(dry->refusal.has_value()) << name;
+    EXPECT_EQ(dry->refusal->message, real.error().message);
+  }
+  EXPECT_TRUE(write(source, "file/below", {.dry_run = true})->refusal.has_value());
+  EXPECT_FALSE(write(source, "new/and/deeper/", {.dry_run = true})->refusal.has_value());
+  EXPECT_FALSE(fs::exists(folder_ / "new"));
 }
 
 // Weights under other names, but config.json would be written over.

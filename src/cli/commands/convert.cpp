@@ -64,7 +64,9 @@ class Convert final : public Command {
                                 : convert_to_gguf(source, out_, options_, log);
     progress.clear();
     if (!summary.ok()) return std::move(summary).error();
-    return json_ ? print_json(*summary) : print_summary(*summary);
+    MOXIE_TRY_VOID(json_ ? print_json(*summary) : print_summary(*summary));
+    if (summary->refusal) return std::move(*summary->refusal);
+    return 0;
   }
 
  private:
@@ -150,7 +152,7 @@ class Convert final : public Command {
     return 0;
   }
 
-  Result<int> print_summary(const ConvertSummary& summary) const {
+  Result<void> print_summary(const ConvertSummary& summary) const {
     std::string types;
     for (const ConvertSummary::Share& share : summary.types) {
       types +=
@@ -158,22 +160,24 @@ class Convert final : public Command {
     }
     std::string place = summary.paths.front();
     if (summary.paths.size() > 1) place += fmt::format(" and {} more", summary.paths.size() - 1);
-    MOXIE_TRY_VOID(print(fmt::format("{}{}: {} ({} bytes); {} tensors: {}\n", options_.dry_run ? "would write " : "",
-                                     place, human_bytes(summary.bytes), summary.bytes, summary.tensors, types)));
-    return 0;
+    return print(fmt::format("{}{}: {} ({} bytes); {} tensors: {}\n",
+                             summary.refusal    ? "would be "
+                             : options_.dry_run ? "would write "
+                                                : "",
+                             place, human_bytes(summary.bytes), summary.bytes, summary.tensors, types));
   }
 
-  Result<int> print_json(const ConvertSummary& summary) const {
+  Result<void> print_json(const ConvertSummary& summary) const {
     nlohmann::ordered_json types = nlohmann::ordered_json::array();
     for (const ConvertSummary::Share& share : summary.types)
       types.push_back({{"type", share.type}, {"tensors", share.tensors}, {"bytes", share.bytes}});
-    const nlohmann::ordered_json all = {{"files", summary.paths},
-                                        {"bytes", summary.bytes},
-                                        {"tensors", summary.tensors},
-                                        {"types", types},
-                                        {"written", !options_.dry_run}};
-    MOXIE_TRY_VOID(print(all.dump(2, ' ', false, nlohmann::ordered_json::error_handler_t::replace) + "\n"));
-    return 0;
+    nlohmann::ordered_json all = {{"files", summary.paths},
+                                  {"bytes", summary.bytes},
+                                  {"tensors", summary.tensors},
+                                  {"types", types},
+                                  {"written", !options_.dry_run}};
+    if (summary.refusal) all["refused"] = summary.refusal->message;
+    return print(all.dump(2, ' ', false, nlohmann::ordered_json::error_handler_t::replace) + "\n");
   }
 
   std::string in_, out_, to_, type_, mixture_ = "present", imatrix_, split_size_;
