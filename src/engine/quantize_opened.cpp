@@ -31,6 +31,16 @@ const TensorInfo* quantized_tensor(const WeightFiles& source) {
   return nullptr;
 }
 
+uint64_t hash_of(const std::string& text) {
+  return xxh64(std::as_bytes(std::span(text)));
+}
+
+// Which source it is, whatever its content: what came of an elder one is of no use any more.
+uint64_t place_of(const WeightFiles& source, const QuantizeRequest& request) {
+  std::error_code none;
+  return hash_of(fmt::format("{}\n{}", fs::absolute(source.path, none).lexically_normal().string(), request.arch));
+}
+
 // Another version may encode otherwise, and a source that was written anew is another.
 uint64_t fingerprint(const WeightFiles& source, const QuantizeRequest& request, const Mixture& mixture) {
   std::string facts = fmt::format("{}\n{}\n{}\n", MOXIE_VERSION, mixture.name, request.arch);
@@ -40,7 +50,7 @@ uint64_t fingerprint(const WeightFiles& source, const QuantizeRequest& request, 
                          fs::last_write_time(part.path, none).time_since_epoch().count());
   }
   facts += source.config;
-  return xxh64(std::as_bytes(std::span(facts)));
+  return hash_of(facts);
 }
 
 std::string source_name(const WeightFiles& source) {
@@ -65,8 +75,9 @@ class Quantizer {
 
   Result<QuantizedWeights> run() {
     MOXIE_TRY_VOID(make_folder(request_.folder));
-    const std::string name = fmt::format("{}-{}-{:016x}", source_name(source_), upper(mixture_.name),
-                                         fingerprint(source_, request_, mixture_));
+    const std::string of_source = fmt::format("{}-{}-{:08x}-", source_name(source_), upper(mixture_.name),
+                                              static_cast<uint32_t>(place_of(source_, request_)));
+    const std::string name = fmt::format("{}{:016x}", of_source, fingerprint(source_, request_, mixture_));
     if (!request_.keep) {
       const std::string path = join_path(request_.folder, fmt::format("{}.{:08x}.gguf", name, std::random_device()()));
       MOXIE_TRY_VOID(write(path, "; --quantize-cache keeps them for the next run"));
@@ -79,10 +90,24 @@ class Quantizer {
     }
     MOXIE_TRY_VOID(write(path, "; kept in " + path));
     MOXIE_TRY(WeightFiles files, open_weights(path));
+    remove_outdated(of_source, name);
     return as_source(std::move(files));
   }
 
  private:
+  // A source that was written anew, or a newer moxie: nothing will ask for what was kept before. Whoever has it open
+  // keeps it.
+  void remove_outdated(const std::string& of_source, const std::string& name) {
+    const auto names = list_files(request_.folder);
+    if (!names.ok()) return;
+    for (const std::string& other : *names) {
+      if (!other.starts_with(of_source) || other == name + ".gguf" || !other.ends_with(".gguf")) continue;
+      std::error_code failed;
+      if (fs::remove(join_path(request_.folder, other), failed))
+        log_.notice(fmt::format("{} was of an elder version of the model, and is removed", other));
+    }
+  }
+
   Result<void> write(const std::string& path, std::string_view ending) {
     const auto start = std::chrono::steady_clock::now();
     ConvertOptions options = {.mixture = &mixture_,

@@ -76,6 +76,7 @@ StorePlaces store_places(const std::function<const char*(const char* name)>& var
   if (!cache.empty()) places.lm_studio.push_back(join_path(cache, "lm-studio/models"));
   if (const std::string set = value("LLAMA_CACHE"); !set.empty()) places.llama_cpp.push_back(set);
   if (!cache.empty()) places.llama_cpp.push_back(join_path(cache, "llama.cpp"));
+  if (!cache.empty()) places.quantized.push_back(join_path(cache, "moxie/quantized"));
   return places;
 }
 
@@ -116,10 +117,11 @@ std::vector<StoredModel> list_folder_models(const std::string& folder) {
 Result<Removal> plan_removal(const std::string& reference, const StorePlaces& places) {
   const ModelStore* store = store_of(reference);
   if (store == nullptr) {
-    return fail(ErrorCode::invalid_argument,
-                "'{}' names no model of a store (hf:, ollama:, lmstudio:, llamacpp:); `moxie list` shows them, and a "
-                "file of your own is yours to delete",
-                reference);
+    return fail(
+        ErrorCode::invalid_argument,
+        "'{}' names no model of a store (hf:, ollama:, lmstudio:, llamacpp:, quantized:); `moxie list` shows them, and a "
+        "file of your own is yours to delete",
+        reference);
   }
   return store->plan_removal(std::string_view(reference).substr(store->prefix.size()), places);
 }

@@ -1,6 +1,6 @@
-// Models that programs keep on this machine: Hugging Face's cache, Ollama, LM Studio, llama.cpp's cache. A store finds
-// what a reference means ("ollama:mixtral"), lists what it holds, and says which files a model has to itself. One file
-// in stores/ and a line in stores.inc for each. Nothing here uses the network. Thread-safe.
+// Models that programs keep on this machine: Hugging Face's cache, Ollama, LM Studio, llama.cpp's cache, moxie's own. A
+// store finds what a reference means ("ollama:mixtral"), lists what it holds, and says which files a model has to
+// itself. One file in stores/ and a line in stores.inc for each. Nothing here uses the network. Thread-safe.
 #pragma once
 
 #include <cstdint>
@@ -18,6 +18,7 @@ namespace moxie {
 struct StorePlaces {
   std::string hugging_face;  // that holds models--*
   std::vector<std::string> ollama, lm_studio, llama_cpp;
+  std::vector<std::string> quantized;  // by moxie itself, see EngineOptions::quantize_cache
 };
 // By the variables that the programs themselves read (HF_HUB_CACHE, OLLAMA_MODELS, ...) and their default places below
 // HOME. `variable` gives a variable's value or null.

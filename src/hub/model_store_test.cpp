@@ -29,7 +29,8 @@ class Stores : public testing::Test {
     places_ = {.hugging_face = root_ + "/hub",
                .ollama = {root_ + "/ollama"},
                .lm_studio = {root_ + "/lms"},
-               .llama_cpp = {root_ + "/lcpp"}};
+               .llama_cpp = {root_ + "/lcpp"},
+               .quantized = {root_ + "/quantized"}};
   }
   ~Stores() override { fs::remove_all(root_); }
 
@@ -223,6 +224,16 @@ TEST_F(Stores, FindWhatLmStudioAndLlamaCppHave) {
   EXPECT_EQ(removal->bytes, 8u);
 }
 
+TEST_F(Stores, FindWhatWasKeptQuantized) {
+  put("quantized/mixtral-Q4_K_M-0123abcd-00ff.gguf", "GGUF");
+  EXPECT_THAT(references(), ElementsAre("quantized:mixtral-Q4_K_M-0123abcd-00ff.gguf"));
+  EXPECT_EQ(path_of("quantized:mixtral-Q4_K_M-0123abcd-00ff.gguf"), "quantized/mixtral-Q4_K_M-0123abcd-00ff.gguf");
+  EXPECT_THAT(path_of("quantized:absent.gguf"), HasSubstr("--quantize-cache"));
+  const auto removal = plan_removal("quantized:mixtral-Q4_K_M-0123abcd-00ff.gguf", places_);
+  ASSERT_TRUE(removal.ok()) << removal.error().message;
+  EXPECT_EQ(removal->bytes, 4u);
+}
+
 TEST_F(Stores, AreWhereTheVariablesSay) {
   const std::map<std::string, std::string> set = {
       {"HOME", "/home/me"}, {"OLLAMA_MODELS", "/data/ollama"}, {"XDG_CACHE_HOME", "/cache"}, {"HF_HUB_CACHE", "/hub"}};
@@ -234,6 +245,7 @@ TEST_F(Stores, AreWhereTheVariablesSay) {
   EXPECT_THAT(places.ollama, ElementsAre("/data/ollama", "/home/me/.ollama/models"));
   EXPECT_THAT(places.lm_studio, ElementsAre("/home/me/.lmstudio/models", "/cache/lm-studio/models"));
   EXPECT_THAT(places.llama_cpp, ElementsAre("/cache/llama.cpp"));
+  EXPECT_THAT(places.quantized, ElementsAre("/cache/moxie/quantized"));
 }
 
 TEST_F(Stores, WhatNoModelRefersToIsFound) {

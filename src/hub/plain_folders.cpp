@@ -74,8 +74,9 @@ Result<StoredModel> find_plain(const PlainFolders& store, const StorePlaces& pla
   const std::string near(nearest_name(whole, references));
   const std::string looked = fmt::format("{}", fmt::join(places.*store.folders, ", "));
   return fail(Diagnosis{.code = "not-here", .found = "not in " + looked, .expected = whole, .near_miss = near},
-              ErrorCode::not_found, "{} is not on this machine (looked in {}){}; download it: moxie pull {}", whole,
-              looked, near.empty() ? "" : fmt::format("; there is {}", near), wanted);
+              ErrorCode::not_found, "{} is not on this machine (looked in {}){}; {}", whole, looked,
+              near.empty() ? "" : fmt::format("; there is {}", near),
+              store.remedy.empty() ? fmt::format("download it: moxie pull {}", wanted) : std::string(store.remedy));
 }
 
 Result<Removal> plan_plain_removal(const PlainFolders& store, const StorePlaces& places, std::string_view wanted) {

@@ -14,6 +14,7 @@ namespace moxie {
 struct PlainFolders {
   std::string_view name, prefix, summary;  // as in ModelStore
   std::vector<std::string> StorePlaces::*folders;
+  std::string_view remedy = {};  // for what is not there; empty: the command that downloads it
 };
 
 // Models of all folders; the reference is the path below the folder, without the file where its folder holds no other.

@@ -108,9 +108,19 @@ TEST_F(QuantizedWhileOpening, AChangedSourceIsQuantizedAgain) {
   EngineOptions changed = options("mixtral", "q4_0", true);
   changed.model = (copy / "model.safetensors").string();
   logits(changed);
+  const fs::path first = kept().front();
   fs::last_write_time(copy / "model.safetensors", fs::file_time_type::clock::now() - std::chrono::hours(1));
+  said_.clear();
   logits(changed);
-  EXPECT_EQ(kept().size(), 2u);
+  ASSERT_EQ(kept().size(), 1u) << "what came of the elder source is of no use any more";
+  EXPECT_NE(kept().front(), first);
+  EXPECT_NE(said_.find(first.filename().string() + " was of an elder version"), std::string::npos) << said_;
+
+  // Another type, and another source of the same name, are not elder versions.
+  changed.quantize = "q8_0";
+  logits(changed);
+  logits(options("mixtral", "q4_0", true));
+  EXPECT_EQ(kept().size(), 3u);
 }
 
 // With 8 experts the types of attention are the same in both.

@@ -47,7 +47,7 @@ class List final : public Command {
   static std::string places_text() {
     const StorePlaces places = environment_places();
     std::string out = places.hugging_face;
-    for (const auto* folders : {&places.ollama, &places.lm_studio, &places.llama_cpp}) {
+    for (const auto* folders : {&places.ollama, &places.lm_studio, &places.llama_cpp, &places.quantized}) {
       for (const std::string& folder : *folders) out += ", " + folder;
     }
     return out;
@@ -82,7 +82,7 @@ extern const CommandEntry list = {
     .usage = "[FOLDER] [--json]",
     .detail =
         "Looks in the caches of Hugging Face and llama.cpp and in the stores of Ollama and LM Studio, wherever "
-        "their variables (HF_HUB_CACHE, OLLAMA_MODELS, LLAMA_CACHE) say. The first column is what `moxie run` "
+        "their variables (HF_HUB_CACHE, OLLAMA_MODELS, LLAMA_CACHE) say, and at what --quantize-cache kept. The first column is what `moxie run` "
         "takes. Reads headers only.",
     .create = []() -> std::unique_ptr<Command> { return std::make_unique<List>(); },
 };
