@@ -20,7 +20,7 @@ def numbers(count):
 
 
 x = numbers(65536)
-for name in ["F16", "BF16", "Q8_0", "Q5_1", "Q5_0", "Q4_1", "Q4_0"]:
+for name in ["F16", "BF16", "Q8_0", "Q5_1", "Q5_0", "Q4_1", "Q4_0", "MXFP4"]:
     kind = gguf.GGMLQuantizationType[name]
     decoded = gguf.quants.dequantize(gguf.quants.quantize(x.reshape(-1, 256), kind), kind).reshape(-1)
     error = decoded.astype(np.float64) - x

@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
-"""Writes tests/data/golden/mixtral-consolidated: the weights of mixtral in Mistral's own layout, with the same logits.
+"""Writes tests/data/golden/mixtral-consolidated and mixtral-rows: the weights of mixtral in Mistral's own layout, and in
+the one of the first torrent, where the experts of a layer are one matrix for each of w1, w2, w3. The same logits.
 
     make_consolidated_golden.py [--out tests/data/golden]      needs numpy
 """
@@ -10,6 +11,8 @@ import re
 import shutil
 import sys
 from pathlib import Path
+
+import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 import safetensors_file
@@ -30,12 +33,7 @@ def interleave(rows, heads):
     return rows.reshape(heads, 2, per_head // 2, -1).swapaxes(1, 2).reshape(rows.shape)
 
 
-def main():
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--out", type=Path, default=ROOT / "tests/data/golden")
-    folder = parser.parse_args().out / "mixtral-consolidated"
-    folder.mkdir(parents=True, exist_ok=True)
-    config = json.loads((SOURCE / "config.json").read_text())
+def renamed(config):
     tensors = {}
     for name, values in safetensors_file.read(SOURCE / "model.safetensors").items():
         if re.search("(q|k)_proj", name):
@@ -43,6 +41,24 @@ def main():
         for old, new in NAMES.items():
             name = name.replace(old, new)
         tensors[name] = values
+    return tensors
+
+
+def experts_together(tensors, config):
+    """The reverse of what transformers' convert_mixtral_weights_to_hf.py does: w2 transposed, then all experts' rows."""
+    together = {name: values for name, values in tensors.items() if ".feed_forward." not in name}
+    for layer in range(config["num_hidden_layers"]):
+        prefix = f"layers.{layer}"
+        together[f"{prefix}.block_sparse_moe.gate.weight"] = tensors[f"{prefix}.feed_forward.gate.weight"]
+        for part in ("w1", "w2", "w3"):
+            names = [f"{prefix}.feed_forward.experts.{e}.{part}.weight" for e in range(config["num_local_experts"])]
+            matrices = [tensors[name].T if part == "w2" else tensors[name] for name in names]
+            together[f"{prefix}.block_sparse_moe.{part}"] = np.ascontiguousarray(np.concatenate(matrices))
+    return together
+
+
+def write(folder, config, tensors, about, experts):
+    folder.mkdir(parents=True, exist_ok=True)
     safetensors_file.write(folder / "consolidated.safetensors", tensors)
     params = {
         "dim": config["hidden_size"], "n_layers": config["num_hidden_layers"],
@@ -53,12 +69,24 @@ def main():
     }  # fmt: skip
     (folder / "params.json").write_text(json.dumps(params, indent=1) + "\n")
     golden = json.loads((SOURCE / "golden.json").read_text())
-    golden["about"] = "Mistral's own layout: consolidated.safetensors and params.json, no rope_theta"
+    golden["about"] = about
     golden["variants"] = [
-        {"path": "consolidated.safetensors", "type": "bf16", "experts": "per-expert", "logits": "logits.npy"}
+        {"path": "consolidated.safetensors", "type": "bf16", "experts": experts, "logits": "logits.npy"}
     ]
     (folder / "golden.json").write_text(json.dumps(golden) + "\n")
     shutil.copy(SOURCE / "logits.npy", folder / "logits.npy")
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--out", type=Path, default=ROOT / "tests/data/golden")
+    out = parser.parse_args().out
+    config = json.loads((SOURCE / "config.json").read_text())
+    tensors = renamed(config)
+    write(out / "mixtral-consolidated", config, tensors,
+          "Mistral's own layout: consolidated.safetensors and params.json, no rope_theta", "per-expert")
+    write(out / "mixtral-rows", config, experts_together(tensors, config),
+          "the layout of the first torrent: one matrix for w1, w2, w3 of all experts, w2 transposed", "stacked")
 
 
 if __name__ == "__main__":

@@ -5,6 +5,8 @@ float64, in the forms its weights come in. The experts' matrices are exact in MX
     gpt_oss        GGUF, bfloat16
     gpt_oss-mxfp4  GGUF with MXFP4 experts; no routing choice of its prompt has a gap below 0.1
     gpt_oss-apart  safetensors with gate and up apart, bfloat16, as MLX's conversions have them
+    gpt_oss-published   safetensors as published: MXFP4 in _blocks and _scales, rows of gate and up in turn; prompt as above
+    gpt_oss-transposed  safetensors as transformers saves it unquantized: bfloat16, transposed, gate and up in turn
 
     make_gpt_oss_golden.py [--out tests/data/golden]      needs torch, transformers, gguf, safetensors, numpy
 """
@@ -142,6 +144,25 @@ def write_reference(folder, plain, packed):
     decoded = {name: decode_mxfp4(*parts).swapaxes(1, 2) for name, parts in packed.items()}
     write_config(folder, CONFIG)
     safetensors_file.write(folder / "model.safetensors", plain | decoded)
+
+
+def write_published(folder, plain, packed):
+    """As the model's makers publish it."""
+    write_config(folder, CONFIG | {"quantization_config": {"quant_method": "mxfp4"}})
+    tensors = {name: torch.from_numpy(values).to(torch.bfloat16) for name, values in plain.items()}
+    for name, (codes, scales) in packed.items():
+        tensors[f"{name}_blocks"] = torch.from_numpy(codes[..., 0::2] | (codes[..., 1::2] << 4))
+        tensors[f"{name}_scales"] = torch.from_numpy(scales)
+    save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
+
+
+def check_published(folder, packed):
+    """`transformers` decodes the blocks to the same numbers."""
+    quantized = transformers.Mxfp4Config(dequantize=True)
+    model = transformers.GptOssForCausalLM.from_pretrained(folder, quantization_config=quantized)
+    for name, parts in packed.items():
+        found = model.get_parameter(name).detach().float().numpy()
+        assert np.array_equal(found, decode_mxfp4(*parts).swapaxes(1, 2)), name
 
 
 def apart(plain, packed):
@@ -294,7 +315,7 @@ def make(root):
         "float32_error": float(f"{np.abs(single - logits).max():.2g}"),
         "noticed_when_off": {key: round(value, 4) for key, value in noticed.items()},
     }
-    for name in ("gpt_oss", "gpt_oss-mxfp4", "gpt_oss-apart"):
+    for name in ("gpt_oss", "gpt_oss-mxfp4", "gpt_oss-apart", "gpt_oss-published", "gpt_oss-transposed"):
         shutil.rmtree(root / name, ignore_errors=True)
         (root / name).mkdir(parents=True)
     write_gguf(root / "gpt_oss/bf16.gguf", plain, packed, False)
@@ -305,6 +326,13 @@ def make(root):
     write_apart(root / "gpt_oss-apart", plain, packed)
     write_golden(root / "gpt_oss-apart", golden, logits, "GPT-OSS with gate and up apart, as MLX has it",
                  ".", "bf16", "stacked")
+    write_published(root / "gpt_oss-published", plain, packed)
+    check_published(root / "gpt_oss-published", packed)
+    write_golden(root / "gpt_oss-published", golden | clear, clear_logits, "GPT-OSS as published: MXFP4, rows of gate "
+                 "and up in turn", ".", "gpt-oss", "stacked")
+    write_reference(root / "gpt_oss-transposed", plain, packed)
+    write_golden(root / "gpt_oss-transposed", golden, logits, "GPT-OSS as transformers saves it without quantization: "
+                 "transposed, gate and up in turn", ".", "bf16", "stacked")
     print({key: value for key, value in golden.items() if not key.endswith("_ids")})
 
 

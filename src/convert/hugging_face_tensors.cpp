@@ -11,10 +11,6 @@
 namespace moxie {
 namespace {
 
-bool is_float(const QuantType& type) {
-  return type.block_values == 1 && !type.parted();
-}
-
 class HuggingFaceCollector {
  public:
   HuggingFaceCollector(const WeightFiles& source, const ModelPlan& plan, const QuantType* type, Log& log)
@@ -97,8 +93,8 @@ class HuggingFaceCollector {
     const bool vector = tensor.shape.size() < 2;
     if (type_ != nullptr && !vector) {
       tensor.type = type_;
-    } else if (is_float(*from.type)) {
-      tensor.type = find_quant_type(from.type->name);
+    } else if (is_unquantized(*from.type)) {
+      tensor.type = find_quant_type(from.type->twin.empty() ? from.type->name : from.type->twin);
     } else {
       tensor.type = find_quant_type("bf16");
       decoded_from_ = from.dtype;

@@ -148,8 +148,9 @@ Result<void> PackWriter::collect(const ModelPlan& plan) {
   for (const Piece& piece : pieces_) {
     if (piece.type->gguf_id >= 0) continue;
     return fail(ErrorCode::unsupported,
-                "{}: tensor '{}' has type {}, for which a pack has no number; a pack of this model cannot be made",
-                source_.path, printable(piece.name), piece.type->name);
+                "{}: tensor '{}' has type {}, for which a pack has no number; a pack of this model cannot be made{}",
+                source_.path, printable(piece.name), piece.type->name,
+                piece.type->twin.empty() ? "" : " from these files: convert them to GGUF first, and pack that");
   }
   return {};
 }

@@ -56,7 +56,7 @@ class Chooser {
       MOXIE_TRY_VOID(check(tensor));
       if (tensor.is_copied() || tensor.pieces.empty()) continue;
       const QuantType& type = *tensor.pieces.front().tensor->type;
-      if (type.block_values == 1 && !type.parted()) continue;
+      if (is_unquantized(type) || type.twin == tensor.type->name) continue;
       if (tensor.type->block_values == 1) continue;
       ++again;
       from = tensor.pieces.front().tensor->dtype;
@@ -106,6 +106,7 @@ class Chooser {
       return f32;  // vectors and routers; readers of GGUF files expect them so
     }
     if (from != nullptr && from->gguf_id >= 0) return from;
+    if (from != nullptr && !from->twin.empty()) return find_quant_type(from->twin);
     if (from == nullptr) {
       return fail(ErrorCode::unsupported,
                   "{}: the experts of '{}' differ in type: {}; one tensor cannot hold them as they are: give --type to "

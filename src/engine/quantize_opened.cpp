@@ -26,7 +26,7 @@ std::string upper(std::string_view text) {
 // The first tensor whose numbers are quantized; null: none is.
 const TensorInfo* quantized_tensor(const WeightFiles& source) {
   for (const TensorInfo& tensor : source.tensors) {
-    if (tensor.type != nullptr && (tensor.type->block_values > 1 || tensor.type->parted())) return &tensor;
+    if (tensor.type != nullptr && !is_unquantized(*tensor.type)) return &tensor;
   }
   return nullptr;
 }

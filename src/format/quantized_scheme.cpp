@@ -100,13 +100,27 @@ Result<std::vector<std::byte>> QuantizedTensors::read(const TensorInfo& tensor) 
 Result<void> QuantizedTensors::join(std::string_view module, std::string_view type, std::string dtype,
                                     std::vector<int64_t> shape, PartedLayout layout,
                                     std::initializer_list<Part> parts) {
-  MOXIE_CHECK(parts.size() > 0 && parts.size() <= kPartsMax && shape.size() >= 2);
+  return join_as(fmt::format("{}.weight", module), type, std::move(dtype), std::move(shape), layout, parts);
+}
+
+void QuantizedTensors::keep_as(const TensorInfo& tensor, std::string name, std::vector<int64_t> shape) {
+  TensorInfo& kept = joined_.emplace_back(tensor);
+  kept.name = std::move(name);
+  kept.shape = std::move(shape);
+  MOXIE_CHECK(kept.elements() == tensor.elements());
+  gone_.push_back(&tensor);
+}
+
+Result<void> QuantizedTensors::join_as(std::string name, std::string_view type, std::string dtype,
+                                       std::vector<int64_t> shape, PartedLayout layout,
+                                       std::initializer_list<Part> parts) {
+  MOXIE_CHECK(parts.size() > 0 && parts.size() <= kPartsMax && shape.size() >= 2 && layout.row_step > 0);
   const TensorInfo& first = *parts.begin()->tensor;
   // All of its values as floats can be counted in bytes.
   const auto elements = product(shape), rows = product(std::span(shape).first(shape.size() - 1));
   if (!elements || !rows || *elements > std::numeric_limits<int64_t>::max() / 8 || *elements == 0)
     return wrong(first, fmt::format("stands for a matrix of [{}], which cannot be", fmt::join(shape, ", ")));
-  TensorInfo whole{.name = fmt::format("{}.weight", module),
+  TensorInfo whole{.name = std::move(name),
                    .type = find_quant_type(type),
                    .dtype = std::move(dtype),
                    .shape = std::move(shape),
@@ -119,12 +133,12 @@ Result<void> QuantizedTensors::join(std::string_view module, std::string_view ty
   for (const Part& part : parts) {
     const TensorInfo& from = *part.tensor;
     if (part.by_rows && from.bytes % static_cast<uint64_t>(*rows) != 0)
-      return wrong(from, fmt::format("cannot be divided among the {} rows of '{}'", *rows, printable(module)));
+      return wrong(from, fmt::format("cannot be divided among the {} rows of '{}'", *rows, printable(whole.name)));
     parted.parts.push_back({.file = from.file,
                             .offset = from.offset,
                             .bytes = from.bytes,
                             .row_bytes = part.by_rows ? from.bytes / static_cast<uint64_t>(*rows) : 0});
-    whole.bytes += from.bytes;
+    whole.bytes += from.bytes / static_cast<uint64_t>(layout.row_step);
     gone_.push_back(&from);
   }
   whole.parted = std::make_shared<const PartedTensor>(std::move(parted));
@@ -171,11 +185,12 @@ Result<WeightFiles> QuantizedTensors::finish() && {
 }
 
 Result<WeightFiles> join_quantized(WeightFiles files) {
+  // One checkpoint may have several: experts in one form, the other matrices in another.
   for (const QuantizedScheme* scheme : kSchemes) {
     if (!scheme->recognises(files)) continue;
     QuantizedTensors tensors(files);
     MOXIE_TRY_VOID(scheme->join(tensors));
-    return std::move(tensors).finish();
+    MOXIE_TRY(files, std::move(tensors).finish());
   }
   return files;
 }

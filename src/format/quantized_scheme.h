@@ -36,9 +36,15 @@ class QuantizedTensors {
     bool by_rows = true;  // every row of the matrix has its own bytes in it, one after another
   };
   // One matrix (with leading dimensions, where `shape` has more than two) of the parts, under the name of
-  // `module`.weight. The parts are no tensors of their own any more. REQUIRES: the type exists.
+  // `module`.weight. The parts are no tensors of their own any more; two matrices may be made of the same ones, whose
+  // rows lie in turn (layout.row_step). REQUIRES: the type exists.
   Result<void> join(std::string_view module, std::string_view type, std::string dtype, std::vector<int64_t> shape,
                     PartedLayout layout, std::initializer_list<Part> parts);
+  // Likewise under a name of its own.
+  Result<void> join_as(std::string name, std::string_view type, std::string dtype, std::vector<int64_t> shape,
+                       PartedLayout layout, std::initializer_list<Part> parts);
+  // The tensor as it is, but under this name and in a shape of as many numbers.
+  void keep_as(const TensorInfo& tensor, std::string name, std::vector<int64_t> shape);
   // Is no tensor of its own: quantization parameters that are of no use here.
   void drop(const TensorInfo& tensor) { gone_.push_back(&tensor); }
   void notice_once(std::string notice);
@@ -65,7 +71,7 @@ struct QuantizedScheme {
 };
 std::span<const QuantizedScheme* const> quantized_schemes();
 
-// The files with their matrices joined by the first scheme that knows them; as they are where none does.
+// The files with their matrices joined by the schemes that know them; as they are where none does.
 // Errors: corrupt (a part is missing, or has a shape or dtype that does not fit), unsupported (a variant that cannot be
 // computed, by name).
 Result<WeightFiles> join_quantized(WeightFiles files);

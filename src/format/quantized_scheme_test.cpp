@@ -373,5 +373,127 @@ TEST(QuantizedSchemes, MatricesThatAreThereTwice) {
   expect_corrupt(opened(pieces), {"'p.weight'", "twice"});
 }
 
+// ---- GPT-OSS ----
+
+constexpr const char* kGptOss =
+    R"({"model_type":"gpt_oss","num_local_experts":4,"hidden_size":64,"intermediate_size":32})";
+
+const std::vector<Piece> kPublished = {{"l.experts.gate_up_proj_blocks", "U8", {4, 64, 2, 16}, ""},
+                                       {"l.experts.gate_up_proj_scales", "U8", {4, 64, 2}, ""},
+                                       {"l.experts.gate_up_proj_bias", "BF16", {4, 64}, ""},
+                                       {"l.experts.down_proj_blocks", "U8", {4, 64, 1, 16}, ""},
+                                       {"l.experts.down_proj_scales", "U8", {4, 64, 1}, ""},
+                                       {"l.experts.down_proj_bias", "BF16", {4, 64}, ""}};
+const std::vector<Piece> kTransposed = {{"l.experts.gate_up_proj", "BF16", {4, 64, 64}, ""},
+                                        {"l.experts.gate_up_proj_bias", "F16", {4, 64}, ""},
+                                        {"l.experts.down_proj", "F32", {4, 32, 64}, ""},
+                                        {"l.experts.down_proj_bias", "F32", {4, 64}, ""}};
+
+TEST(QuantizedGptOss, GateAndUpComeApart) {
+  const auto files = opened(kPublished, kGptOss);
+  for (const auto& [name, first] : {std::pair{"gate_proj", 0}, std::pair{"up_proj", 1}}) {
+    const TensorInfo matrix = joined(files, fmt::format("l.experts.{}.weight", name));
+    EXPECT_EQ(matrix.shape, (std::vector<int64_t>{4, 32, 64}));
+    EXPECT_EQ(matrix.type->name, "mlx_mxfp4");
+    EXPECT_EQ(matrix.parted->layout.row_begin, first);
+    EXPECT_EQ(matrix.parted->layout.row_step, 2);
+    EXPECT_EQ(matrix.bytes, uint64_t{4 * 64 * 2 * 17 / 2});
+    EXPECT_EQ(matrix.parted->parts.at(0).row_bytes, 2u * 2 * 16);
+    const TensorInfo biases = joined(files, fmt::format("l.experts.{}.bias", name));
+    EXPECT_EQ(biases.shape, (std::vector<int64_t>{4, 32}));
+    EXPECT_EQ(biases.type->name, "strided_bf16");
+    EXPECT_EQ(biases.parted->layout.row_begin, first);
+  }
+  EXPECT_EQ(joined(files, "l.experts.down_proj.weight").shape, (std::vector<int64_t>{4, 64, 32}));
+  ASSERT_NE(files->find("l.experts.down_proj.bias"), nullptr);
+  EXPECT_EQ(files->tensors.size(), 6u);
+  EXPECT_EQ(files->total_bytes(), uint64_t{4 * 64 * 2 * 17 + 4 * 64 * 17 + 2 * 4 * 64 * 2});
+}
+
+TEST(QuantizedGptOss, TransposedFloats) {
+  const auto files = opened(kTransposed, kGptOss);
+  const TensorInfo up = joined(files, "l.experts.up_proj.weight");
+  EXPECT_EQ(up.type->name, "strided_bf16");
+  EXPECT_EQ(up.dtype, "BF16");
+  EXPECT_EQ(up.shape, (std::vector<int64_t>{4, 32, 64}));
+  EXPECT_EQ(up.parted->layout.row_begin, 1);
+  EXPECT_EQ(up.parted->layout.column_step, 64);
+  EXPECT_EQ(up.parted->layout.group_rows, 32);
+  const TensorInfo down = joined(files, "l.experts.down_proj.weight");
+  EXPECT_EQ(down.type->name, "strided_f32");
+  EXPECT_EQ(down.shape, (std::vector<int64_t>{4, 64, 32}));
+  EXPECT_EQ(down.parted->layout.row_step, 1);
+  EXPECT_EQ(joined(files, "l.experts.gate_proj.bias").type->name, "strided_f16");
+  EXPECT_EQ(files->tensors.size(), 6u);
+}
+
+TEST(QuantizedGptOss, OtherModelsAreLeftAlone) {
+  const auto files = opened({{"l.experts.gate_up_proj", "BF16", {4, 64, 64}, ""}}, R"({"model_type":"mixtral"})");
+  ASSERT_TRUE(files.ok()) << files.error().message;
+  EXPECT_NE(files->find("l.experts.gate_up_proj"), nullptr);
+}
+
+TEST(QuantizedGptOss, WhatDoesNotFitIsNamed) {
+  const auto published = [](const Piece& changed) { return opened(with(kPublished, changed), kGptOss); };
+  const auto transposed = [](const Piece& changed) { return opened(with(kTransposed, changed), kGptOss); };
+  expect_corrupt(published({"l.experts.gate_up_proj_blocks", "U8", {4, 64, 2, 8}, ""}),
+                 {"'l.experts.gate_up_proj_blocks' of U8 [4, 64, 2, 8]", "[..., rows, groups, 16]", "download"});
+  expect_corrupt(published({"l.experts.gate_up_proj_blocks", "U8", {4, 32, 2, 16}, ""}),
+                 {"gate_up_proj_blocks", "should be [4, 64, 2, 16] by config.json (num_local_experts 4"});
+  expect_corrupt(published({"l.experts.down_proj_blocks", "U8", {4, 64, 2, 16}, ""}),
+                 {"down_proj_blocks", "should be [4, 64, 1, 16] by config.json"});
+  expect_corrupt(published({"l.experts.gate_up_proj_scales", "U8", {4, 64, 1}, ""}),
+                 {"gate_up_proj_scales' of U8 [4, 64, 1]", "[4, 64, 2], as its blocks have"});
+  expect_corrupt(published({"l.experts.gate_up_proj_scales", "F16", {4, 64, 2}, ""}), {"should be of U8"});
+  expect_corrupt(published({"l.experts.gate_up_proj_bias", "BF16", {4, 62}, ""}), {"should be [4, 64] by config.json"});
+  expect_corrupt(published({"l.experts.gate_up_proj_bias", "I32", {4, 64}, ""}), {"should be of BF16, F16 or F32"});
+  expect_corrupt(published({"l.experts.down_proj_bias", "BF16", {4, 63}, ""}), {"should be [4, 64] by config.json"});
+  for (const char* gone : {"l.experts.gate_up_proj_bias", "l.experts.gate_up_proj_scales", "l.experts.down_proj_scales",
+                           "l.experts.gate_up_proj_blocks", "l.experts.down_proj_bias"}) {
+    expect_corrupt(opened(without(kPublished, gone), kGptOss), {gone, "missing", "download"});
+  }
+  expect_corrupt(opened({{"x_blocks", "U8", {3, 0, 16}, ""}, {"x_scales", "U8", {3, 0}, ""}}), {"holds no rows"});
+  expect_corrupt(opened({{"x.experts.gate_up_proj_blocks", "U8", {2, 3, 1, 16}, ""},
+                         {"x.experts.gate_up_proj_scales", "U8", {2, 3, 1}, ""}}),
+                 {"as many rows of gate as of up"});
+  expect_corrupt(transposed({"l.experts.gate_up_proj", "BF16", {4, 32, 64}, ""}),
+                 {"'l.experts.gate_up_proj' of BF16 [4, 32, 64]", "should be [4, 64, 64] by config.json"});
+  expect_corrupt(transposed({"l.experts.down_proj", "BF16", {4, 64, 32}, ""}),
+                 {"should be [4, 32, 64] by config.json"});
+  expect_corrupt(transposed({"l.experts.gate_up_proj", "F8_E4M3", {4, 64, 64}, ""}), {"should be of BF16, F16 or F32"});
+  expect_corrupt(transposed({"l.experts.down_proj", "BF16", {4 * 32, 64}, ""}), {"should have 3 dimensions"});
+  for (const char* gone : {"l.experts.gate_up_proj_bias", "l.experts.down_proj_bias"})
+    expect_corrupt(opened(without(kTransposed, gone), kGptOss), {gone, "missing", "download"});
+}
+
+// ---- the rows of all experts in one matrix ----
+
+TEST(ExpertRows, BecomeAMatrixForEach) {
+  const std::vector<Piece> pieces = {{"model.layers.3.block_sparse_moe.w1", "BF16", {4 * 24, 16}, ""},
+                                     {"model.layers.3.block_sparse_moe.w2", "F16", {4 * 24, 16}, ""},
+                                     {"model.layers.3.block_sparse_moe.w3.weight", "BF16", {4 * 24, 16}, ""}};
+  const char* config = R"({"num_local_experts":4,"hidden_size":16})";
+  const auto files = opened(pieces, config);
+  ASSERT_TRUE(files.ok()) << files.error().message;
+  for (const char* name : {"gate_proj", "up_proj"}) {
+    const TensorInfo* rows = files->find(fmt::format("model.layers.3.block_sparse_moe.switch_mlp.{}.weight", name));
+    ASSERT_NE(rows, nullptr) << name;
+    EXPECT_EQ(rows->shape, (std::vector<int64_t>{4, 24, 16}));
+    EXPECT_FALSE(rows->parted);
+  }
+  const TensorInfo down = joined(files, "model.layers.3.block_sparse_moe.switch_mlp.down_proj.weight");
+  EXPECT_EQ(down.shape, (std::vector<int64_t>{4, 16, 24}));
+  EXPECT_EQ(down.type->name, "strided_f16");
+  EXPECT_EQ(down.parted->layout.column_step, 16);
+
+  const auto changed = [&](const Piece& piece) { return opened(with(pieces, piece), config); };
+  expect_corrupt(changed({"model.layers.3.block_sparse_moe.w1", "BF16", {4 * 24 + 1, 16}, ""}),
+                 {"block_sparse_moe.w1' of BF16 [97, 16]", "the rows of 4 experts (num_experts) with 16 numbers each"});
+  expect_corrupt(changed({"model.layers.3.block_sparse_moe.w2", "BF16", {4 * 16, 24}, ""}), {"[64, 24]", "16 numbers"});
+  expect_corrupt(changed({"model.layers.3.block_sparse_moe.w2", "I8", {4 * 24, 16}, ""}), {"should be of BF16"});
+  expect_corrupt(opened(pieces, R"({"hidden_size":16})"), {"nothing says how many they are", "num_experts"});
+  expect_corrupt(opened(pieces, R"({"num_local_experts":0})"), {"said to be 0", "(1 to 65535)"});
+}
+
 }  // namespace
 }  // namespace moxie

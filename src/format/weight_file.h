@@ -24,7 +24,9 @@ enum class NameScheme { gguf, hugging_face };
 struct TensorPart {
   int file = 0;
   uint64_t offset = 0, bytes = 0;
-  uint64_t row_bytes = 0;  // of one row of the matrix; 0: the part belongs to all rows, and rows cannot be taken alone
+  // Of one row of the matrix, with those that lie in turn with it; where columns lie apart, of a row on average, and
+  // whole matrices can be taken alone. 0: the part belongs to all rows, and rows cannot be taken alone.
+  uint64_t row_bytes = 0;
 };
 struct PartedTensor {
   PartedLayout layout;            // rows are those of all leading dimensions
@@ -40,7 +42,8 @@ struct TensorInfo {
   uint64_t offset = 0;         // from the start of that file
   uint64_t bytes = 0;
   std::optional<uint64_t> checksum;  // XXH64 of its bytes, where the file tells
-  // Set where its parts lie apart: file and offset are then those of the first part, bytes those of all.
+  // Set where its parts lie apart: file and offset are then those of the first part, bytes those of all, or its share
+  // of them where another tensor lies in the same ones.
   std::shared_ptr<const PartedTensor> parted;
 
   int64_t elements() const;

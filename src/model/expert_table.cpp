@@ -195,10 +195,25 @@ FileRange ProjectionRecord::range(size_t part) const {
 }
 
 uint64_t ProjectionRecord::bytes() const {
+  const uint64_t shares = tensor->parted ? static_cast<uint64_t>(tensor->parted->layout.row_step) : 1;
   uint64_t sum = 0;
-  for (size_t part = 0; part < parts(); ++part) sum += range(part).bytes;
+  for (size_t part = 0; part < parts(); ++part) sum += range(part).bytes / shares;
   return sum;
 }
+
+namespace {
+
+// Do the rows of both lie in turn, so that the same bytes hold them?
+bool in_the_same_bytes(const ProjectionRecord& a, const ProjectionRecord& b) {
+  if (a.parts() != b.parts()) return false;
+  for (size_t part = 0; part < a.parts(); ++part) {
+    const FileRange one = a.range(part), other = b.range(part);
+    if (one.file != other.file || one.offset != other.offset || one.bytes != other.bytes) return false;
+  }
+  return true;
+}
+
+}  // namespace
 
 ExpertRanges file_ranges(const ExpertRecord& expert) {
   static_assert(ExpertRanges::kMax >= 3 * kPartsMax && ReadTask::kMaxRanges >= static_cast<int>(ExpertRanges::kMax));
@@ -206,7 +221,9 @@ ExpertRanges file_ranges(const ExpertRecord& expert) {
   const std::array projections = {&expert.gate, &expert.up, &expert.down};
   size_t count = 0;
   for (size_t i = 0; i < projections.size(); ++i) {
-    for (size_t part = 0; part < projections[i]->parts(); ++part) ranges[count++] = projections[i]->range(part);
+    const bool read_with_gate = i == 1 && in_the_same_bytes(expert.gate, expert.up);
+    for (size_t part = 0; part < projections[i]->parts() && !read_with_gate; ++part)
+      ranges[count++] = projections[i]->range(part);
     ranges.ends[i] = static_cast<uint8_t>(count);
   }
   return ranges;

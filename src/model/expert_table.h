@@ -21,9 +21,9 @@ struct ProjectionRecord {
 
   // Of a matrix whose parts lie apart: of the first part.
   uint64_t offset() const { return range(0).offset; }
-  uint64_t bytes() const;  // of all parts
+  uint64_t bytes() const;  // of all parts; its share, where another matrix lies in the same bytes
   size_t parts() const { return tensor->parted ? tensor->parted->parts.size() : 1; }
-  FileRange range(size_t part) const;
+  FileRange range(size_t part) const;  // whole, whoever shares it
 };
 
 struct ExpertRecord {

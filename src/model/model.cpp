@@ -212,8 +212,8 @@ struct Model::Loader {
       for (size_t part = 0; part < parts.size(); ++part) {
         pieces.push_back({tensor, part, parts[part], bytes + parts[part].offset % alignment});
         bytes = (pieces.back().at + parts[part].bytes + alignment - 1) / alignment * alignment;
+        total += parts[part].bytes;
       }
-      total += tensor->bytes;
     }
     for (const auto& layer : plan.experts.experts) {
       for (const ExpertRecord& record : layer) total += options.pool->complete ? record.bytes() : 0;

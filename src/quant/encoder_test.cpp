@@ -53,7 +53,7 @@ struct Reference {
 TEST(Encoders, NoWorseThanTheReference) {
   constexpr Reference kReferences[] = {{"f16", 0.000208979},  {"bf16", 0.001678493}, {"q8_0", 0.005077502},
                                        {"q5_1", 0.036482976}, {"q5_0", 0.040371490}, {"q4_1", 0.075633340},
-                                       {"q4_0", 0.081341891}};
+                                       {"q4_0", 0.081341891}, {"mxfp4", 0.111094675}};
   const std::vector<float> x = numbers(65536);
   EXPECT_EQ(x[0], -0.03616333f);
   const std::vector<float> ones(x.size(), 1.0f);

@@ -36,6 +36,7 @@ void multiply_decoded(const MultiplyArgs& args) {
 struct PartedFacts {
   std::string_view name;
   std::string_view summary;
+  std::string_view twin = {};
 };
 
 // A type that is decoded as it is used.
@@ -44,6 +45,7 @@ constexpr QuantType make_decoded_type(const PartedFacts& facts) {
   QuantType type;
   type.name = facts.name;
   type.summary = facts.summary;
+  type.twin = facts.twin;
   type.block_values = 1;
   type.activations = ActFormat::f32;
   type.decode_columns = kDecode;

@@ -22,7 +22,8 @@ class PartedRows {
     const int64_t last = args.rows - row - 1, row_bytes = args.columns / 32 * static_cast<int64_t>(kBlockBytes);
     int64_t numbers[kLanes];
     for (int r = 0; r < kLanes; ++r) {
-      numbers[r] = args.first_row + row + (r < last ? r : last);
+      const int64_t number = args.first_row + row + (r < last ? r : last);
+      numbers[r] = weights.layout.row_begin + number * weights.layout.row_step;
       rows_[r] = weights.part[0] + numbers[r] * row_bytes;
     }
     count_ = static_cast<int>(last + 1 < kLanes ? last + 1 : kLanes);

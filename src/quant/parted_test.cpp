@@ -141,6 +141,37 @@ float mlx_float_value(const Sample& s, int64_t row, int64_t column) {
   return s.scale(1, row * (s.layout.columns / s.layout.group) + column / s.layout.group) * number;
 }
 
+// The rows of every second one of two matrices.
+Sample mxfp4_in_turn(int64_t rows, int64_t columns, int64_t group, int bits, ScaleFormat scales) {
+  Sample sample = mlx_float(2 * rows, columns, group, bits, scales);
+  sample.layout.rows = rows;
+  sample.layout.row_begin = rows % 2;
+  sample.layout.row_step = 2;
+  return sample;
+}
+float mxfp4_in_turn_value(const Sample& s, int64_t row, int64_t column) {
+  return mlx_float_value(s, 2 * row + s.layout.row_begin, column);
+}
+
+// `group` matrices that are stored transposed, two of them in turn where bits is 2.
+Sample strided(int64_t rows, int64_t columns, int64_t group, int bits, ScaleFormat scales) {
+  Maker make(static_cast<uint32_t>(rows + columns));
+  Sample sample{.layout = {.rows = rows,
+                           .columns = columns,
+                           .row_begin = bits == 2 ? columns / 32 % 2 : 0,
+                           .row_step = bits,
+                           .column_step = rows / group * bits,
+                           .group_rows = rows / group,
+                           .scales = scales}};
+  sample.parts = {make.scales(scales, rows * columns * bits)};
+  return sample;
+}
+float strided_value(const Sample& s, int64_t row, int64_t column) {
+  const int64_t height = s.layout.group_rows, stored = height * s.layout.row_step;
+  const int64_t before = row / height * stored * s.layout.columns;  // matrices
+  return s.scale(0, before + column * stored + row % height * s.layout.row_step + s.layout.row_begin);
+}
+
 // With `inputs in order` where scales is f16, shuffled where it is f32 (the scales themselves are always f16).
 Sample gptq(int64_t rows, int64_t columns, int64_t group, int bits, ScaleFormat order) {
   Maker make(static_cast<uint32_t>(rows + columns + bits));
@@ -309,6 +340,9 @@ constexpr Form kForms[] = {
     {"mlx_affine", mlx, mlx_value, 3, 24, 8, 8, kF16},
     {"mlx_mxfp4", mlx_float, mlx_float_value, 37, 96, 32, 4, ScaleFormat::e8m0},
     {"mlx_mxfp4", mlx_float, mlx_float_value, 50, 2048, 32, 4, ScaleFormat::e8m0},
+    {"mlx_mxfp4", mxfp4_in_turn, mxfp4_in_turn_value, 37, 96, 32, 4, ScaleFormat::e8m0},
+    {"mlx_mxfp4", mxfp4_in_turn, mxfp4_in_turn_value, 50, 2048, 32, 4, ScaleFormat::e8m0},
+    {"mlx_float", mxfp4_in_turn, mxfp4_in_turn_value, 11, 608, 32, 8, ScaleFormat::e8m0},
     {"mlx_float", mlx_float, mlx_float_value, 11, 608, 32, 8, ScaleFormat::e8m0},
     {"mlx_float", mlx_float, mlx_float_value, 11, 608, 16, 4, ScaleFormat::e4m3},
     {"gptq4", gptq, gptq_value, 40, 96, 32, 4, kF16},
@@ -336,6 +370,15 @@ constexpr Form kForms[] = {
     {"bnb8", bnb8, bnb8_value, 50, 2048, 0, 8, kF32},
     {"fp8", fp8, fp8_value, 37, 608, 128, 8, kF32},
     {"fp8", fp8, fp8_value, 21, 96, 1000, 8, kBf16},
+    {"strided_bf16", strided, strided_value, 37, 96, 1, 1, kBf16},
+    {"strided_bf16", strided, strided_value, 37, 96, 1, 2, kBf16},
+    {"strided_bf16", strided, strided_value, 37, 160, 1, 2, kBf16},
+    {"strided_bf16", strided, strided_value, 200, 608, 1, 2, kBf16},
+    {"strided_bf16", strided, strided_value, 128, 64, 4, 1, kBf16},
+    {"strided_f16", strided, strided_value, 90, 64, 2, 1, kF16},
+    {"strided_f16", strided, strided_value, 90, 96, 2, 2, kF16},
+    {"strided_f32", strided, strided_value, 90, 64, 2, 1, kF32},
+    {"strided_f32", strided, strided_value, 90, 96, 2, 2, kF32},
 };
 
 // The parts of a sample where reading beyond them fails.

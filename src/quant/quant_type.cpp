@@ -90,6 +90,11 @@ const QuantType* find_quant_type(std::string_view name, std::string_view target)
   return nullptr;
 }
 
+bool is_unquantized(const QuantType& type) {
+  const QuantType* plain = type.twin.empty() ? &type : find_quant_type(type.twin);
+  return plain->block_values == 1 && !plain->parted();
+}
+
 const QuantType* find_quant_type_by_gguf_id(int id, std::string_view target) {
   for (const QuantType* type : quant_types(target)) {
     if (type->gguf_id == id) return type;

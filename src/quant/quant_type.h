@@ -39,7 +39,9 @@ struct MultiplyArgs {
 struct QuantType {
   std::string_view name;  // "q4_k", as users type it
   std::string_view summary;
-  int gguf_id = -1;      // the type id in GGUF files
+  int gguf_id = -1;  // the type id in GGUF files
+  // Of a type whose parts lie apart: the type of types.inc that holds the same numbers without loss. Empty: none does.
+  std::string_view twin = {};
   int block_values = 0;  // numbers in a block
   int block_bytes = 0;
   float max_relative_error = 0;  // rms(encode then decode - x) / rms(x) on normal data; 0 where there is no encode
@@ -72,6 +74,8 @@ std::span<const QuantType* const> quant_types(std::string_view target = "baselin
 std::span<const QuantType* const> parted_types(std::string_view target = "baseline");
 // Of either kind.
 const QuantType* find_quant_type(std::string_view name, std::string_view target = "baseline");
+// Are its numbers floats as they were trained, in whatever order they lie?
+bool is_unquantized(const QuantType& type);
 const QuantType* find_quant_type_by_gguf_id(int id, std::string_view target = "baseline");
 // For ids that are in no file moxie can read: what they are ("removed in 2024, use Q4_0", "private to ik_llama.cpp:
 // IQ4_K"). Empty when the id is unknown.

@@ -17,7 +17,7 @@ struct FileRange {
 };
 
 // Where the bytes of an expert lie: the ranges of its gate, of its up, of its down projection. A projection has one, or
-// several where its parts lie apart.
+// several where its parts lie apart; up has none where it lies in those of gate.
 struct ExpertRanges {
   static constexpr size_t kMax = 15;
   std::array<FileRange, kMax> all{};

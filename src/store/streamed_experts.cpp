@@ -183,6 +183,10 @@ bool StreamedExperts::start_read(int64_t layer, Entry& wanted, ReadPriority prio
                            .bytes = wanted.ranges[i].bytes,
                            .into = slot.data + wanted.shape.at[i]};
   }
+  if (wanted.ranges.ends[1] == wanted.ranges.ends[0]) {
+    for (size_t part = 0; part < wanted.ranges.ends[0]; ++part)
+      wanted.view.up.set_part(part, slot.data + wanted.shape.at[part]);
+  }
   reader_.submit(slot.task, priority);
   return true;
 }

@@ -62,12 +62,21 @@ struct Variant {
   std::string type, experts;
 };
 
-// Are its matrices in several parts each: quantized safetensors?
+inline bool is_one_of(const std::string& value, std::initializer_list<const char*> values) {
+  return std::any_of(values.begin(), values.end(), [&](const char* each) { return value == each; });
+}
+
+// Are its matrices in several parts each (quantized safetensors), or transposed?
 inline bool has_parts(const Variant& variant) {
-  for (const char* type : {"mlx", "gptq", "awq", "bitsandbytes", "fp8", "compressed-tensors"}) {
-    if (variant.type == type) return true;
-  }
-  return false;
+  return is_one_of(variant.type, {"mlx", "gptq", "awq", "bitsandbytes", "fp8", "compressed-tensors", "gpt-oss"}) ||
+         is_one_of(variant.name, {"gpt_oss-transposed/.", "mixtral-rows/consolidated.safetensors"});
+}
+
+// Does GGUF have a form for all of its matrices, without loss?
+inline bool has_gguf_form(const Variant& variant) {
+  return !has_parts(variant) ||
+         is_one_of(variant.name, {"mixtral-mlx-mxfp4/.", "gpt_oss-published/.", "gpt_oss-transposed/.",
+                                  "mixtral-rows/consolidated.safetensors"});
 }
 
 struct Model {

@@ -21,7 +21,7 @@ constexpr double kMaxMeanWithoutTips = 5e-4;  // of the 99 % smallest
 // Whose tips weigh more on these texts, by luck as far as can be seen (docs/experiments.md, entry 2).
 constexpr double kMaxMeanOfUnlucky = 2e-3;
 bool unlucky(const std::string& type) {
-  return type == "q4_1" || type == "q6_k" || type == "q3_k" || type == "q2_k";
+  return type == "q4_1" || type == "q6_k" || type == "q3_k" || type == "q2_k" || type == "mxfp4";
 }
 
 std::filesystem::path demo_model() {

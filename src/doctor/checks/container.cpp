@@ -35,8 +35,9 @@ void run(const CheckInput& input, Findings& findings) {
     }
     return;
   }
-  const auto packed = std::find_if(files.tensors.begin(), files.tensors.end(),
-                                   [](const TensorInfo& tensor) { return tensor.parted != nullptr; });
+  const auto packed = std::find_if(files.tensors.begin(), files.tensors.end(), [](const TensorInfo& tensor) {
+    return tensor.parted && !is_unquantized(*tensor.type);
+  });
   if (packed == files.tensors.end()) return;
   const auto method = files.metadata.text("quantization_config.quant_method");
   const std::string found = fmt::format("{} of {}", packed->name, packed->dtype);

@@ -22,17 +22,12 @@ constexpr Renamed kModel[] = {
 };
 // How the names of a layer go on after "layers.N.".
 constexpr Renamed kLayer[] = {
-    {"attention.wq.", "self_attn.q_proj."},
-    {"attention.wk.", "self_attn.k_proj."},
-    {"attention.wv.", "self_attn.v_proj."},
-    {"attention.wo.", "self_attn.o_proj."},
-    {"attention_norm.", "input_layernorm."},
-    {"ffn_norm.", "post_attention_layernorm."},
-    {"feed_forward.gate.", "block_sparse_moe.gate."},
-    {"feed_forward.experts.", "block_sparse_moe.experts."},
-    {"feed_forward.w1.", "mlp.gate_proj."},
-    {"feed_forward.w2.", "mlp.down_proj."},
-    {"feed_forward.w3.", "mlp.up_proj."},
+    {"attention.wq.", "self_attn.q_proj."},           {"attention.wk.", "self_attn.k_proj."},
+    {"attention.wv.", "self_attn.v_proj."},           {"attention.wo.", "self_attn.o_proj."},
+    {"attention_norm.", "input_layernorm."},          {"ffn_norm.", "post_attention_layernorm."},
+    {"feed_forward.gate.", "block_sparse_moe.gate."}, {"feed_forward.experts.", "block_sparse_moe.experts."},
+    {"block_sparse_moe.", "block_sparse_moe."},       {"feed_forward.w1.", "mlp.gate_proj."},
+    {"feed_forward.w2.", "mlp.down_proj."},           {"feed_forward.w3.", "mlp.up_proj."},
 };
 // How names end.
 constexpr Renamed kEndings[] = {{".qscale_weight", ".weight_scale"}, {".qscale_act", ".input_scale"}};
@@ -124,14 +119,6 @@ Result<WeightFiles> rename_mistral(WeightFiles files) {
   renamed.files = std::move(files.files);
   renamed.notices = std::move(files.notices);
   for (TensorInfo& tensor : files.tensors) {
-    if (tensor.name.find(".block_sparse_moe.w") != std::string::npos) {
-      return fail(
-          Diagnosis{.code = "mistral-layout", .found = printable(tensor.name), .expected = "a tensor for each expert"},
-          ErrorCode::unsupported,
-          "{}: holds the experts of a layer as one tensor ('{}'), as the torrent of December 2023 did; moxie "
-          "does not read that form: get the Hugging Face layout of the model or a GGUF file",
-          renamed.path, printable(tensor.name));
-    }
     tensor.name = hugging_face_name(std::move(tensor.name));
     if (renamed.find(tensor.name) != nullptr) {
       return fail(Diagnosis{.code = "mixed-files",

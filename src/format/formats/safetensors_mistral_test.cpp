@@ -93,9 +93,11 @@ TEST(MistralLayout, WhatIsRefused) {
   refused(opened(kNames, "{"), ErrorCode::corrupt, "params.json");
   refused(opened(kNames, "[]"), ErrorCode::corrupt, "\"dim\" is missing");
   refused(opened(kNames, R"({"dim":64,"yarn":{"factor":4}})"), ErrorCode::unsupported, "yarn");
-  auto fused = kNames;
-  fused.push_back("layers.0.block_sparse_moe.w1");
-  refused(opened(fused), ErrorCode::unsupported, "torrent of December 2023");
+  auto together = kNames;
+  together.push_back("layers.0.block_sparse_moe.w1");  // which has one number here
+  refused(opened(together), ErrorCode::corrupt, "rows of 8 experts (num_experts) with 64 numbers each (dim)");
+  refused(opened(together, R"({"dim":64,"moe":{"num_experts_per_tok":2}})"), ErrorCode::corrupt,
+          "nothing says how many they are: correct \"num_experts\"");
   auto twice = kNames;
   twice.push_back("model.norm.weight");
   refused(opened(twice), ErrorCode::corrupt, "two names");

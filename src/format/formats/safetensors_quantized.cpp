@@ -22,7 +22,6 @@ constexpr std::array kSigns = std::to_array<Sign>({
     {".trellis", "", "EXL3"},
     {".codebooks", "", "AQLM"},
     {".W_q", "", "HQQ"},
-    {"_blocks", "U8", "MXFP4"},
     {".weight", "F8_E5M2", "FP8 (e5m2)"},
 });
 
@@ -43,7 +42,7 @@ Result<void> refuse_quantized(const WeightFiles& files) {
     return fail(
         Diagnosis{.code = "quantized-otherwise",
                   .found = fmt::format("{} (\"{}\" of {})", scheme, printable(tensor.name), printable(tensor.dtype)),
-                  .expected = "MLX, GPTQ, AWQ, bitsandbytes, FP8, compressed-tensors or plain weights"},
+                  .expected = "MLX, GPTQ, AWQ, bitsandbytes, FP8, compressed-tensors, MXFP4 or plain weights"},
         ErrorCode::unsupported,
         "{}: is a checkpoint quantized with {}{} (it holds \"{}\" of {}), which moxie does not compute; get a "
         "GGUF file of the model or its "
@@ -57,7 +56,7 @@ Result<void> refuse_quantized(const WeightFiles& files) {
     return fail(Diagnosis{.code = "quantized-otherwise",
                           .found = fmt::format("{} (\"{}\" of {})", printable(method), printable(tensor.name),
                                                printable(tensor.dtype)),
-                          .expected = "MLX, GPTQ, AWQ, bitsandbytes, FP8, compressed-tensors or plain weights"},
+                          .expected = "MLX, GPTQ, AWQ, bitsandbytes, FP8, compressed-tensors, MXFP4 or plain weights"},
                 ErrorCode::unsupported,
                 "{}: is a checkpoint quantized with \"{}\" (quantization_config.quant_method; it holds \"{}\" of {}), "
                 "which moxie does not "

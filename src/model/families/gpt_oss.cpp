@@ -1,6 +1,6 @@
 // GPT-OSS (20b, 120b): biases everywhere; every head has a sink, a logit that takes weight and gives no value; sliding
-// and full attention in turn; YaRN; a softmax over the chosen experts' logits; a clamped SwiGLU. Read from
-// GGUF and from safetensors with gate and up of the experts apart, as MLX has them.
+// and full attention in turn; YaRN; a softmax over the chosen experts' logits; a clamped SwiGLU.
+// Gate and up of the experts come apart, as GGUF and MLX have them (format/quantized/gpt_oss.cpp for the other forms).
 #include <fmt/format.h>
 
 #include <cmath>
@@ -36,20 +36,6 @@ constexpr ExpertNames kExperts[] = {
     {"model.layers.{0}.mlp.experts.{1}.gate_proj", "model.layers.{0}.mlp.experts.{1}.up_proj",
      "model.layers.{0}.mlp.experts.{1}.down_proj"},
 };
-
-// transformers has gate and up of all experts in one tensor, the columns of one in turn with those of the other.
-Result<void> refuse_fused(const WeightFiles& files) {
-  const TensorInfo* fused = files.find("model.layers.0.mlp.experts.gate_up_proj");
-  if (fused == nullptr) fused = files.find("model.layers.0.mlp.experts.gate_up_proj_bias");
-  if (fused == nullptr) return {};
-  return fail(Diagnosis{.code = "transposed-experts",
-                        .found = fused->name,
-                        .expected = "model.layers.0.mlp.experts.gate_proj.weight"},
-              ErrorCode::unsupported,
-              "{}: '{}' has gate and up of the experts in turn, which moxie does not compute; take a GGUF file of the "
-              "model, or MLX's, which have them apart",
-              files.path, fused->name);
-}
 
 // Sliding on even layers, unless config.json has a list.
 Result<void> read_windows(Hyperparameters& hp, const WeightFiles& files) {
@@ -96,8 +82,7 @@ Result<void> adjust(Hyperparameters& hp, const WeightFiles& files) {
     return fail(ErrorCode::corrupt, "{}: swiglu_limit {} must be positive and swiglu_alpha {} finite", files.path,
                 hp.swiglu_limit, hp.swiglu_alpha);
   }
-  MOXIE_TRY_VOID(read_windows(hp, files));
-  return refuse_fused(files);
+  return read_windows(hp, files);
 }
 
 void forward(ForwardPass& pass) {

@@ -18,6 +18,46 @@ float half_scale(uint8_t exponent) {
   return exponent < 2 ? float_from_bits(0x00200000u << exponent) : float_from_bits((exponent - 1u) << 23);
 }
 
+// Of the magnitude nearest to x.
+uint8_t code_of(float x) {
+  constexpr float kBetween[] = {0.25f, 0.75f, 1.25f, 1.75f, 2.5f, 3.5f, 5.0f};
+  const float magnitude = __builtin_fabsf(x);
+  int code = 0;
+  for (const float limit : kBetween) code += magnitude > limit;
+  return static_cast<uint8_t>(x < 0 ? code + 8 : code);
+}
+
+// What rounding with this exponent costs; the codes go to `codes`.
+float try_exponent(const float* from, const float* importance, int exponent, uint8_t (&codes)[32]) {
+  const float scale = 2 * half_scale(static_cast<uint8_t>(exponent));
+  const float inverse = float_from_bits(static_cast<uint32_t>(254 - exponent) << 23);
+  float error = 0;
+  for (int i = 0; i < 32; ++i) {
+    codes[i] = code_of(from[i] * inverse);
+    const float off = from[i] - scale * (0.5f * static_cast<float>(kTwiceE2m1[codes[i]]));
+    error += (importance == nullptr ? 1 : importance[i]) * (off * off);
+  }
+  return error;
+}
+
+// The exponent with which the largest value is below twice the largest code, or the next one. What a block of the type
+// stands for comes back as it was.
+void encode(const float* from, const float* importance, Block* to) {
+  float largest = 0;
+  for (int i = 0; i < 32; ++i) {
+    const float magnitude = __builtin_fabsf(from[i]);
+    largest = magnitude > largest ? magnitude : largest;
+  }
+  int exponent = static_cast<int>(bits_from_float(largest) >> 23) - 2;
+  exponent = exponent < 0 ? 0 : exponent > 252 ? 252 : exponent;
+  uint8_t codes[32], others[32];
+  const float error = try_exponent(from, importance, exponent, codes);
+  const bool next = try_exponent(from, importance, exponent + 1, others) < error;
+  const uint8_t* best = next ? others : codes;
+  to->exponent = static_cast<uint8_t>(next ? exponent + 1 : exponent);
+  for (int i = 0; i < 16; ++i) to->quants[i] = static_cast<uint8_t>(best[i] | best[i + 16] << 4);
+}
+
 void decode(const Block& from, float* to) {
   const float d = half_scale(from.exponent);
   for (int i = 0; i < 16; ++i) {
@@ -40,10 +80,11 @@ struct Product {
 
 }  // namespace
 
-extern constinit const QuantType mxfp4 = make_quant_type<Block, 32, nullptr, decode, multiply_32<Product>>(
-    {.name = "mxfp4",
-     .summary = "4.25 bits, microscaling 4-bit floats",
-     .gguf_id = 39,
-     .activations = ActFormat::q8_32});
+extern constinit const QuantType mxfp4 =
+    make_quant_type<Block, 32, encode, decode, multiply_32<Product>>({.name = "mxfp4",
+                                                                      .summary = "4.25 bits, microscaling 4-bit floats",
+                                                                      .gguf_id = 39,
+                                                                      .max_relative_error = 0.115f,
+                                                                      .activations = ActFormat::q8_32});
 
 }  // namespace moxie::MOXIE_TARGET
