@@ -35,7 +35,7 @@ double Measurement::by_arithmetic() const {
 }
 
 double Measurement::by_memory() const {
-  return bytes > 0 ? limits.memory.back() / static_cast<double>(bytes) : 0;
+  return bytes > 0 && !limits.memory.empty() ? limits.memory.back() / static_cast<double>(bytes) : 0;
 }
 
 double Measurement::disk_bytes_per_token() const {
@@ -81,9 +81,10 @@ std::string BenchReport::markdown() const {
   for (const Measurement& one : measurements) {
     if (one.threads == shown) continue;
     shown = one.threads;
-    out += fmt::format("{}; memory {} GiB/s, int8 {} Gop/s, float {} Gop/s\n", one.threads_why,
-                       spread(one.limits.memory, kGiB, 2), spread(one.limits.integer_products, 0.5e9, 0),
-                       spread(one.limits.float_products, 0.5e9, 0));
+    const std::string memory = one.limits.memory.empty() ? "memory not measured, for the budget has no room for it"
+                                                         : "memory " + spread(one.limits.memory, kGiB, 2) + " GiB/s";
+    out += fmt::format("{}; {}, int8 {} Gop/s, float {} Gop/s\n", one.threads_why, memory,
+                       spread(one.limits.integer_products, 0.5e9, 0), spread(one.limits.float_products, 0.5e9, 0));
   }
   if (std::any_of(measurements.begin(), measurements.end(), [](const Measurement& one) { return one.share() > 1; })) {
     out +=
@@ -126,7 +127,7 @@ std::string BenchReport::json() const {
       object[name] = scaled.back();
       object[name + "_all"] = scaled;
     };
-    limit("memory_bytes_per_s", one.limits.memory, 1);
+    if (!one.limits.memory.empty()) limit("memory_bytes_per_s", one.limits.memory, 1);
     limit("int8_ops_per_s", one.limits.integer_products, 2);
     limit("float_ops_per_s", one.limits.float_products, 2);
     object["cpu_target"] = cpu_target;

@@ -15,7 +15,7 @@ double median(const std::vector<double>& ascending);  // REQUIRES: not empty
 // This machine with a number of threads: every pass of each measurement, ascending. The best pass is the limit; what
 // is below it was lost to others.
 struct MachineLimits {
-  std::vector<double> memory;            // bytes read a second
+  std::vector<double> memory;            // bytes read a second; empty: the budget left no room to measure it
   std::vector<double> integer_products;  // multiply-adds of bytes a second
   std::vector<double> float_products;
 };

@@ -44,6 +44,18 @@ TEST(BenchReport, ShareOfTheTighterLimit) {
   EXPECT_DOUBLE_EQ(one.limit(), 1 / (500 / 100e3 + 1000 / 20e3));
 }
 
+// Where a budget leaves no room to measure memory, nothing is said of it.
+TEST(BenchReport, MemoryThatWasNotMeasured) {
+  BenchReport report = {.repetitions = 3, .measurements = {generation()}};
+  EXPECT_THAT(report.markdown(), HasSubstr("| memory"));
+  EXPECT_TRUE(nlohmann::json::parse(report.json())[0].contains("memory_bytes_per_s"));
+  report.measurements[0].limits.memory.clear();
+  EXPECT_FALSE(report.measurements[0].memory_bound());
+  EXPECT_DOUBLE_EQ(report.measurements[0].limit(), report.measurements[0].by_arithmetic());
+  EXPECT_THAT(report.markdown(), HasSubstr("memory not measured"));
+  EXPECT_FALSE(nlohmann::json::parse(report.json())[0].contains("memory_bytes_per_s"));
+}
+
 TEST(BenchReport, PromptsAreLimitedByArithmetic) {
   Measurement one = generation();
   one.prompt = true;

@@ -445,12 +445,16 @@ const MemoryUse& Engine::memory() const {
 
 ExpertStats Engine::expert_stats() const {
   const std::lock_guard lock(impl_->step);
+  return impl_->expert_stats();
+}
+
+ExpertStats Engine::Impl::expert_stats() const {
   ExpertStats stats;
-  if (impl_->lossy != nullptr) add_lossy(*impl_->lossy, stats);
-  const StreamedExperts* streamed = impl_->model != nullptr ? impl_->model->streamed() : nullptr;
+  if (lossy != nullptr) add_lossy(*lossy, stats);
+  const StreamedExperts* streamed = model != nullptr ? model->streamed() : nullptr;
   if (streamed == nullptr) return stats;
   const StreamCounts counts = streamed->counts();
-  const DiskReaderStats disk = impl_->model->reader()->stats();
+  const DiskReaderStats disk = model->reader()->stats();
   stats.streaming = !streamed->layout().complete;
   stats.slots_per_layer = streamed->layout().kept_per_layer();
   stats.hits = counts.hits;
@@ -461,7 +465,7 @@ ExpertStats Engine::expert_stats() const {
   stats.lookahead_useful = counts.lookahead_useful;
   stats.lookahead_late = counts.lookahead_late;
   stats.lookahead_wasted = counts.lookahead_wasted;
-  stats.reads = impl_->model->reader()->describe();
+  stats.reads = model->reader()->describe();
   for (int64_t layer = 0; layer < streamed->table().layers(); ++layer) {
     CacheCounts sum = streamed->table().counts(layer, EventKind::decode);
     sum += streamed->table().counts(layer, EventKind::prefill);

@@ -88,6 +88,8 @@ struct Engine::Impl {
   Result<void> run(Step& step);
   // `rows` of at most kLogitRows rows of normed states to `logits`. REQUIRES: step is held.
   void compute_logits(const float* normed, int64_t rows);
+  // REQUIRES: step is held, and no lease lives: between steps, or between two layers of one.
+  ExpertStats expert_stats() const;
 
   // Computes one batch (at most ubatch_size tokens) of a sequence and commits it to its state. `each`, where given,
   // gets the logits of every token in order; else `last` gets those of the last token. REQUIRES: step is held.

@@ -20,10 +20,10 @@ class RoutingRecorder final : public RoutingObserver {
     MOXIE_TRY(TraceWriter writer, TraceWriter::create(path, shape));
     return std::unique_ptr<RoutingRecorder>(new RoutingRecorder(std::move(writer)));
   }
-  // A prompt's layer is one event of all it wants, then one of what its last token chose: the same two that the expert
-  // store sees.
+  // A prompt's layer is one event of all it wants, then one of what its last token chose; a step of several sequences
+  // is one event: the same that the expert store sees.
   void on_choice(const Choice& choice) override {
-    if (choice.tokens == 1) return writer_.record(step_, EventKind::decode, choice.layer, choice.distinct);
+    if (choice.decoding) return writer_.record(step_, EventKind::decode, choice.layer, choice.distinct);
     writer_.record(step_, EventKind::prefill, choice.layer, choice.distinct);
     const auto used = static_cast<size_t>(choice.used);
     writer_.record(step_, EventKind::decode, choice.layer,

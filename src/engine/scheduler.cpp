@@ -56,14 +56,13 @@ Result<void> Scheduler::check(const SchedulerOptions& options) {
 Result<std::unique_ptr<Scheduler>> Scheduler::create(Engine& engine, const SchedulerOptions& options) {
   if (!engine.impl_->model) return fail(ErrorCode::invalid_argument, "the engine was opened for its vocabulary only");
   MOXIE_TRY_VOID(check(options));
-  auto impl = std::make_unique<Impl>(engine, *engine.impl_, options);
+  auto impl = std::make_unique<Impl>(*engine.impl_, options);
   MOXIE_TRY_VOID(impl->prepare());
   impl->thread = std::thread([raw = impl.get()] { raw->loop(); });
   return std::unique_ptr<Scheduler>(new Scheduler(std::move(impl)));
 }
 
-Scheduler::Impl::Impl(Engine& whole_engine, Engine::Impl& e, const SchedulerOptions& o)
-    : whole(whole_engine), engine(e), options(o) {
+Scheduler::Impl::Impl(Engine::Impl& e, const SchedulerOptions& o) : engine(e), options(o) {
   const auto count = static_cast<size_t>(options.parallel);
   slots.resize(count);
   slot_ids.resize(count);

@@ -221,6 +221,7 @@ void Scheduler::Impl::finish(Job& job, const Result<GenerateResult>& result) {
     reserved -= job.reserved_tokens;
     self = std::move(slots[static_cast<size_t>(job.slot)]);
     std::erase(order, self);
+    see_experts();  // who is told of the end may ask for them
   }
   count(job, told, ran ? seconds_between(job.admitted, now) : 0);
   job.listener->on_end(told, job.timings);

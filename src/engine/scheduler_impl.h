@@ -93,7 +93,7 @@ struct Scheduler::Impl final : public LayerVisitor {
     std::vector<BatchSegment> segments;
   };
 
-  Impl(Engine& whole_engine, Engine::Impl& e, const SchedulerOptions& o);
+  Impl(Engine::Impl& e, const SchedulerOptions& o);
   ~Impl() override;
   Result<void> prepare();
 
@@ -122,6 +122,7 @@ struct Scheduler::Impl final : public LayerVisitor {
   void measure(const Round& round, int64_t prompt_tokens, double seconds);
   void on_layer(ForwardPass& pass, int64_t layer) override;
   void side_step();
+  void see_experts();
   void publish();
 
   // What a prompt need not compute (scheduler_reuse.cpp).
@@ -151,7 +152,6 @@ struct Scheduler::Impl final : public LayerVisitor {
   void finish(Job& job, const Result<GenerateResult>& result);
   void count(const Job& job, const Result<GenerateResult>& result, double slot_seconds);
 
-  const Engine& whole;
   Engine::Impl& engine;
   const SchedulerOptions options;
   const std::shared_ptr<SchedulerGate> gate = std::make_shared<SchedulerGate>();

@@ -48,8 +48,8 @@ void Scheduler::Impl::step() {
     if (!main_round.shares.empty()) compute(main_round);
     main_round.shares.clear();
     blocks_in_use = engine.kv_pool->blocks_in_use();
+    publish();
   }
-  publish();
 }
 
 void Scheduler::Impl::run_errands() {
@@ -322,16 +322,17 @@ void Scheduler::Impl::side_step() {
   publish();
 }
 
-void Scheduler::Impl::publish() {
-  const auto now = Clock::now();
-  const bool at_rest = round == nullptr;  // no pass runs, so that the counts can be had
-  std::optional<ExpertStats> experts;
-  if (at_rest && now - experts_seen > kExpertsAge) {
-    experts = whole.expert_stats();
-    experts_seen = now;
-  }
+// REQUIRES: no layer of a pass is being computed.
+void Scheduler::Impl::see_experts() {
+  ExpertStats experts = engine.expert_stats();
   const std::lock_guard lock(seen_mutex);
-  if (experts) seen.experts = std::move(*experts);
+  seen.experts = std::move(experts);
+  experts_seen = Clock::now();
+}
+
+void Scheduler::Impl::publish() {
+  if (Clock::now() - experts_seen > kExpertsAge) see_experts();
+  const std::lock_guard lock(seen_mutex);
   const auto block_bytes = static_cast<uint64_t>(engine.kv_pool->layout().block_bytes());
   seen.kv_bytes = static_cast<uint64_t>(blocks_in_use) * block_bytes;
   if (cache != nullptr) {

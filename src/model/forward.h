@@ -80,6 +80,7 @@ class RoutingObserver {
     const int32_t* ids = nullptr;       // (tokens, used), heaviest first
     const float* weights = nullptr;     // likewise
     std::span<const int32_t> distinct;  // of one token in router order, of several ascending
+    bool decoding = false;              // one token, or one step of several sequences; else tokens of prompts
   };
   virtual ~RoutingObserver() = default;
   virtual void on_choice(const Choice& choice) = 0;

@@ -211,12 +211,18 @@ Json timings_json(const RequestTimings& timings, const ExpertStats& experts) {
   }
   // Of the server since it began, not of this request: experts are shared by all that run.
   const uint64_t accesses = experts.hits + experts.misses;
-  put(made, "experts",
+  Json of_experts =
       object({{"mode", experts.mode},
               {"streaming", experts.streaming},
               {"hit_rate", accesses > 0 ? static_cast<double>(experts.hits) / static_cast<double>(accesses) : 1.0},
               {"bytes_read", experts.bytes_read},
-              {"stall_ms", experts.stall_seconds * 1000}}));
+              {"stall_ms", experts.stall_seconds * 1000}});
+  if (experts.mode != "exact") {
+    put(of_experts, "lossy_accesses", experts.lossy_accesses);
+    put(of_experts, "lossy_changed", experts.lossy_changed);
+    put(of_experts, "lossy_weight_share", experts.lossy_weight_share);
+  }
+  put(made, "experts", std::move(of_experts));
   return made;
 }
 

@@ -6,6 +6,7 @@
 #include <filesystem>
 #include <fstream>
 
+#include "convert/pack.h"
 #include "core/fail.h"
 #include "golden/golden_models.h"
 #include "golden/real_shape_model.h"
@@ -250,6 +251,43 @@ TEST_F(ResidencyOfRealShape, AnyReads) {
     some.direct_io = depth != 2;
     reference_->expect_same(some, fmt::format("{} at once", depth));
   }
+}
+
+TEST_F(ResidencyOfRealShape, AnyPolicyWithAndWithoutGuesses) {
+  const test::Watchdog watchdog;
+  for (const PolicyEntry* policy : policy_entries()) {
+    for (const char* lookahead : {"off", "on"}) {
+      EngineOptions some = reference_->options();
+      some.policy = policy->name;
+      some.lookahead = lookahead;
+      some.expert_slots = 2;
+      const ExpertStats stats = reference_->expect_same(some, fmt::format("{}, lookahead {}", policy->name, lookahead));
+      EXPECT_GT(stats.misses, 0u);
+    }
+  }
+}
+
+TEST_F(ResidencyOfRealShape, APackAndItsSource) {
+  const test::Watchdog watchdog;
+  const fs::path packed = path_.string() + ".pack.gguf";
+  {
+    const auto files = open_weights(path_.string());
+    ASSERT_TRUE(files.ok()) << files.error().message;
+    Log log;
+    const auto written = write_pack(*files, packed.string(), {}, log);
+    ASSERT_TRUE(written.ok()) << written.error().message;
+  }
+  EngineOptions some = reference_->options();
+  some.model = packed.string();
+  some.memory = "all";
+  reference_->expect_same(some, "resident");
+  some.memory = "auto";
+  for (const int64_t slots : {0, 2, 6}) {
+    some.expert_slots = slots;
+    some.verify = slots == 2;
+    reference_->expect_same(some, fmt::format("{} slots", slots));
+  }
+  fs::remove(packed);
 }
 
 // ---- containers ----

@@ -112,7 +112,8 @@ TEST(PromptLargerThanThePool, ReadsTheFileOnce) {
 TEST(RoutingTraceOfARun, ReplayCountsWhatTheStoreCounted) {
   const std::string trace = (std::filesystem::path(::testing::TempDir()) / "moxie-residency.trace.tsv").string();
   for (const int slots : {2, 3, 5}) {
-    for (const char* policy : {"lru", "lfru", "lcp"}) {
+    for (const PolicyEntry* entry : policy_entries()) {
+      const std::string policy(entry->name);
       EngineOptions options = {.model = (golden::data_folder() / "golden/mixtral/merged.gguf").string(),
                                .expert_slots = slots,
                                .policy = policy,

@@ -5,9 +5,11 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
+#include <filesystem>
 #include <thread>
 
 #include "golden/scheduler_fixture.h"
+#include "store/replay.h"
 #include "support/watchdog.h"
 
 namespace moxie {
@@ -420,6 +422,47 @@ TEST_F(SchedulerTest, StreamedExpertsChangeNothing) {
     four->drain(10);
     EXPECT_GT(engine->expert_stats().misses, 0u);
   }
+}
+
+// Steps of prompts, of several sequences, and of both: replaying what was recorded gives the store's own counts. They
+// are there for whoever was told that a request has ended.
+TEST_F(SchedulerTest, ARecordedTraceHasTheCountsOfAllSequences) {
+  const std::string trace = testing::TempDir() + "moxie-scheduler-" + std::to_string(::getpid()) + ".trace.tsv";
+  for (const char* policy : {"lru", "lfru", "lcp"}) {
+    engine = test::open_engine({.model = golden_path("mixtral/merged.gguf"),
+                                .ctx_size = 256,
+                                .threads = 1,
+                                .ubatch_size = 64,
+                                .parallel = 4,
+                                .expert_slots = 3,
+                                .policy = policy,
+                                .lookahead = "on",
+                                .trace_routing = trace})
+                 .value();
+    vocabulary = engine->model().vocabulary;
+    {
+      auto four = scheduler({.parallel = 4});
+      std::vector<Running> all;
+      for (unsigned i = 0; i < 6; ++i) all.push_back(submit(*four, request(5 + 20 * i, 30, i)));
+      for (const Running& one : all) ASSERT_TRUE(one.heard->wait().ok());
+      const ExpertStats told = four->stats().experts;
+      EXPECT_EQ(told.layer_hits, engine->expert_stats().layer_hits);
+      EXPECT_EQ(told.bytes_read, engine->expert_stats().bytes_read);
+      const SchedulerStats stats = four->stats();
+      EXPECT_GT(stats.step_sequences, stats.steps) << "nothing was computed together";
+    }
+    const ExpertStats counted = engine->expert_stats();
+    engine.reset();
+    const auto recorded = read_routing_trace(trace);
+    ASSERT_TRUE(recorded.ok()) << recorded.error().message;
+    const auto replayed = replay(*recorded, *find_policy(policy), 3);
+    ASSERT_EQ(replayed.size(), counted.layer_hits.size());
+    for (size_t layer = 0; layer < replayed.size(); ++layer) {
+      EXPECT_EQ(replayed[layer].total().hits, counted.layer_hits[layer]) << policy << ", layer " << layer;
+      EXPECT_EQ(replayed[layer].total().misses, counted.layer_misses[layer]) << policy << ", layer " << layer;
+    }
+  }
+  std::filesystem::remove(trace);
 }
 
 TEST_F(SchedulerTest, SlotsAreSavedAndRestored) {

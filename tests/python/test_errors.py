@@ -170,7 +170,8 @@ class Manners(unittest.TestCase):
     def interrupted(self, work):
         """Output of a process that repeats `work` until SIGINT comes, and says then that the model still works."""
         code = (
-            "import sys; from moxie import Llama\n"
+            "import signal, sys; from moxie import Llama\n"
+            "signal.signal(signal.SIGINT, signal.default_int_handler)\n"  # jobs in the background inherit that it is ignored
             f"llm = Llama({DEMO!r}, n_ctx=4096, verbose=False)\n"
             "print('ready', flush=True)\n"
             "try:\n"
@@ -178,11 +179,14 @@ class Manners(unittest.TestCase):
             "except KeyboardInterrupt: print('stopped', llm('Once', max_tokens=2)['usage']['completion_tokens'])\n"
         )
         child = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
-        self.assertEqual(child.stdout.readline(), "ready\n")
-        time.sleep(0.3)
-        child.send_signal(signal.SIGINT)
-        out, _ = child.communicate(timeout=100)
-        return out
+        try:
+            self.assertEqual(child.stdout.readline(), "ready\n")
+            time.sleep(0.3)
+            child.send_signal(signal.SIGINT)
+            out, _ = child.communicate(timeout=100)
+            return out
+        finally:
+            child.kill()
 
     def test_interrupts_stop(self):
         for work in ("llm('Once upon a time', max_tokens=2000, temperature=1.0)", "llm.reset(); llm.eval([5] * 4000)",

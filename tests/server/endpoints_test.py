@@ -108,6 +108,20 @@ class Endpoints(unittest.TestCase):
             self.assertRegex(text, rf"(?m)^# TYPE {name} (counter|gauge)\n{name} [0-9.e+]+$")
         self.assertGreaterEqual(self.server.metric("llamacpp:tokens_predicted_total"), 3)
 
+    def test_lossy_modes_are_named_and_counted(self):
+        with Server("-c", 128, "--expert-slots", 3, "--skip-missing", "--no-warm") as server:
+            answer = server.post("/completion", {"prompt": "Once upon a time", "n_predict": 12, "ignore_eos": True}).json()
+            experts = answer["timings"]["experts"]
+            self.assertEqual(experts["mode"], "skip-missing")
+            self.assertGreater(experts["lossy_changed"], 0)
+            self.assertGreater(experts["lossy_accesses"], experts["lossy_changed"])
+            self.assertGreater(experts["lossy_weight_share"], 0)
+            # Told with the end of the answer, and nothing has run since.
+            self.assertEqual(server.metric("moxie:lossy_accesses_total"), experts["lossy_accesses"])
+            self.assertEqual(server.metric("moxie:lossy_changed_total"), experts["lossy_changed"])
+            self.assertIn("skip-missing is lossy", server.said())
+        self.assertNotIn("lossy", self.server.get("/metrics").text)
+
     def test_chat(self):
         answer = self.server.chat(max_tokens=4, seed=1).json()
         self.assertEqual(answer["object"], "chat.completion")

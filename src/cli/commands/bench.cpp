@@ -19,7 +19,9 @@
 namespace moxie::cli::commands {
 namespace {
 
-constexpr uint64_t kBandwidthBytes = uint64_t{512} << 20;  // several times any last cache of the machines aimed at
+constexpr uint64_t kBandwidthBytes = uint64_t{512} << 20;      // several times any last cache of the machines aimed at
+constexpr uint64_t kLeastBandwidthBytes = uint64_t{64} << 20;  // less says more of caches than of memory
+constexpr uint64_t kBesideBandwidth = uint64_t{8} << 20;       // page tables, stacks, what measuring arithmetic takes
 constexpr int kLimitPasses = 7;
 
 // Which cache type, with how many threads: each opens the model anew.
@@ -53,6 +55,7 @@ class Bench final : public Command {
     flags.toggle("mmap", model_.engine.mmap);
     flags.toggle("no-mmap", model_.engine.mmap, false);
     model_.add_expert_flags(flags);
+    flags.add("trace-routing", model_.engine.trace_routing);
     flags.group("measurement");
     for (const char* name : {"prompt", "n-prompt"})
       flags.add(name, prompts_, "prompt lengths to measure: 128,512; 0: none");
@@ -98,10 +101,11 @@ class Bench final : public Command {
       model_.engine.ctx_size = context_needed();
       model_.engine.warm = false;  // drawn tokens: not what the user's next run will want
       model_.cache_type_k = model_.cache_type_v = setting.cache_type;
-      MOXIE_TRY(const auto engine, open_engine(model_, &interruption.flag()));
-      MOXIE_TRY(const auto sequence, engine->new_sequence());
+      MOXIE_TRY(auto engine, open_engine(model_, &interruption.flag()));
+      MOXIE_TRY(auto sequence, engine->new_sequence());
       interruption.attach(sequence.get());
-      const auto result = measure(*engine, *sequence, setting, report.measurements);
+      std::vector<Measurement> measured;
+      const auto result = measure(*engine, *sequence, setting, measured);
       interruption.attach(nullptr);
       MOXIE_TRY_VOID(result);
       report.cpu_target = engine->runtime().cpu_target;
@@ -109,6 +113,15 @@ class Bench final : public Command {
                                 engine->model().path, engine->model().family, human_count(engine->model().parameters),
                                 human_bytes(engine->model().weight_bytes),
                                 human_bytes(engine->model().active_bytes_per_token), engine->runtime().cpu_target);
+      const RuntimeInfo runtime = engine->runtime();
+      const uint64_t budget = engine->memory().budget;
+      sequence.reset();
+      engine.reset();
+      MOXIE_TRY(const MachineLimits limits, measure_limits(runtime, budget));
+      for (Measurement& one : measured) {
+        one.limits = limits;
+        report.measurements.push_back(std::move(one));
+      }
     }
     MOXIE_TRY_VOID(print(json_ ? report.json() : report.markdown()));
     return 0;
@@ -120,6 +133,11 @@ class Bench final : public Command {
       return fail(ErrorCode::invalid_argument, "{} repetitions are none of 1 to 1000", repetitions_);
     }
     if (threads_.empty()) return fail(ErrorCode::invalid_argument, "-t names no number of threads");
+    if (!model_.engine.trace_routing.empty() && settings().size() > 1) {
+      return fail(ErrorCode::invalid_argument,
+                  "--trace-routing records one opening of the model, and {} are asked for; give one -t and one -ctk",
+                  settings().size());
+    }
     if (depths_.empty()) return fail(ErrorCode::invalid_argument, "-d names no depth; 0 is an empty context");
     for (const int64_t threads : threads_) {
       if (threads < 0 || threads > 4096)
@@ -193,12 +211,20 @@ class Bench final : public Command {
     return longest + *std::max_element(depths_.begin(), depths_.end());
   }
 
-  static Result<MachineLimits> measure_limits(const Engine& engine) {
-    ThreadPool pool(engine.runtime().threads);
-    const uint64_t room = read_memory_info().room_bytes().value_or(kBandwidthBytes * 4);
+  // REQUIRES: the engine is closed: what is read here has the place that the model had in the budget.
+  static Result<MachineLimits> measure_limits(const RuntimeInfo& runtime, uint64_t budget) {
+    ThreadPool pool(runtime.threads);
+    const MemoryInfo memory = read_memory_info();
+    uint64_t bytes = std::min(kBandwidthBytes, memory.room_bytes().value_or(kBandwidthBytes * 4) / 4);
+    if (budget > 0) {
+      const uint64_t taken = memory.resident_bytes.value_or(0) + kBesideBandwidth;
+      bytes = std::min(bytes, budget > taken ? budget - taken : 0);
+    }
     MachineLimits limits;
-    MOXIE_TRY(limits.memory, measure_read_passes(pool, std::min(kBandwidthBytes, room / 4), kLimitPasses));
-    MOXIE_TRY(const CpuTarget* target, select_cpu_target(engine.runtime().cpu_target));
+    if (bytes >= kLeastBandwidthBytes) {
+      MOXIE_TRY(limits.memory, measure_read_passes(pool, bytes, kLimitPasses));
+    }
+    MOXIE_TRY(const CpuTarget* target, select_cpu_target(runtime.cpu_target));
     ComputePeak peak = measure_compute_peak(pool, *target->kernels, kLimitPasses);
     limits.integer_products = std::move(peak.int8_products);
     limits.float_products = std::move(peak.float_products);
@@ -207,7 +233,6 @@ class Bench final : public Command {
 
   Result<void> measure(const Engine& engine, Sequence& sequence, const Setting& setting,
                        std::vector<Measurement>& all) const {
-    MOXIE_TRY(const MachineLimits limits, measure_limits(engine));
     for (const int64_t depth : depths_) {
       MOXIE_TRY_VOID(sequence.truncate(0));
       if (depth > 0) MOXIE_TRY_VOID(sequence.append(drawn_ids(engine, depth, 2)));
@@ -219,8 +244,7 @@ class Bench final : public Command {
                              .depth = depth,
                              .threads = engine.runtime().threads,
                              .threads_why = engine.runtime().threads_why,
-                             .cache_type = setting.cache_type,
-                             .limits = limits};
+                             .cache_type = setting.cache_type};
           add_costs(engine, one);
           // Pages and caches become warm.
           MOXIE_TRY_VOID(once(engine, sequence, prompt, std::min<int64_t>(tokens, prompt ? tokens : 4), depth));

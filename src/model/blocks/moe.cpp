@@ -182,21 +182,22 @@ void mixture_of_experts(ForwardPass& pass, int64_t layer) {
   }
   const std::span<const int32_t> last_choice(ws.chosen + (pass.tokens - 1) * used, static_cast<size_t>(used));
   list_active(ws, pass.tokens, used, router.experts);
+  const bool decoding = pass.tokens == 1 || pass.decoding;
   for (RoutingObserver* observer : pass.observers) {
     observer->on_choice({.layer = layer,
                          .tokens = pass.tokens,
                          .used = used,
                          .ids = ws.chosen,
                          .weights = ws.chosen_weights,
-                         .distinct = ws.active});
+                         .distinct = ws.active,
+                         .decoding = decoding});
   }
   if (pass.skip_experts) return;
 
-  const ExpertRequest request = {
-      .layer = layer,
-      .ids = ws.active,
-      .last_choice = pass.tokens == 1 || pass.decoding ? std::span<const int32_t>() : last_choice,
-      .stop = pass.stop()};
+  const ExpertRequest request = {.layer = layer,
+                                 .ids = ws.active,
+                                 .last_choice = decoding ? std::span<const int32_t>() : last_choice,
+                                 .stop = pass.stop()};
   auto lease = pass.model.experts().lease(request);
   if (!lease.ok()) return pass.fail_with(std::move(lease).error());
   look_ahead(pass, layer);

@@ -75,7 +75,15 @@ void add_own(Page& page, const ServerState& server, const SchedulerStats& stats)
   page.counter("moxie:disk_busy_seconds_total", "Seconds with a read in flight.", experts.disk_busy_seconds);
   page.counter("moxie:lookahead_useful_total", "Experts read ahead that were wanted.",
                number(experts.lookahead_useful));
+  page.counter("moxie:lookahead_late_total", "Experts read ahead that were wanted before they had arrived.",
+               number(experts.lookahead_late));
   page.counter("moxie:lookahead_wasted_total", "Experts read ahead that were not.", number(experts.lookahead_wasted));
+  if (experts.mode == "exact") return;
+  page.counter("moxie:lossy_accesses_total", "Choices of routers that a lossy mode could have changed.",
+               number(experts.lossy_accesses));
+  page.counter("moxie:lossy_changed_total", "Those that one changed.", number(experts.lossy_changed));
+  page.gauge("moxie:lossy_weight_share", "Share of the choices' weight that was on the changed ones.",
+             experts.lossy_weight_share);
 }
 
 Result<HttpResponse> look(ServerState& server, const HttpRequest& request) {
