@@ -112,7 +112,24 @@ bool write_quantized(const fs::path& folder) {
                quantized("{}", {{"p.weight_packed", "I32", "2,4", zeros(32)},
                                 {"p.weight_scale", "BF16", "2,1", zeros(4)},
                                 {"p.weight_zero_point", "I32", "1,1", zeros(4)},
-                                {"p.weight_shape", "I64", "2", shape}}));
+                                {"p.weight_shape", "I64", "2", shape}})) &&
+         write(folder, "gpt-oss",
+               quantized("{}", {{"p.experts.gate_up_proj_blocks", "U8", "2,4,1,16", zeros(128)},
+                                {"p.experts.gate_up_proj_scales", "U8", "2,4,1", zeros(8)},
+                                {"p.experts.gate_up_proj_bias", "BF16", "2,4", zeros(16)},
+                                {"p.experts.down_proj_blocks", "U8", "2,32,1,16", zeros(1024)},
+                                {"p.experts.down_proj_scales", "U8", "2,32,1", zeros(64)},
+                                {"p.experts.down_proj_bias", "F32", "2,32", zeros(256)}})) &&
+         write(folder, "gpt-oss-transposed",
+               quantized(R"({"model_type":"gpt_oss"})", {{"p.experts.gate_up_proj", "BF16", "2,3,4", zeros(48)},
+                                                         {"p.experts.gate_up_proj_bias", "F16", "2,4", zeros(16)},
+                                                         {"p.experts.down_proj", "F32", "2,2,3", zeros(48)},
+                                                         {"p.experts.down_proj_bias", "F32", "2,3", zeros(24)}})) &&
+         write(folder, "rows-of-experts",
+               quantized(R"({"num_local_experts":2,"hidden_size":4})",
+                         {{"model.layers.0.block_sparse_moe.w1", "BF16", "6,4", zeros(48)},
+                          {"model.layers.0.block_sparse_moe.w2", "BF16", "6,4", zeros(48)},
+                          {"model.layers.0.block_sparse_moe.w3.weight", "F32", "6,4", zeros(96)}}));
 }
 
 bool write_json(const fs::path& folder) {

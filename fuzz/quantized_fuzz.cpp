@@ -40,7 +40,9 @@ void check(const TensorInfo& tensor, uint64_t file_bytes) {
     MOXIE_CHECK(part.offset + part.bytes <= file_bytes);
     MOXIE_CHECK(part.row_bytes == 0 || part.row_bytes * static_cast<uint64_t>(layout.rows) == part.bytes);
   }
-  MOXIE_CHECK(!tensor.type->native || (layout.group % 32 == 0 && layout.columns % layout.group == 0));
+  MOXIE_CHECK(layout.row_begin >= 0 && layout.row_begin < layout.row_step && layout.column_step >= 0);
+  const bool whole_groups = layout.group % 32 == 0 && layout.columns % layout.group == 0;
+  MOXIE_CHECK(!tensor.type->native || layout.column_step > 0 || whole_groups);
   MOXIE_CHECK(static_cast<uint64_t>(tensor.elements()) * layout.bits <= parts[0].bytes * 8);
   if (tensor.elements() > 1'000'000) return;
   // Zeros in memory of just the size of the parts, watched by the allocator's sanitizer where it is on.

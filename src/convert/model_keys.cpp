@@ -60,6 +60,8 @@ bool is_of_the_file(std::string_view key) {
 
 // ---- keys of another source ----
 
+constexpr int64_t kAssumedContext = 32768;  // Mixtral's, whose params.json has no such number
+
 std::string model_name(const WeightFiles& source, const ModelPlan& plan) {
   if (!plan.hp.name.empty()) return plan.hp.name;
   std::filesystem::path path = std::filesystem::path(source.path).lexically_normal();
@@ -151,7 +153,13 @@ void add_model_keys(GgufHeaderBuilder& builder, const WeightFiles& source, const
   builder.text("general.type", "model");
   builder.text("general.name", model_name(source, plan));
   builder.u32(prefix + "block_count", as_u32(hp.layers));
-  if (hp.trained_context > 0) builder.u32(prefix + "context_length", as_u32(hp.trained_context));
+  builder.u32(prefix + "context_length", as_u32(hp.trained_context > 0 ? hp.trained_context : kAssumedContext));
+  if (hp.trained_context <= 0) {
+    log.notice(
+        fmt::format("the source does not say for how long texts the model was trained; the file says {} tokens, "
+                    "since other programs do not open it without",
+                    kAssumedContext));
+  }
   builder.u32(prefix + "embedding_length", as_u32(hp.hidden));
   builder.u32(prefix + "feed_forward_length", as_u32(hp.ffn));
   builder.u32(prefix + "attention.head_count", as_u32(hp.heads));

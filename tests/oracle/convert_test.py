@@ -3,6 +3,7 @@
 import ctypes
 import functools
 import json
+import shutil
 import unittest
 from pathlib import Path
 
@@ -54,8 +55,30 @@ def types_of(path):
 
 
 def checkpoint(folder):
-    files = folder / "model.safetensors", folder / "model.safetensors.index.json"
-    return next(file for file in files if file.exists())
+    names = "model.safetensors", "model.safetensors.index.json", "consolidated.safetensors"
+    return next(folder / name for name in names if (folder / name).exists())
+
+
+def without_yarn(folder):
+    """A copy of a GPT-OSS whose positions are not scaled."""
+    copy = peers.work_folder() / f"{folder.name}-unscaled"
+    shutil.copytree(folder, copy, dirs_exist_ok=True)
+    config = json.loads((copy / "config.json").read_text())
+    config["rope_parameters"] = {"rope_type": "default", "rope_theta": config["rope_parameters"]["rope_theta"]}
+    (copy / "config.json").write_text(json.dumps(config))
+    return copy
+
+
+def numbers_of_blocks(path, name):
+    """MXFP4 as the specification has it: two numbers to a byte, the first in the low half."""
+    import numpy as np
+    from safetensors import safe_open
+
+    values = np.array([0, 0.5, 1, 1.5, 2, 3, 4, 6, -0.0, -0.5, -1, -1.5, -2, -3, -4, -6])
+    with safe_open(path, framework="numpy") as file:
+        blocks, scales = file.get_tensor(f"{name}_blocks"), file.get_tensor(f"{name}_scales").astype(np.float64)
+    numbers = np.stack([values[blocks & 15], values[blocks >> 4]], axis=-1).reshape(*scales.shape, 32)
+    return (numbers * 2.0 ** (scales - 127)[..., None]).reshape(*scales.shape[:-1], -1)
 
 
 class Converted(unittest.TestCase):
@@ -81,6 +104,53 @@ class Converted(unittest.TestCase):
                 for model in (source, path):
                     ours = peers.moxie("tokenize", model, "-p", text, "--ids", "--no-escape").decode()
                     self.assertEqual(json.loads("[" + ours.strip().strip("[]") + "]"), peer.tokenize(text, True, True), text)
+
+
+    def test_gpt_oss(self):
+        """llama.cpp computes what transformers does, of every form of the experts."""
+        peers.require("torch", "transformers")
+        import numpy as np
+        from make_golden import Reference
+
+        golden = json.loads((GOLDENS / "gpt_oss-published/golden.json").read_text())
+        expected = Reference(without_yarn(GOLDENS / "gpt_oss-transposed")).logits(golden["prompt_ids"])
+        for form in ("published", "transposed", "apart"):
+            with self.subTest(form):
+                path = converted(without_yarn(GOLDENS / f"gpt_oss-{form}") / "model.safetensors", "--type", "f32")
+                with peers.Llama(path, 256) as peer:
+                    theirs = peer.logits(golden["prompt_ids"])
+                self.assertLess(np.abs(theirs - expected).max(), MAX_SHARE_OF_RANGE * np.ptp(expected))
+
+    def test_gpt_oss_keeps_its_numbers(self):
+        """Without --type: MXFP4 stays what it is, only gate and up come apart; transposed BF16 comes to lie in rows."""
+        import gguf
+        import numpy as np
+
+        source = GOLDENS / "gpt_oss-published/model.safetensors"
+        for form, kind in (("published", "MXFP4"), ("transposed", "BF16")):
+            path = converted(GOLDENS / f"gpt_oss-{form}/model.safetensors")
+            tensors = {tensor.name: tensor for tensor in gguf.GGUFReader(path).tensors}
+            for layer in range(2):
+                for part, stem, rows in (("gate", "gate_up", slice(0, None, 2)), ("up", "gate_up", slice(1, None, 2)),
+                                         ("down", "down", slice(None))):  # fmt: skip
+                    found = tensors[f"blk.{layer}.ffn_{part}_exps.weight"]
+                    self.assertEqual(found.tensor_type.name, kind)
+                    numbers = gguf.quants.dequantize(found.data, found.tensor_type)
+                    expected = numbers_of_blocks(source, f"model.layers.{layer}.mlp.experts.{stem}_proj")[:, rows]
+                    self.assertTrue(np.array_equal(numbers.reshape(expected.shape), expected), f"{form} {found.name}")
+
+    def test_mxfp4_of_mlx_stays(self):
+        import gguf
+        import numpy as np
+
+        path = converted(GOLDENS / "mixtral-mlx-mxfp4/model.safetensors")
+        plain = converted(GOLDENS / "mixtral-mlx-mxfp4/model.safetensors", "--type", "f32")
+        exact = {tensor.name: tensor.data for tensor in gguf.GGUFReader(plain).tensors}
+        matrices = [tensor for tensor in gguf.GGUFReader(path).tensors if tensor.tensor_type.name == "MXFP4"]
+        self.assertGreater(len(matrices), 10)
+        for tensor in matrices:
+            numbers = gguf.quants.dequantize(tensor.data, tensor.tensor_type)
+            self.assertTrue(np.array_equal(numbers.reshape(exact[tensor.name].shape), exact[tensor.name]), tensor.name)
 
 
 def _add_golden(folder):
