@@ -43,7 +43,7 @@ if(NOT MOXIE_SANITIZE)  # sanitizers add symbols of their own
 endif()
 
 # Comparisons with other implementations: $MOXIE_ORACLE_PYTHON has their packages; what is absent is skipped by name.
-foreach(check convert goldens greedy hub importance measuring mlx perplexity profile python_api python_compat quantized replay safetensors server_anthropic server_openai synthetic templates tokenizers)
+foreach(check convert goldens greedy hub importance matrix measuring mlx perplexity profile python_api python_compat quantized replay safetensors server_anthropic server_openai synthetic templates tokenizers)
   moxie_add_test(oracle-${check} oracle ${CMAKE_SOURCE_DIR}/tests/oracle/run.sh ${check}_test.py)
   set_tests_properties(oracle-${check} PROPERTIES ENVIRONMENT "MOXIE_PROGRAM=$<TARGET_FILE:moxie_program>" TIMEOUT 1800)
 endforeach()
