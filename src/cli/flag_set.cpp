@@ -203,8 +203,12 @@ Result<void> FlagSet::parse(std::string_view command, std::span<const std::strin
       app.add_option_function<std::vector<std::string>>(
           positional.name, [&](const std::vector<std::string>& values) { *positional.targets = values; });
     } else {
-      app.add_option_function<std::string>(positional.name,
-                                           [&](const std::string& value) { *positional.target = value; });
+      app.add_option_function<std::string>(positional.name, [&](const std::string& value) {
+        *positional.target = value;
+        // A variable of the shell that is not set; silence would take what is meant where nothing is said.
+        if (value.empty() && !first_error)
+          first_error = fail(ErrorCode::invalid_argument, "{} is empty; give one, or leave it out", positional.name);
+      });
     }
   }
   try {

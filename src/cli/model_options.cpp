@@ -36,7 +36,11 @@ void ModelOptions::add_header_flags(FlagSet& flags) {
       "model: a .gguf (any shard), a folder or index of safetensors, one .safetensors, or hf:, ollama:, lmstudio:, "
       "llamacpp: and a name");
   flags.group("model");
-  flags.add("model", engine.model);
+  flags.on("model", [this](const std::string& value) -> Result<void> {
+    if (value.empty()) return fail(ErrorCode::invalid_argument, "the name is empty; give one, or leave the flag out");
+    engine.model = value;
+    return {};
+  });
   flags.add("arch", engine.arch);
   flags.add("alias", alias);
   flags.toggle("verbose", verbose);

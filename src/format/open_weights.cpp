@@ -33,6 +33,9 @@ Error folder_error(const std::string& path) {
       if (name.ends_with(ending)) pickles.push_back(name);
     }
   }
+  for (const std::string& name : *names) {
+    if (const auto ending = check_ending(join_path(path, name)); !ending.ok()) return ending.error();
+  }
   if (std::find(pickles.begin(), pickles.end(), "weights.npz") != pickles.end()) {
     return fail(Diagnosis{.code = "mlx-npz", .found = "weights.npz", .expected = "*.safetensors"},
                 ErrorCode::unsupported,
@@ -86,6 +89,7 @@ Result<WeightFiles> open_folder(const std::string& path) {
 Result<WeightFiles> open_weights(const std::string& path) {
   MOXIE_TRY_VOID(check_exists(path));
   if (is_folder(path)) return open_folder(path);
+  MOXIE_TRY_VOID(check_ending(path));
   MOXIE_TRY(const FileSource source, FileSource::open(path));
   MOXIE_TRY(const std::string start, read_start(source, kSniffBytes));
   for (const WeightFormat* format : kFormats) {

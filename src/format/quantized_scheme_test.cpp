@@ -134,6 +134,22 @@ TEST(QuantizedMlx, ShapesCountMoreThanTheConfig) {
   expect_corrupt(opened(mlx(4, 64)), {"'p.weight'", "bits: nothing"});
 }
 
+// What config.json does not say, or says wrong, the name of the module and the groups that MLX writes decide.
+TEST(QuantizedMlx, OfSeveralWidthsTheLikelyOne) {
+  const auto columns = [](const std::string& module, std::vector<Piece> pieces, const std::string& config) {
+    for (Piece& piece : pieces) {
+      if (piece.name.starts_with("p.")) piece.name.replace(0, 1, module);
+    }
+    return joined(opened(pieces, config), module + ".weight").shape.back();
+  };
+  const std::string sizes = R"({"hidden_size":256,"intermediate_size":128)";
+  for (const std::string& config : {sizes + "}", sizes + R"(,"quantization":{"bits":6,"group_size":48}})"}) {
+    EXPECT_EQ(columns("a.gate_proj", mlx(4, 64), config), 256) << "4 bits in groups of 64";
+    EXPECT_EQ(columns("a.down_proj", mlx(4, 64), config), 128) << "8 bits in groups of 32";
+    EXPECT_EQ(columns("a.o_proj", mlx(4, 32), config), 256) << "not 8 bits in groups of 16";
+  }
+}
+
 TEST(QuantizedMlx, StackedExpertsKeepTheirLeadingDimension) {
   const TensorInfo& tensor = joined(opened(
       {{"p.weight", "U32", {3, 8, 32}, ""}, {"p.scales", "F16", {3, 8, 4}, ""}, {"p.biases", "F16", {3, 8, 4}, ""}},

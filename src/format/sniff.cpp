@@ -139,6 +139,15 @@ Result<void> check_exists(const std::string& path) {
   return {};
 }
 
+Result<void> check_ending(const std::string& path) {
+  if (!path.ends_with(".uqff")) return {};
+  return fail(Diagnosis{.code = "quantized-otherwise", .found = "UQFF", .expected = "GGUF or safetensors"},
+              ErrorCode::unsupported,
+              "{}: is a UQFF file, the private container of mistral.rs, which moxie does not read; get a GGUF file of "
+              "the model, or its unquantized checkpoint",
+              path);
+}
+
 std::optional<Error> diagnose_bytes(const std::string& path, std::string_view first_bytes, uint64_t file_bytes) {
   if (file_bytes == 0) {
     return fail(Diagnosis{.code = "empty-file", .found = "0 bytes", .expected = "weights"}, ErrorCode::corrupt,

@@ -27,7 +27,10 @@ Result<void> check_version(const QuantizedTensors& tensors) {
   const int64_t bits =
       md.integer("quantization_config.bits").value_or(md.integer("quantization_config.w_bit").value_or(4));
   if (method == "awq" && version == "gemm" && bits == 4) return {};
-  return fail(ErrorCode::unsupported,
+  return fail(Diagnosis{.code = "quantized-otherwise",
+                        .found = fmt::format("{}, version {}, {} bits", printable(method), printable(version), bits),
+                        .expected = "awq, version gemm, 4 bits"},
+              ErrorCode::unsupported,
               "{}: its weights are quantized with '{}', version '{}', {} bits (quantization_config); of those packed "
               "along the outputs moxie reads awq, version gemm, 4 bits: get that revision, or a GGUF file of the model",
               tensors.files().path, printable(method), printable(version), bits);

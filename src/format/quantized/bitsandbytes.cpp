@@ -102,7 +102,10 @@ Result<void> join_bytes(QuantizedTensors& tensors, std::string_view module, cons
   if (const TensorInfo* form = tensors.beside(module, ".weight_format"); form != nullptr) {
     MOXIE_TRY(const std::vector<std::byte> code, tensors.read(*form));
     if (code.empty() || code[0] != std::byte{0}) {
-      return fail(ErrorCode::unsupported,
+      return fail(Diagnosis{.code = "quantized-otherwise",
+                            .found = fmt::format("{} laid out for a GPU", printable(numbers->name)),
+                            .expected = "rows as they are (weight_format 0)"},
+                  ErrorCode::unsupported,
                   "{}: '{}' is laid out for a GPU (weight_format {}); moxie reads rows as they are (0): save the model "
                   "again with a newer bitsandbytes, or get a GGUF file of it",
                   tensors.files().path, printable(numbers->name), code.empty() ? -1 : static_cast<int>(code[0]));

@@ -42,10 +42,12 @@ Result<std::pair<int64_t, int64_t>> read_shape(const QuantizedTensors& tensors, 
 Result<void> check_plain(const QuantizedTensors& tensors, std::string_view module) {
   const TensorInfo* index = tensors.beside(module, ".weight_g_idx");
   if (index == nullptr) return {};
-  return fail(ErrorCode::unsupported,
-              "{}: '{}' has its inputs in another order (activation ordering), which moxie does not compute for "
-              "compressed-tensors; get a version without, or a GGUF file of the model",
-              tensors.files().path, printable(index->name));
+  return fail(
+      Diagnosis{.code = "quantized-otherwise", .found = printable(index->name), .expected = "inputs in their order"},
+      ErrorCode::unsupported,
+      "{}: '{}' has its inputs in another order (activation ordering), which moxie does not compute for "
+      "compressed-tensors; get a version without, or a GGUF file of the model",
+      tensors.files().path, printable(index->name));
 }
 
 Result<void> join_module(QuantizedTensors& tensors, std::string_view module) {

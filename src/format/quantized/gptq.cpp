@@ -37,7 +37,10 @@ Result<Settings> read_settings(const QuantizedTensors& tensors) {
   if (md.boolean("quantization_config.is_marlin_format").value_or(false)) format = "marlin";
   if (format == "gptq") return Settings{1};
   if (format == "gptq_v2") return Settings{0};
-  return fail(ErrorCode::unsupported,
+  return fail(Diagnosis{.code = "quantized-otherwise",
+                        .found = fmt::format("checkpoint_format {}", printable(format)),
+                        .expected = "gptq or gptq_v2"},
+              ErrorCode::unsupported,
               "{}: its GPTQ weights are laid out for '{}' kernels (quantization_config.checkpoint_format); moxie reads "
               "'gptq' and 'gptq_v2': get the revision in one of these, or a GGUF file of the model",
               tensors.files().path, printable(format));

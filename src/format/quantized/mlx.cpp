@@ -57,14 +57,33 @@ std::vector<int64_t> known_columns(const Metadata& md) {
   return known;
 }
 
+// The widths that a module of this name mostly has: most read the hidden state, "down" what comes of "gate" and "up".
+std::vector<int64_t> likely_columns(const Metadata& md, std::string_view module) {
+  const std::string_view name = module.substr(module.rfind('.') + 1);
+  const bool down = name == "down_proj" || name == "w2" || name == "fc2";
+  std::vector<int64_t> likely;
+  for (const char* key : {"intermediate_size", "moe_intermediate_size", "shared_expert_intermediate_size"}) {
+    if (const auto value = md.integer(key); down && value) likely.push_back(*value);
+  }
+  if (const auto hidden = md.integer("hidden_size"); !down && hidden && name != "o_proj") likely.push_back(*hidden);
+  return likely;
+}
+
 struct Width {
   int64_t bits = 0, group = 0;
 };
 
+// Of several widths those that `is_likely`; all of them where that leaves none.
+template <typename Likely>
+void narrow(std::vector<Width>& widths, const Likely& is_likely) {
+  if (widths.size() < 2 || std::none_of(widths.begin(), widths.end(), is_likely)) return;
+  std::erase_if(widths, [&](const Width& width) { return !is_likely(width); });
+}
+
 // What gives `packed` words of 32 bits and `groups` groups a row: as configured where that fits, else whatever gives a
 // row as long as one of the model's. Errors: nothing does, or several.
-Result<Width> find_width(const QuantizedTensors& tensors, const TensorInfo& weight, const TensorInfo& scales,
-                         const Settings& settings, std::span<const int64_t> candidates) {
+Result<Width> find_width(const QuantizedTensors& tensors, std::string_view module, const TensorInfo& weight,
+                         const TensorInfo& scales, const Settings& settings, std::span<const int64_t> candidates) {
   const int64_t packed = weight.shape.back(), groups = scales.shape.back();
   if (packed < 1 || packed > kColumnsMax || groups < 1 || groups > packed * 32)
     return tensors.wrong(weight,
@@ -82,6 +101,11 @@ Result<Width> find_width(const QuantizedTensors& tensors, const TensorInfo& weig
     return std::find(known.begin(), known.end(), width.group * groups) != known.end();
   };
   if (!as_configured.empty() && (fitting.empty() || is_known(as_configured.front()))) return as_configured.front();
+  const std::vector<int64_t> likely = likely_columns(tensors.metadata(), module);
+  narrow(fitting, [&](const Width& width) {
+    return std::find(likely.begin(), likely.end(), width.group * groups) != likely.end();
+  });
+  narrow(fitting, [](const Width& width) { return width.group == 32 || width.group == 64 || width.group == 128; });
   if (fitting.size() == 1) return fitting.front();
   const auto said = [](std::optional<int64_t> value) { return value ? fmt::format("{}", *value) : "nothing"; };
   return tensors.wrong(
@@ -98,19 +122,24 @@ Result<void> check_shapes(const QuantizedTensors& tensors, const TensorInfo& wei
       beside, fmt::format("does not belong to '{}' of [{}]", printable(weight.name), fmt::join(weight.shape, ", ")));
 }
 
+// Modules that are not as config.json says.
+struct Differing {
+  int64_t count = 0;
+  std::string first;
+  Width width;  // of the first
+};
+
 Result<void> join_affine(QuantizedTensors& tensors, std::string_view module, const TensorInfo& weight,
-                         const TensorInfo& scales, const Settings& settings) {
+                         const TensorInfo& scales, const Settings& settings, Differing& differing) {
   MOXIE_TRY(const TensorInfo* biases, tensors.need(module, ".biases", {scales.dtype}, weight.shape.size()));
   if (biases->shape != scales.shape)
     return tensors.wrong(*biases,
                          fmt::format("should have the shape of its scales, [{}]", fmt::join(scales.shape, ", ")));
   const auto format = scale_format(scales.dtype);
   if (!format) return tensors.wrong(scales, "should be of F16, BF16 or F32");
-  MOXIE_TRY(const Width width, find_width(tensors, weight, scales, settings, kAffineBits));
+  MOXIE_TRY(const Width width, find_width(tensors, module, weight, scales, settings, kAffineBits));
   if ((settings.bits && *settings.bits != width.bits) || (settings.group && *settings.group != width.group)) {
-    tensors.notice_once(fmt::format(
-        "modules are quantized otherwise than config.json says ('{}': {} bits in groups of {}); their shapes count",
-        printable(module), width.bits, width.group));
+    if (differing.count++ == 0) differing = {.count = 1, .first = std::string(module), .width = width};
   }
   const bool whole_blocks = width.group % 32 == 0;
   const std::string_view type = whole_blocks && width.bits == 4   ? "mlx4"
@@ -144,7 +173,10 @@ constexpr FloatMode kFloatModes[] = {
 Result<void> join_float(QuantizedTensors& tensors, std::string_view module, const TensorInfo& weight,
                         const TensorInfo& scales, const Settings& settings) {
   if (tensors.beside(module, ".global_scale") != nullptr) {
-    return fail(ErrorCode::unsupported,
+    return fail(Diagnosis{.code = "quantized-otherwise",
+                          .found = fmt::format("{}.global_scale", printable(module)),
+                          .expected = "scales of groups alone"},
+                ErrorCode::unsupported,
                 "{}: '{}' has a scale for the whole matrix (global_scale), which moxie does not compute; convert the "
                 "model anew without one, or take its 4-bit affine version",
                 tensors.files().path, printable(module));
@@ -175,6 +207,7 @@ Result<void> join_float(QuantizedTensors& tensors, std::string_view module, cons
 }
 
 Result<void> join(QuantizedTensors& tensors) {
+  Differing differing;
   for (const TensorInfo& scales : tensors.files().tensors) {
     const auto module = before_ending(scales.name, kScales);
     if (!module) continue;
@@ -184,8 +217,15 @@ Result<void> join(QuantizedTensors& tensors) {
     if (scales.dtype == "U8") {
       MOXIE_TRY_VOID(join_float(tensors, *module, *weight, scales, settings));
     } else {
-      MOXIE_TRY_VOID(join_affine(tensors, *module, *weight, scales, settings));
+      MOXIE_TRY_VOID(join_affine(tensors, *module, *weight, scales, settings, differing));
     }
+  }
+  if (differing.count > 0) {
+    tensors.notice_once(fmt::format(
+        "{} {} of {} bits in groups of {}, unlike what config.json says; their shapes count",
+        differing.count == 1 ? fmt::format("'{}'", printable(differing.first))
+                             : fmt::format("'{}' and {} more modules", printable(differing.first), differing.count - 1),
+        differing.count == 1 ? "is" : "are", differing.width.bits, differing.width.group));
   }
   return {};
 }
