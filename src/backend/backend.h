@@ -21,6 +21,7 @@ struct Matrix {
   int64_t columns = 0;
   const float* bias = nullptr;  // (rows), or null
   PartedWeights parted{};       // where the type's parts lie apart; `data` is the first of them
+  bool interleaved = false;     // rows as quant/interleave.h has them: for products only
 
   void set_part(size_t part, const std::byte* at) {
     if (part == 0) data = at;

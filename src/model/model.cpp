@@ -11,6 +11,7 @@
 #include "core/fail.h"
 #include "core/prefault.h"
 #include "core/xxh64.h"
+#include "quant/interleave.h"
 
 namespace moxie {
 namespace {
@@ -147,6 +148,7 @@ struct Model::Loader {
   std::vector<const std::byte*> bases{};                                            // mapped files
   std::unordered_map<const TensorInfo*, std::array<std::byte*, kPartsMax>> read{};  // dense tensors, part by part
   uint64_t done = 0, total = 0;
+  std::vector<std::byte> scratch{};
 
   Result<void> check_unchanged(const WeightPart& part, uint64_t bytes) const {
     if (bytes == part.bytes) return {};
@@ -298,9 +300,12 @@ struct Model::Loader {
     model.experts_ = std::move(streamed);
     if (!options.pool->complete) return {};
     const uint64_t before = done;
-    return model.streamed_->load_all([&](uint64_t experts_done, uint64_t) {
+    const auto on_expert = [&](uint64_t experts_done, uint64_t) {
       done = before + experts_done;
       return progress();
+    };
+    return model.streamed_->load_all(on_expert, [&](ExpertView& view) {
+      for (Matrix* matrix : {&view.gate, &view.up, &view.down}) interleave(*matrix);
     });
   }
 
@@ -385,6 +390,13 @@ struct Model::Loader {
             .columns = columns};
   }
 
+  // Rows of weights that stay where they were read, in the order in which products read them fastest.
+  void interleave(Matrix& matrix) {
+    if (!matrix.type->can_interleave()) return;
+    interleave_rows(*matrix.type, const_cast<std::byte*>(matrix.data), matrix.rows, matrix.columns, scratch);
+    matrix.interleaved = true;
+  }
+
   Slot slot(Role role, const RoleTensor& tensor) {
     Slot slot;
     if (tensor.weight == nullptr) return slot;
@@ -393,6 +405,9 @@ struct Model::Loader {
       return slot;
     }
     slot.matrix = is_one_of(kFloatRoles, role) ? as_float_matrix(*tensor.weight) : as_matrix(*tensor.weight);
+    // The embedding's rows are also taken one by one.
+    const bool only_multiplied = tensor.weight != plan.roles[index(Role::token_embd)][0].weight;
+    if (options.pool != nullptr && only_multiplied && !is_one_of(kFloatRoles, role)) interleave(slot.matrix);
     if (tensor.bias != nullptr) slot.matrix.bias = as_floats(*tensor.bias);
     return slot;
   }

@@ -3,6 +3,7 @@
 #pragma once
 
 #include "core/simd.h"
+#include "quant/byte_products.h"
 #include "quant/rows.h"
 
 namespace moxie::MOXIE_TARGET {
@@ -77,6 +78,12 @@ MOXIE_INLINE Bytes64 spread_bits(uint32_t a, uint32_t b, uint8_t value) {
   }
   return bytes;
 #endif
+}
+
+// Dword i of the values of many rows: 16 where bit 4i + k of the row's lane is set, for byte k, else zero.
+MOXIE_INLINE Bytes fifth_bits(IntVec bits, int i) {
+  const auto four = (__attribute__((vector_size(kLanes * 4))) uint32_t) bits >> (4 * i) & 15;
+  return (Bytes)((four << 4 | four << 11 | four << 18 | four << 25) & 0x10101010);
 }
 
 MOXIE_INLINE Bytes64 operator|(Bytes64 a, Bytes64 b) {
@@ -233,6 +240,15 @@ MOXIE_INLINE FloatVec load_scales(const RowGroup& rows, int64_t index) {
     for (int r = 0; r < kLanes; ++r) lanes[r] = Type::scale(block_of<Type>(rows, r, index));
     return load(lanes);
   }
+}
+
+template <typename Type>
+MOXIE_INLINE FloatVec load_halves(const InterleavedRows<Type>& rows, int64_t index, size_t at) {
+  return rows.halves(index, at);
+}
+template <typename Type>
+MOXIE_INLINE FloatVec load_scales(const InterleavedRows<Type>& rows, int64_t index) {
+  return rows.halves(index, Type::kScaleAt);
 }
 
 // to[i] lane r = bytes 4i to 4i + 3 of row r.

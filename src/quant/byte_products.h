@@ -3,7 +3,10 @@
 // functions. All of it is exact: callers keep within the ranges stated.
 #pragma once
 
+#include <concepts>
+
 #include "core/simd.h"
+#include "quant/interleaved_rows.h"
 
 namespace moxie::MOXIE_TARGET {
 namespace {
@@ -70,8 +73,10 @@ MOXIE_INLINE Bytes planes(const uint8_t* from, int piece) {
 }
 
 // The same where lane r of raw[j] holds dword j of row r's bytes: dword i of the values of each row.
+template <class Words>
+concept RowWords = !std::same_as<Words, const uint8_t*>;
 template <int kGroup, int kBits, int kTo = 0>
-MOXIE_INLINE Bytes planes(const IntVec* raw, int i) {
+MOXIE_INLINE Bytes planes(RowWords auto raw, int i) {
   constexpr int kGroupDwords = kGroup / 4, kGroupValues = kGroupDwords * 8 / kBits;
   constexpr uint8_t kMask = ((1 << kBits) - 1) << kTo;
   const Words dword = (Words)raw[i / kGroupValues * kGroupDwords + i % kGroupDwords];
@@ -84,7 +89,7 @@ MOXIE_INLINE const uint8_t* after(const uint8_t* raw) {
   return raw + kBytes;
 }
 template <int kBytes>
-MOXIE_INLINE const IntVec* after(const IntVec* raw) {
+MOXIE_INLINE auto after(RowWords auto raw) {
   return raw + kBytes / 4;
 }
 

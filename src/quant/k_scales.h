@@ -24,6 +24,18 @@ inline ScalesAndMinima unpack_6bit_pairs(const uint8_t from[12]) {
           (words[1] & kSix) | static_cast<uint64_t>(high_minima) << 32};
 }
 
+// The same of many rows, a lane for each: words[i] is word i of the twelve bytes, byte j of scales[k] sub-block 4 k +
+// j.
+template <class Words, class Lanes>
+inline void unpack_6bit_pairs(const Words& words, Lanes* scales, Lanes* minima) {
+  const Lanes first = (Lanes)words[0], second = (Lanes)words[1], third = (Lanes)words[2];
+  constexpr uint32_t kNibbles = 0x0f0f0f0f, kSix = 0x3f3f3f3f, kPairs = 0x30303030;
+  scales[0] = first & kSix;
+  scales[1] = (third & kNibbles) | (first >> 2 & kPairs);
+  minima[0] = second & kSix;
+  minima[1] = (third >> 4 & kNibbles) | (second >> 2 & kPairs);
+}
+
 [[maybe_unused]] inline void pack_6bit_pairs(const uint8_t scales[8], const uint8_t minima[8], uint8_t to[12]) {
   for (int k = 0; k < 4; ++k) {
     to[k] = static_cast<uint8_t>(scales[k] | (scales[k + 4] >> 4) << 6);

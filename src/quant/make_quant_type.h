@@ -29,6 +29,8 @@ struct QuantTypeFacts {
   int gguf_id = -1;
   float max_relative_error = 0;
   ActFormat activations = ActFormat::f32;  // used only with a multiply of the third kind
+  int halves_at = -1;                      // where its multiply takes interleaved rows
+  int halves = 0;
 };
 
 template <typename A, typename B>
@@ -76,6 +78,8 @@ constexpr QuantType make_quant_type(const QuantTypeFacts& facts) {
   type.block_bytes = sizeof(Block);
   type.max_relative_error = facts.max_relative_error;
   type.activations = facts.activations;
+  type.halves_at = facts.halves_at;
+  type.halves = facts.halves;
   if constexpr (!kSame<decltype(kEncode), None>) type.encode = encode_blocks<Block, kEncode, kValues>;
   if constexpr (!kSame<decltype(kDecode), None>) {
     type.decode = decode_blocks<Block, kDecode, kValues>;

@@ -14,6 +14,7 @@
 //   scales(factors)        the same times the activations' factors, as ByteScales or SixteenScales, for pieces
 //   kMinimum               whether sub-blocks have minima: then
 //   sub_minima()           gives them, one per 16 values; they are multiplied with a scale of their own and subtracted
+// and, where rows can be interleaved, what interleaved_256.h wants.
 //
 // Per block the integers are exact, whatever the width of vectors: total = sum of quant * scale * factor * x over the
 // block, below 2^31 since factors are at most kMaxActFactor. Then, with minima, sum = fma(-minima, minimum * x.scale,
@@ -114,8 +115,19 @@ void multiply_256_few(const MultiplyArgs& args) {
   for (int64_t row = 0; row < args.rows; row += 4) multiply_256_tile<Parts, 4, kTokens>(args, row);
 }
 
+template <typename Parts, class Rows>
+void multiply_256_many(const MultiplyArgs& args) {
+#if defined(__AMX_INT8__)
+  if (args.tokens >= kLeastTiled256Tokens) return multiply_256_tiles<Parts, Rows>(args);
+#endif
+  for (int64_t token = 0; token < args.tokens; token += kPanel256Tokens) {
+    const int64_t left = args.tokens - token;
+    multiply_256_tokens<Parts, Rows>(args, token, static_cast<int>(left < kPanel256Tokens ? left : kPanel256Tokens));
+  }
+}
+
 template <typename Parts>
-void multiply_256(const MultiplyArgs& args) {
+void multiply_plain_256(const MultiplyArgs& args) {
   switch (args.tokens) {  // with so few it costs more to fill a panel than to sum lanes
     case 1:
       return multiply_256_few<Parts, 1>(args);
@@ -126,15 +138,25 @@ void multiply_256(const MultiplyArgs& args) {
     case 4:
       return multiply_256_few<Parts, 4>(args);
     default:
-      break;
+      return multiply_256_many<Parts, RowGroup>(args);
   }
-#if defined(__AMX_INT8__)
-  if (args.tokens >= kLeastTiled256Tokens) return multiply_256_tiles<Parts>(args);
-#endif
-  for (int64_t token = 0; token < args.tokens; token += kPanel256Tokens) {
-    const int64_t left = args.tokens - token;
-    multiply_256_tokens<Parts>(args, token, static_cast<int>(left < kPanel256Tokens ? left : kPanel256Tokens));
+}
+
+template <typename Parts>
+void multiply_256(const MultiplyArgs& args) {
+  if constexpr (kInterleaves256<Parts>) {
+    if (args.interleaved) {
+      return multiply_groups(
+          args,
+          [](const MultiplyArgs& groups) {
+            if (groups.tokens == 1) return multiply_interleaved_256<Parts, 1>(groups);
+            if (groups.tokens == 2) return multiply_interleaved_256<Parts, 2>(groups);
+            multiply_256_many<Parts, InterleavedRows<Parts>>(groups);
+          },
+          multiply_plain_256<Parts>);
+    }
   }
+  multiply_plain_256<Parts>(args);
 }
 
 }  // namespace

@@ -10,6 +10,8 @@
 //   Bytes64 unpack(const Block& a, const Block& b)      the integers of two blocks, in order
 //   kScaleAt, kMinimumAt  where in a block the half-precision scale and minimum stand; or, in place of kScaleAt,
 //   float scale(const Block&)
+//   quants(words, i)      where rows can be interleaved: bytes 4i to 4i + 3 of the integers of each row, words being
+//                         what follows the 16-bit numbers, which begin the block
 //
 // Order of sums: integers within a block are exact; then sum = fma(total, scale * x.scale, sum), with a minimum also
 // sum = fma(x.sum, minimum * x.scale, sum): one chain over the blocks for each (row, token), the same in both paths
@@ -65,6 +67,25 @@ void multiply_32_token(const MultiplyArgs& args, int64_t token) {
   }
 }
 
+// ---- interleaved rows ----
+
+template <typename Type>
+constexpr bool kInterleaves32 = requires(LaneWords words) {
+  Type::quants(words, 0);
+};
+
+// values[i]: lane r holds bytes 4i to 4i + 3 of row r's block, as products take them.
+template <typename Type>
+MOXIE_INLINE void unpack_block(const InterleavedRows<Type>& rows, int64_t index, IntVec (&values)[8]) {
+  const LaneWords words = rows.words(index, 2 * InterleavedRows<Type>::kHalves);
+#pragma GCC unroll 8
+  for (int i = 0; i < 8; ++i) {
+    ByteVec bytes = (ByteVec)Type::quants(words, i);
+    if constexpr (Type::kSigned && kHaveVnni) bytes ^= 0x80;
+    values[i] = (IntVec)bytes;
+  }
+}
+
 // ---- several tokens: weights are unpacked once into a panel with a lane for each row ----
 
 constexpr int kPanelBlocks =
@@ -78,7 +99,7 @@ struct Panel {
 };
 
 template <typename Type>
-void fill_panel(const RowGroup& rows, int64_t first, int blocks, Panel& panel) {
+void unpack_blocks(const RowGroup& rows, int64_t first, int blocks, Panel& panel) {
   for (int b = 0; b < blocks; b += 2) {
     const int next = b + 1 < blocks ? b + 1 : b;
     Bytes64 unpacked[kLanes];
@@ -88,6 +109,15 @@ void fill_panel(const RowGroup& rows, int64_t first, int blocks, Panel& panel) {
     }
     transpose(unpacked, panel.values[b]);
   }
+}
+template <typename Type>
+void unpack_blocks(const InterleavedRows<Type>& rows, int64_t first, int blocks, Panel& panel) {
+  for (int b = 0; b < blocks; ++b) unpack_block(rows, first + b, panel.values[b]);
+}
+
+template <typename Type, class Rows>
+void fill_panel(const Rows& rows, int64_t first, int blocks, Panel& panel) {
+  unpack_blocks<Type>(rows, first, blocks, panel);
   for (int b = 0; b < blocks; ++b) {
     panel.scales[b] = load_scales<Type>(rows, first + b);
     if constexpr (Type::kMinimum) panel.minima[b] = load_halves<Type>(rows, first + b, Type::kMinimumAt);
@@ -159,7 +189,33 @@ void multiply_panel(const Panel& panel, int blocks, const std::byte* activations
   for (int t = 0; t < kTokens; ++t) sums[t] = floats[t];
 }
 
+// One token times interleaved rows: as multiply_32_token, with the sums of multiply_panel.
 template <typename Type>
+void multiply_interleaved_32(const MultiplyArgs& args) {
+  const int64_t blocks = args.columns / 32;
+  const ActBlock32* x[1] = {reinterpret_cast<const ActBlock32*>(args.activations)};
+  for (int64_t row = 0; row < args.rows; row += kStreams * kLanes) {
+    const InterleavedRows<Type> rows[kStreams] = {{args, row}, {args, row + kLanes}};
+    FloatVec sums[kStreams] = {};
+    for (int64_t b = 0; b < blocks; ++b) {
+      for (int s = 0; s < kStreams; ++s) {
+        rows[s].template prefetch<1>(b, 0);
+        IntVec values[8];
+        unpack_block(rows[s], b, values);
+        IntVec totals[1] = {splat_int(-kProductOffset<Type> * x[0][b].sum)};
+        multiply_block<Type>(values, x, b, totals);
+        FloatVec minima = {};
+        if constexpr (Type::kMinimum) minima = load_halves<Type>(rows[s], b, Type::kMinimumAt);
+        sums[s] = add_block<Type>(sums[s], totals[0], load_scales<Type>(rows[s], b), minima, x[0][b]);
+      }
+    }
+    for (int s = 0; s < kStreams && row + s * kLanes < args.rows; ++s) {
+      rows[s].store_results(args.out + row + s * kLanes, sums[s]);
+    }
+  }
+}
+
+template <typename Type, class Rows>
 void multiply_32_tokens(const MultiplyArgs& args, int64_t first_token, int tokens) {
   constexpr int kTile = kLanes == 16 ? 12 : 4;
   const int64_t blocks = args.columns / 32;
@@ -168,7 +224,7 @@ void multiply_32_tokens(const MultiplyArgs& args, int64_t first_token, int token
   Panel panel;
   FloatVec sums[kPanelTokens];
   for (int64_t row = 0; row < args.rows; row += kLanes) {
-    const RowGroup rows(args, row);
+    const Rows rows(args, row);
     std::memset(sums, 0, sizeof sums);
     for (int64_t block = 0; block < blocks; block += kPanelBlocks) {
       const int count = static_cast<int>(blocks - block < kPanelBlocks ? blocks - block : kPanelBlocks);
@@ -187,18 +243,39 @@ void multiply_32_tokens(const MultiplyArgs& args, int64_t first_token, int token
   }
 }
 
-template <typename Type>
-void multiply_32(const MultiplyArgs& args) {
-  if (args.tokens == 1) return multiply_32_token<Type>(args, 0);
+template <typename Type, class Rows>
+void multiply_32_many(const MultiplyArgs& args) {
 #if defined(__AMX_INT8__)
   if constexpr (!Type::kMinimum) {
-    if (args.tokens >= kLeastTiled32Tokens) return multiply_32_tiles<Type>(args);
+    if (args.tokens >= kLeastTiled32Tokens) return multiply_32_tiles<Type, Rows>(args);
   }
 #endif
   for (int64_t token = 0; token < args.tokens; token += kPanelTokens) {
     const int64_t left = args.tokens - token;
-    multiply_32_tokens<Type>(args, token, static_cast<int>(left < kPanelTokens ? left : kPanelTokens));
+    multiply_32_tokens<Type, Rows>(args, token, static_cast<int>(left < kPanelTokens ? left : kPanelTokens));
   }
+}
+
+template <typename Type>
+void multiply_plain_32(const MultiplyArgs& args) {
+  if (args.tokens == 1) return multiply_32_token<Type>(args, 0);
+  multiply_32_many<Type, RowGroup>(args);
+}
+
+template <typename Type>
+void multiply_32(const MultiplyArgs& args) {
+  if constexpr (kInterleaves32<Type>) {
+    if (args.interleaved) {
+      return multiply_groups(
+          args,
+          [](const MultiplyArgs& groups) {
+            if (groups.tokens == 1) return multiply_interleaved_32<Type>(groups);
+            multiply_32_many<Type, InterleavedRows<Type>>(groups);
+          },
+          multiply_plain_32<Type>);
+    }
+  }
+  multiply_plain_32<Type>(args);
 }
 
 }  // namespace

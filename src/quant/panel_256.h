@@ -3,6 +3,7 @@
 // the same exact integers per block, then the same chain over the blocks.
 #pragma once
 
+#include "quant/interleaved_256.h"
 #include "quant/steps_256.h"
 
 namespace moxie::MOXIE_TARGET {
@@ -24,10 +25,6 @@ struct Panel256 {
   FloatVec minimum[kPanel256Blocks];
 };
 
-// Pairs of sub-blocks.
-template <class Parts>
-constexpr int kSumPairs = 128 / Parts::kSubValues;
-
 // A block of each of kLanes rows as it stands in files, which is less than unpacked, lane r being of row r.
 template <class Parts>
 struct BlockDwords {
@@ -37,9 +34,13 @@ struct BlockDwords {
   IntVec dwords[kChunks][16];
 
   const IntVec* raw() const { return dwords[0]; }
-  // Two numbers in a dword, for each 16 values one.
-  const IntVec* sub_scales() const { return dwords[0] + Parts::kRawBytes / 4; }
-  const IntVec* sub_minima() const { return sub_scales() + 8; }
+  // Of sub-blocks a and b, in the low and the high half.
+  MOXIE_INLINE IntVec scales(int a, int b) const { return join_sub_blocks<Parts>(pairs(), a, b); }
+  MOXIE_INLINE IntVec minima(int a, int b) const { return join_sub_blocks<Parts>(pairs() + 8, a, b); }
+
+ private:
+  // Two numbers in a dword, for each 16 values one: scales, then minima.
+  const IntVec* pairs() const { return dwords[0] + Parts::kRawBytes / 4; }
 };
 
 template <class Parts>
@@ -67,11 +68,17 @@ MOXIE_INLINE void transpose_blocks(const RowGroup& rows, int64_t index, size_t p
 }
 
 template <class Parts>
-void fill_panel_256(const RowGroup& rows, int64_t first, int blocks, size_t prefetch_distance, Panel256& panel) {
+MOXIE_INLINE BlockDwords<Parts> block_dwords(const RowGroup& rows, int64_t index, size_t prefetch_distance) {
+  BlockDwords<Parts> dwords;
+  transpose_blocks<Parts>(rows, index, prefetch_distance, dwords);
+  return dwords;
+}
+
+template <class Parts, class Rows>
+void fill_panel_256(const Rows& rows, int64_t first, int blocks, size_t prefetch_distance, Panel256& panel) {
   constexpr int kSubDwords = Parts::kSubValues / 4;
   for (int b = 0; b < blocks; ++b) {
-    BlockDwords<Parts> dwords;
-    transpose_blocks<Parts>(rows, first + b, prefetch_distance, dwords);
+    const auto dwords = block_dwords<Parts>(rows, first + b, prefetch_distance);
 #pragma GCC unroll 64
     for (int i = 0; i < 64; ++i) {
       const Bytes bytes = (Bytes)Parts::quants(dwords.raw(), i);
@@ -80,14 +87,14 @@ void fill_panel_256(const RowGroup& rows, int64_t first, int blocks, size_t pref
 #pragma GCC unroll 16
     for (int j = 0; j < 64 / kScaleDwords<Parts>; ++j) {
       const int first = j * kScaleDwords<Parts>, last = first + kScaleDwords<Parts> - 1;
-      panel.scales[b][j] = join_sub_blocks<Parts>(dwords.sub_scales(), first / kSubDwords, last / kSubDwords);
+      panel.scales[b][j] = dwords.scales(first / kSubDwords, last / kSubDwords);
       if (kWideRuns<Parts>) panel.scales[b][j] = (IntVec)((UintVec)panel.scales[b][j] & kHighHalf);
     }
 #pragma GCC unroll 8
     for (int k = 0; k < kSumPairs<Parts>; ++k) {
-      const IntVec pair = join_sub_blocks<Parts>(dwords.sub_scales(), 2 * k, 2 * k + 1);
+      const IntVec pair = dwords.scales(2 * k, 2 * k + 1);
       panel.corrections[b][k] = (IntVec)((Shorts)pair * (Shorts{} + kCorrection<Parts>));
-      panel.sub_minima[b][k] = join_sub_blocks<Parts>(dwords.sub_minima(), 2 * k, 2 * k + 1);
+      panel.sub_minima[b][k] = dwords.minima(2 * k, 2 * k + 1);
     }
     panel.scale[b] = load_halves<Parts>(rows, first + b, Parts::kScaleAt);
     if constexpr (Parts::kMinimum) panel.minimum[b] = load_halves<Parts>(rows, first + b, Parts::kScaleAt + 2);
@@ -155,9 +162,7 @@ void multiply_panel_256(const Panel256 (&panels)[kRowGroups], int blocks, const 
           __builtin_prefetch(reinterpret_cast<const void*>(next + 64 * static_cast<uintptr_t>(line)));
         }
       }
-      // A step lies within 32 values, whose factor stands there twice, or spans 64: then the two factors are
-      // neighbours.
-      const int factor = kStep == 16 ? 4 * j + 1 : j * kStep / 8 * 2;
+      const int factor = factor_of_step<Parts>(j);
       for (int t = 0; t < kTokens; ++t) {
         const IntVec factors = splat_int(static_cast<int32_t>(load_u32(x[t][b].factors + factor)));
         for (int g = 0; g < kRowGroups; ++g) {
@@ -175,7 +180,7 @@ void multiply_panel_256(const Panel256 (&panels)[kRowGroups], int blocks, const 
 }
 
 // Tokens [first_token, first_token + tokens), at most kPanel256Tokens, with every row.
-template <class Parts>
+template <class Parts, class Rows>
 void multiply_256_tokens(const MultiplyArgs& args, int64_t first_token, int tokens) {
   const int64_t blocks = args.columns / 256;
   const std::byte* activations = args.activations + first_token * args.activation_row_bytes;
@@ -191,7 +196,7 @@ void multiply_256_tokens(const MultiplyArgs& args, int64_t first_token, int toke
       const size_t distance = static_cast<size_t>(ahead) * sizeof(typename Parts::Block) +
                               (ahead > 0 ? 0 : kRowGroups * kLanes * args.row_bytes);
       for (int g = 0; g < kRowGroups; ++g) {
-        fill_panel_256<Parts>(RowGroup(args, row + g * kLanes), block, count, distance, panels[g]);
+        fill_panel_256<Parts>(Rows(args, row + g * kLanes), block, count, distance, panels[g]);
       }
       const std::byte* x = activations + block * sizeof(ActBlock256);
       int t = 0;

@@ -34,6 +34,8 @@ struct MultiplyArgs {
   // mean nothing then.
   const PartedWeights* parted = nullptr;
   int64_t first_row = 0;
+  // Whole groups of kInterleavedRows rows are interleaved (interleave.h); `weights` is where one begins.
+  bool interleaved = false;
 };
 
 struct QuantType {
@@ -55,11 +57,15 @@ struct QuantType {
   // for all tokens; such a type has native == false.
   void (*multiply)(const MultiplyArgs&) = nullptr;
   bool native = false;
+  // Where in a block its neighbouring 16-bit numbers stand, and how many, for types whose rows can be interleaved.
+  int halves_at = -1;
+  int halves = 0;
   // In place of decode for types whose parts lie apart (parted.inc; block_values is 1, block_bytes 0): columns
   // [column, column + count) of a row. REQUIRES: column is a multiple of 32.
   void (*decode_columns)(const PartedWeights& from, int64_t row, int64_t column, int64_t count, float* to) = nullptr;
 
   bool parted() const { return decode_columns != nullptr; }
+  bool can_interleave() const { return halves_at >= 0; }
   bool computable() const { return decode != nullptr || parted(); }
   // Bytes of a row of `columns` values. REQUIRES: columns % block_values == 0.
   constexpr int64_t row_bytes(int64_t columns) const { return columns / block_values * block_bytes; }

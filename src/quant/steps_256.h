@@ -9,6 +9,10 @@
 namespace moxie::MOXIE_TARGET {
 namespace {
 
+// Pairs of sub-blocks.
+template <class Parts>
+constexpr int kSumPairs = 128 / Parts::kSubValues;
+
 // Signed quants are unpacked 128 too large where bytes are multiplied by VNNI.
 template <class Parts>
 constexpr bool kShifted = Parts::kSigned&& kHaveVnni;
@@ -130,6 +134,14 @@ MOXIE_INLINE IntVec add_step(IntVec total, const IntVec (&runs)[kRunsInStep<Part
 #else
   return total + runs[0] * (scales >> 16) * (factors >> 16);
 #endif
+}
+
+// Where the activations' factors of a step stand. It lies within 32 values, whose factor stands there twice, or spans
+// 64: then the two factors are neighbours.
+template <class Parts>
+MOXIE_INLINE constexpr int factor_of_step(int step) {
+  constexpr int kStep = kStepDwords<Parts>;
+  return kStep == 16 ? 4 * step + 1 : step * kStep / 8 * 2;
 }
 
 // Where the runs of one token's block start: run i at starts[start_of(i)].

@@ -73,16 +73,15 @@ struct TiledWeights256 {
   FloatVec minimum;
 };
 
-template <class Parts>
-void tile_weights_256(const RowGroup& rows, int64_t index, size_t prefetch_distance, TiledWeights256& to) {
+template <class Parts, class Rows>
+void tile_weights_256(const Rows& rows, int64_t index, size_t prefetch_distance, TiledWeights256& to) {
   constexpr int kSubDwords = Parts::kSubValues / 4;
-  BlockDwords<Parts> dwords;
-  transpose_blocks<Parts>(rows, index, prefetch_distance, dwords);
+  const auto dwords = block_dwords<Parts>(rows, index, prefetch_distance);
   IntVec scales = {};
 #pragma GCC unroll 64
   for (int i = 0; i < 64; ++i) {
     if (i % kSubDwords == 0) {
-      scales = join_sub_blocks<Parts>(dwords.sub_scales(), i / kSubDwords, i / kSubDwords);
+      scales = dwords.scales(i / kSubDwords, i / kSubDwords);
     }
     const Bytes quants = (Bytes)Parts::quants(dwords.raw(), i) - static_cast<uint8_t>(Parts::kOffset);
     const SplitProducts products = split_products(quants, (Shorts)scales);
@@ -93,7 +92,7 @@ void tile_weights_256(const RowGroup& rows, int64_t index, size_t prefetch_dista
   if constexpr (Parts::kMinimum) {
 #pragma GCC unroll 8
     for (int k = 0; k < kSumPairs<Parts>; ++k) {
-      to.sub_minima[k] = join_sub_blocks<Parts>(dwords.sub_minima(), 2 * k, 2 * k + 1);
+      to.sub_minima[k] = dwords.minima(2 * k, 2 * k + 1);
     }
     to.minimum = load_halves<Parts>(rows, index, Parts::kScaleAt + 2);
   }
@@ -206,7 +205,7 @@ void multiply_block_256(const TiledActs256* x, int tiles, const TiledWeights256*
 }
 
 // Tokens [first_token, first_token + tokens) with rows [first_row, first_row + rows).
-template <class Parts>
+template <class Parts, class Rows>
 void multiply_256_tiled(const MultiplyArgs& args, int64_t first_token, int tokens, int64_t first_row, int rows) {
   constexpr int kMostTiles = kTiled256Tokens / kTileRows;
   const int tiles = (tokens + kTileRows - 1) / kTileRows, groups = (rows + kLanes - 1) / kLanes;
@@ -225,7 +224,7 @@ void multiply_256_tiled(const MultiplyArgs& args, int64_t first_token, int token
     for (int first = 0; first < groups; first += kTiled256Groups) {
       const int count = groups - first < kTiled256Groups ? groups - first : kTiled256Groups;
       for (int g = 0; g < count; ++g) {
-        tile_weights_256<Parts>(RowGroup(args, first_row + (first + g) * kLanes), block, sizeof(typename Parts::Block),
+        tile_weights_256<Parts>(Rows(args, first_row + (first + g) * kLanes), block, sizeof(typename Parts::Block),
                                 w[g]);
       }
       multiply_block_256<Parts>(x, tiles, w, count, sums + first);
@@ -234,11 +233,11 @@ void multiply_256_tiled(const MultiplyArgs& args, int64_t first_token, int token
   store_sums(args, first_token, tokens, first_row, rows, sums);
 }
 
-template <class Parts>
+template <class Parts, class Rows>
 void multiply_256_tiles(const MultiplyArgs& args) {
   const Tiles configured(6, 7, 64);
   for_parts(args, kTiled256Tokens, kTiled256Rows, [&](int64_t token, int tokens, int64_t row, int rows) {
-    multiply_256_tiled<Parts>(args, token, tokens, row, rows);
+    multiply_256_tiled<Parts, Rows>(args, token, tokens, row, rows);
   });
 }
 

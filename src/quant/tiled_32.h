@@ -41,7 +41,7 @@ struct TiledWeights32 {
 };
 
 template <typename Type>
-void tile_weights_32(const RowGroup& rows, int64_t first, int blocks, TiledWeights32& to) {
+void tile_values_32(const RowGroup& rows, int64_t first, int blocks, TiledWeights32& to) {
   for (int b = 0; b < blocks; b += 2) {
     const int next = b + 1 < blocks ? b + 1 : b;
     Bytes64 unpacked[kLanes];
@@ -54,6 +54,21 @@ void tile_weights_32(const RowGroup& rows, int64_t first, int blocks, TiledWeigh
     }
     transpose(unpacked, to.values[b]);
   }
+}
+template <typename Type>
+void tile_values_32(const InterleavedRows<Type>& rows, int64_t first, int blocks, TiledWeights32& to) {
+  for (int b = 0; b < blocks; ++b) {
+    const LaneWords words = rows.words(first + b, 2 * InterleavedRows<Type>::kHalves);
+#pragma GCC unroll 8
+    for (int i = 0; i < 8; ++i) {
+      to.values[b][i] = (IntVec)((ByteVec)Type::quants(words, i) - static_cast<uint8_t>(Type::kOffset));
+    }
+  }
+}
+
+template <typename Type, class Rows>
+void tile_weights_32(const Rows& rows, int64_t first, int blocks, TiledWeights32& to) {
+  tile_values_32<Type>(rows, first, blocks, to);
   for (int b = 0; b < blocks; ++b) to.scales[b] = load_scales<Type>(rows, first + b);
 }
 
@@ -127,7 +142,7 @@ inline void multiply_blocks_32(const TiledActs32* x, int tiles, const TiledWeigh
 }
 
 // Tokens [first_token, first_token + tokens) with rows [first_row, first_row + rows).
-template <typename Type>
+template <typename Type, class Rows>
 void multiply_32_tiled(const MultiplyArgs& args, int64_t first_token, int tokens, int64_t first_row, int rows) {
   const int tiles = (tokens + kTileRows - 1) / kTileRows, groups = (rows + kLanes - 1) / kLanes;
   const size_t x_bytes = args.activation_row_bytes;
@@ -147,7 +162,7 @@ void multiply_32_tiled(const MultiplyArgs& args, int64_t first_token, int tokens
     for (int first = 0; first < groups; first += kTiled32Groups) {
       const int count = groups - first < kTiled32Groups ? groups - first : kTiled32Groups;
       for (int g = 0; g < count; ++g) {
-        tile_weights_32<Type>(RowGroup(args, first_row + (first + g) * kLanes), block, blocks, w[g]);
+        tile_weights_32<Type>(Rows(args, first_row + (first + g) * kLanes), block, blocks, w[g]);
       }
       multiply_blocks_32(x, tiles, w, count, blocks, sums + first);
     }
@@ -155,11 +170,11 @@ void multiply_32_tiled(const MultiplyArgs& args, int64_t first_token, int tokens
   store_sums(args, first_token, tokens, first_row, rows, sums);
 }
 
-template <typename Type>
+template <typename Type, class Rows>
 void multiply_32_tiles(const MultiplyArgs& args) {
   const Tiles configured(4, 6, 32);
   for_parts(args, kTiled32Tokens, kTiled32Rows, [&](int64_t token, int tokens, int64_t row, int rows) {
-    multiply_32_tiled<Type>(args, token, tokens, row, rows);
+    multiply_32_tiled<Type, Rows>(args, token, tokens, row, rows);
   });
 }
 

@@ -438,7 +438,8 @@ int64_t StreamedExperts::look_ahead(int64_t layer, std::span<const int32_t> ids,
 
 // ---- whole sets ----
 
-Result<void> StreamedExperts::load_all(const std::function<bool(uint64_t done, uint64_t total)>& on_progress) {
+Result<void> StreamedExperts::load_all(const std::function<bool(uint64_t done, uint64_t total)>& on_progress,
+                                       const std::function<void(ExpertView& view)>& arrange) {
   std::vector<Entry*> loading;
   uint64_t total = 0, done = 0;
   {
@@ -469,6 +470,7 @@ Result<void> StreamedExperts::load_all(const std::function<bool(uint64_t done, u
       lock.lock();
       if (!finish(*next)) return damaged(*next);
     }
+    if (arrange) arrange(next->view);
     for (const FileRange& range : next->ranges) done += range.bytes;
     if (on_progress && !on_progress(done, total)) return fail(ErrorCode::cancelled, "loading was cancelled");
   }

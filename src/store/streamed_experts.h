@@ -68,8 +68,10 @@ class StreamedExperts final : public ExpertStore {
     look_ahead_[static_cast<size_t>(kind)].store(wanted, std::memory_order_relaxed);
   }
 
-  // Reads every expert that can stay, in file order, and waits. false from on_progress gives up (Error cancelled).
-  Result<void> load_all(const std::function<bool(uint64_t done, uint64_t total)>& on_progress);
+  // Reads every expert that can stay, in file order, and waits; `arrange` may put the bytes of each in another order
+  // while others are read. false from on_progress gives up (Error cancelled). REQUIRES: with `arrange` the pool is complete.
+  Result<void> load_all(const std::function<bool(uint64_t done, uint64_t total)>& on_progress,
+                        const std::function<void(ExpertView& view)>& arrange = {});
   // Makes what is known of an earlier run known again; its residents are read in file order while the disk has nothing
   // better to do. Unknown layers and ids are skipped; returns the number of experts that are being read.
   int64_t restore(std::span<const KnownExpert> known);

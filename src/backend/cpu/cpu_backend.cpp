@@ -6,6 +6,7 @@
 
 #include "core/check.h"
 #include "quant/activations.h"
+#include "quant/interleave.h"
 
 namespace moxie {
 
@@ -13,8 +14,8 @@ namespace {
 
 // Below this many values a loop runs on the calling thread: waking the others costs more.
 constexpr int64_t kParallelValues = 16384;
-// Weight rows per piece: enough pieces for an even split, each long enough to hide the counter.
-constexpr int64_t kMinTileRows = 16;
+// Weight rows per piece: enough pieces for an even split, each long enough to hide the counter, and whole groups.
+constexpr int64_t kMinTileRows = kInterleavedRows;
 // Tokens that attend together at most: the keys and values of a block of positions stay in the first cache meanwhile.
 constexpr int64_t kAttentionTokens = 16;
 
@@ -55,6 +56,7 @@ void CpuBackend::rows(int64_t rows, int64_t values_per_row, const Body& body) {
 void CpuBackend::embed(const Matrix& table, std::span<const int32_t> ids, float* out) {
   const size_t row_bytes = table.row_bytes();
   const int64_t blocks = table.columns / table.type->block_values;
+  MOXIE_DCHECK(!table.interleaved);
   rows(static_cast<int64_t>(ids.size()), table.columns, [&](int64_t i) {
     MOXIE_DCHECK(ids[static_cast<size_t>(i)] >= 0 && ids[static_cast<size_t>(i)] < table.rows);
     const size_t id = static_cast<size_t>(ids[static_cast<size_t>(i)]);
@@ -151,7 +153,8 @@ void CpuBackend::matmul(std::span<const MatmulJob> jobs) {
                             .out = job.out + tile.first,
                             .out_stride = job.out_stride,
                             .parted = &weights.parted,
-                            .first_row = tile.first});
+                            .first_row = tile.first,
+                            .interleaved = weights.interleaved});
     if (weights.bias == nullptr) return;
     for (int64_t row = 0; row < job.rows; ++row) {
       kernels_->add(job.out + row * job.out_stride + tile.first, weights.bias + tile.first, tile.last - tile.first);

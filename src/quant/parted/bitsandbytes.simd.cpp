@@ -42,7 +42,7 @@ void decode_bytes(const PartedWeights& from, int64_t row, int64_t column, int64_
 struct [[gnu::packed]] SignedBytes32 {
   int8_t bytes[32];
 };
-struct Bytes {
+struct EightBits {
   using Block = SignedBytes32;
   struct Groups {
     FloatVec maxima;
@@ -62,7 +62,7 @@ struct Bytes {
 
 extern constinit const QuantType bnb4 =
     make_decoded_type<decode_codes>({.name = "bnb4", .summary = "bitsandbytes nf4 and fp4"});
-extern constinit const QuantType bnb8 = make_parted_type<decode_bytes, multiply_parted_rows<Bytes>>(
+extern constinit const QuantType bnb8 = make_parted_type<decode_bytes, multiply_parted_rows<EightBits>>(
     {.name = "bnb8", .summary = "bitsandbytes int8, a scale for every row"});
 
 }  // namespace moxie::MOXIE_TARGET

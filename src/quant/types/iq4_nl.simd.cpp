@@ -40,6 +40,9 @@ struct Product {
     for (ByteVec& part : bytes.part) part = (ByteVec)look_up(kIq4Values, part);
     return bytes;
   }
+  MOXIE_INLINE static SignedBytes quants(LaneWords words, int i) {
+    return look_up(kIq4Values, planes<16, 4>(words, i));
+  }
 };
 
 }  // namespace
@@ -49,6 +52,8 @@ extern constinit const QuantType iq4_nl = make_quant_type<Block, 32, encode, dec
      .summary = "4.5 bits, unequal steps, for rows that do not divide by 256",
      .gguf_id = 20,
      .max_relative_error = 0.0746f,
-     .activations = ActFormat::q8_32});
+     .activations = ActFormat::q8_32,
+     .halves_at = Product::kScaleAt,
+     .halves = 1});
 
 }  // namespace moxie::MOXIE_TARGET

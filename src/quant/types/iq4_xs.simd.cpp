@@ -54,7 +54,7 @@ class Parts {
   static constexpr size_t kScaleAt = offsetof(Block, scale), kRawAt = offsetof(Block, quants), kRawBytes = 128;
   MOXIE_INLINE explicit Parts(const Block& block) : block_(block) {}
   template <typename Raw>
-  MOXIE_INLINE static SignedBytes quants(const Raw* raw, int i) {
+  MOXIE_INLINE static SignedBytes quants(Raw raw, int i) {
     return look_up(kIq4Values, planes<16, 4>(raw, i));
   }
   MOXIE_INLINE SixteenScales scales(Factors factors) const { return SixteenScales(times(sub_scales(), factors)); }

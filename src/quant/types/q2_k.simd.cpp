@@ -43,12 +43,22 @@ class Parts {
   static constexpr size_t kScaleAt = offsetof(Block, scale), kRawAt = offsetof(Block, quants), kRawBytes = 64;
   MOXIE_INLINE explicit Parts(const Block& block) { std::memcpy(&bytes_, block.scales, sizeof bytes_); }
   template <typename Raw>
-  MOXIE_INLINE static Bytes quants(const Raw* raw, int i) {
+  MOXIE_INLINE static Bytes quants(Raw raw, int i) {
     return planes<32, 2>(raw, i);
   }
   MOXIE_INLINE Shorts16 sub_scales() const { return shorts_from_bytes(bytes_ & 15); }
   MOXIE_INLINE ByteScales scales(Factors factors) const { return ByteScales(times(bytes_ & 15, factors)); }
   MOXIE_INLINE Shorts16 sub_minima() const { return shorts_from_bytes(bytes_ >> 4); }
+
+  static constexpr size_t kScalesAt = offsetof(Block, scales);
+  static constexpr bool kSignedScales = false;
+  static constexpr int kScaleTerm = 0;
+  MOXIE_INLINE static void unpack_scales(LaneWords words, UintVec* scales, UintVec* minima) {
+    for (int k = 0; k < 4; ++k) {
+      scales[k] = (UintVec)words[k] & 0x0f0f0f0f;
+      minima[k] = (UintVec)words[k] >> 4 & 0x0f0f0f0f;
+    }
+  }
 
  private:
   Bytes16 bytes_;
@@ -61,6 +71,8 @@ extern constinit const QuantType q2_k =
                                                                       .summary = "2.6 bits, small and coarse",
                                                                       .gguf_id = 10,
                                                                       .max_relative_error = 0.263f,
-                                                                      .activations = ActFormat::q8_256});
+                                                                      .activations = ActFormat::q8_256,
+                                                                      .halves_at = Parts::kScaleAt,
+                                                                      .halves = Parts::kMinimum ? 2 : 1});
 
 }  // namespace moxie::MOXIE_TARGET

@@ -60,7 +60,7 @@ class Parts {
   static constexpr size_t kScaleAt = offsetof(Block, scale), kRawAt = offsetof(Block, high), kRawBytes = 96;
   MOXIE_INLINE explicit Parts(const Block& block) : block_(block) {}
   template <typename Raw>
-  MOXIE_INLINE static Bytes quants(const Raw* raw, int i) {
+  MOXIE_INLINE static Bytes quants(Raw raw, int i) {
     return planes<32, 2>(after<32>(raw), i) | planes<32, 1, 2>(raw, i);
   }
   MOXIE_INLINE SixteenScales scales(Factors factors) const { return SixteenScales(times(sub_scales(), factors)); }
@@ -71,6 +71,18 @@ class Parts {
     const uint64_t first = (low & kNibbles) | ((high << 4 | high << 34) & kPairs);
     const uint64_t second = ((low >> 4) & kNibbles) | ((high | high << 30) & kPairs);
     return shorts_from_bytes(first, second, 32);
+  }
+
+  static constexpr size_t kScalesAt = offsetof(Block, scales);
+  static constexpr bool kSignedScales = false;
+  static constexpr int kScaleTerm = -32;
+  MOXIE_INLINE static void unpack_scales(LaneWords words, UintVec* scales, UintVec*) {
+    const UintVec low[2] = {(UintVec)words[0], (UintVec)words[1]}, pairs = (UintVec)words[2];
+    constexpr uint32_t kNibbles = 0x0f0f0f0f, kPairs = 0x30303030;
+    scales[0] = (low[0] & kNibbles) | (pairs << 4 & kPairs);
+    scales[1] = (low[1] & kNibbles) | (pairs << 2 & kPairs);
+    scales[2] = (low[0] >> 4 & kNibbles) | (pairs & kPairs);
+    scales[3] = (low[1] >> 4 & kNibbles) | (pairs >> 2 & kPairs);
   }
 
  private:
@@ -84,6 +96,8 @@ extern constinit const QuantType q3_k =
                                                                       .summary = "3.4 bits",
                                                                       .gguf_id = 11,
                                                                       .max_relative_error = 0.146f,
-                                                                      .activations = ActFormat::q8_256});
+                                                                      .activations = ActFormat::q8_256,
+                                                                      .halves_at = Parts::kScaleAt,
+                                                                      .halves = Parts::kMinimum ? 2 : 1});
 
 }  // namespace moxie::MOXIE_TARGET

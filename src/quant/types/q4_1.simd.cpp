@@ -34,6 +34,7 @@ struct Product {
   static constexpr int kLargest = 15, kOffset = 0;
   static constexpr size_t kScaleAt = 0, kMinimumAt = 2;
   MOXIE_INLINE static Bytes64 unpack(const Block& a, const Block& b) { return load_nibbles(a.nibbles, b.nibbles); }
+  MOXIE_INLINE static Bytes quants(LaneWords words, int i) { return planes<16, 4>(words, i); }
 };
 
 }  // namespace
@@ -44,6 +45,8 @@ extern constinit const QuantType q4_1 = make_quant_type<Block, 32, encode, decod
     .gguf_id = 3,
     .max_relative_error = 0.075f,
     .activations = ActFormat::q8_32,
+    .halves_at = Product::kScaleAt,
+    .halves = 2,
 });
 
 }  // namespace moxie::MOXIE_TARGET

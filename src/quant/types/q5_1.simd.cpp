@@ -40,6 +40,9 @@ struct Product {
   MOXIE_INLINE static Bytes64 unpack(const Block& a, const Block& b) {
     return load_nibbles(a.nibbles, b.nibbles) | spread_bits(a.fifth_bits, b.fifth_bits, 16);
   }
+  MOXIE_INLINE static Bytes quants(LaneWords words, int i) {
+    return planes<16, 4>(words + 1, i) | fifth_bits(words[0], i);
+  }
 };
 
 }  // namespace
@@ -50,6 +53,8 @@ extern constinit const QuantType q5_1 = make_quant_type<Block, 32, encode, decod
     .gguf_id = 7,
     .max_relative_error = 0.036f,
     .activations = ActFormat::q8_32,
+    .halves_at = Product::kScaleAt,
+    .halves = 2,
 });
 
 }  // namespace moxie::MOXIE_TARGET

@@ -48,12 +48,19 @@ class Parts {
   static constexpr size_t kScaleAt = offsetof(Block, scale), kRawAt = offsetof(Block, high), kRawBytes = 160;
   MOXIE_INLINE explicit Parts(const Block& block) : packed_(unpack_6bit_pairs(block.scales)) {}
   template <typename Raw>
-  MOXIE_INLINE static Bytes quants(const Raw* raw, int i) {
+  MOXIE_INLINE static Bytes quants(Raw raw, int i) {
     return planes<32, 4>(after<32>(raw), i) | planes<32, 1, 4>(raw, i);
   }
   MOXIE_INLINE SixteenScales scales(Factors factors) const { return SixteenScales(times(sub_scales(), factors)); }
   MOXIE_INLINE Shorts16 sub_scales() const { return twice_each(packed_.scales); }
   MOXIE_INLINE Shorts16 sub_minima() const { return twice_each(packed_.minima); }
+
+  static constexpr size_t kScalesAt = offsetof(Block, scales);
+  static constexpr bool kSignedScales = false;
+  static constexpr int kScaleTerm = 0;
+  MOXIE_INLINE static void unpack_scales(LaneWords words, UintVec* scales, UintVec* minima) {
+    unpack_6bit_pairs(words, scales, minima);
+  }
 
  private:
   const ScalesAndMinima packed_;
@@ -66,6 +73,8 @@ extern constinit const QuantType q5_k =
                                                                       .summary = "5.5 bits, little loss",
                                                                       .gguf_id = 13,
                                                                       .max_relative_error = 0.035f,
-                                                                      .activations = ActFormat::q8_256});
+                                                                      .activations = ActFormat::q8_256,
+                                                                      .halves_at = Parts::kScaleAt,
+                                                                      .halves = Parts::kMinimum ? 2 : 1});
 
 }  // namespace moxie::MOXIE_TARGET

@@ -48,11 +48,18 @@ class Parts {
   static constexpr size_t kScaleAt = offsetof(Block, scale), kRawAt = offsetof(Block, low), kRawBytes = 192;
   MOXIE_INLINE explicit Parts(const Block& block) : block_(block) {}
   template <typename Raw>
-  MOXIE_INLINE static Bytes quants(const Raw* raw, int i) {
+  MOXIE_INLINE static Bytes quants(Raw raw, int i) {
     return planes<64, 4>(raw, i) | planes<32, 2, 4>(after<128>(raw), i);
   }
   MOXIE_INLINE SixteenScales scales(Factors factors) const { return SixteenScales(times(sub_scales(), factors)); }
   MOXIE_INLINE Shorts16 sub_scales() const { return shorts_from_bytes(block_.scales); }
+
+  static constexpr size_t kScalesAt = offsetof(Block, scales);
+  static constexpr bool kSignedScales = true;
+  static constexpr int kScaleTerm = 0;
+  MOXIE_INLINE static void unpack_scales(LaneWords words, UintVec* scales, UintVec*) {
+    for (int k = 0; k < 4; ++k) scales[k] = (UintVec)words[k];
+  }
 
  private:
   const Block& block_;
@@ -65,6 +72,8 @@ extern constinit const QuantType q6_k =
                                                                       .summary = "6.6 bits, hardly any loss",
                                                                       .gguf_id = 14,
                                                                       .max_relative_error = 0.0169f,
-                                                                      .activations = ActFormat::q8_256});
+                                                                      .activations = ActFormat::q8_256,
+                                                                      .halves_at = Parts::kScaleAt,
+                                                                      .halves = Parts::kMinimum ? 2 : 1});
 
 }  // namespace moxie::MOXIE_TARGET

@@ -34,6 +34,7 @@ struct Product {
   static constexpr int kLargest = 127, kOffset = 0;
   static constexpr size_t kScaleAt = 0;
   MOXIE_INLINE static Bytes64 unpack(const Block& a, const Block& b) { return load_32_32(a.values, b.values); }
+  MOXIE_INLINE static IntVec quants(LaneWords words, int i) { return words[i]; }
 };
 
 }  // namespace
@@ -44,6 +45,8 @@ extern constinit const QuantType q8_0 = make_quant_type<Block, 32, encode, decod
     .gguf_id = 8,
     .max_relative_error = 0.006f,
     .activations = ActFormat::q8_32,
+    .halves_at = Product::kScaleAt,
+    .halves = 1,
 });
 
 }  // namespace moxie::MOXIE_TARGET

@@ -1,0 +1,98 @@
+// kLanes interleaved rows of weights (interleave.h), one vector lane to each; for the *.simd.cpp files under types/
+// only. Pure functions.
+#pragma once
+
+#include "core/simd.h"
+#include "quant/interleave.h"
+#include "quant/quant_type.h"
+
+namespace moxie::MOXIE_TARGET {
+namespace {
+
+// Vectors of rows that are worked on in turn: a processor fetches two streams of memory faster than one.
+constexpr int kStreams = 2;
+// How far ahead lines are asked for: into the first cache, and into the second.
+constexpr uintptr_t kNearBytes = 512, kFarBytes = 4096;
+
+// Words of 4 bytes of kLanes rows: lane r of [i] holds word i of row r.
+class LaneWords {
+ public:
+  MOXIE_INLINE explicit LaneWords(const std::byte* at) : at_(at) {}
+  MOXIE_INLINE IntVec operator[](int i) const {
+    IntVec v;
+    std::memcpy(&v, at_ + 4 * kInterleavedRows * i, sizeof v);
+    return v;
+  }
+  MOXIE_INLINE LaneWords operator+(int words) const { return LaneWords(at_ + 4 * kInterleavedRows * words); }
+
+ private:
+  const std::byte* at_;
+};
+
+// Type: as multiply_32.h and multiply_256.h want it. REQUIRES: rows are whole groups, row is a multiple of kLanes.
+// Beyond the last group that one stands in.
+template <class Type>
+class InterleavedRows {
+ public:
+  using Block = typename Type::Block;
+  static constexpr size_t kHalves = Type::kMinimum ? 2 : 1;
+  static constexpr size_t kGroupBlockBytes = kInterleavedRows * sizeof(Block);
+
+  MOXIE_INLINE InterleavedRows(const MultiplyArgs& args, int64_t row)
+      : first_(args.weights + group_of(args, row) * static_cast<int64_t>(args.row_bytes)),
+        lane_(static_cast<size_t>(row % kInterleavedRows)) {}
+
+  // The 16-bit numbers at byte `at` of a block.
+  MOXIE_INLINE FloatVec halves(int64_t block, size_t at) const {
+    const size_t number = (at - Type::kScaleAt) / 2;
+    return load_f16(first_ + static_cast<size_t>(block) * kGroupBlockBytes + 2 * (number * kInterleavedRows + lane_));
+  }
+  // The words from byte `at` of a block on, up to where the 16-bit numbers stand.
+  MOXIE_INLINE LaneWords words(int64_t block, size_t at) const {
+    const size_t before = at > Type::kScaleAt ? at - 2 * kHalves : at;
+    return LaneWords(first_ + static_cast<size_t>(block) * kGroupBlockBytes +
+                     kInterleavedRows * (2 * kHalves + before) + 4 * lane_);
+  }
+  // Asks for the `part`th of `parts` of what lies a little further on than the block, and for what lies a page further.
+  template <int kParts>
+  MOXIE_INLINE void prefetch(int64_t block, int part) const {
+    constexpr int kLines = static_cast<int>((kGroupBlockBytes + 63) / 64);
+    if (lane_ % (2 * kLanes) != 0 && kLanes != kInterleavedRows) return;  // these lines are the other lanes' too
+    const uintptr_t at = reinterpret_cast<uintptr_t>(first_) + static_cast<size_t>(block) * kGroupBlockBytes;
+#pragma GCC unroll 64
+    for (int line = kLines * part / kParts; line < kLines * (part + 1) / kParts; ++line) {
+      const uintptr_t next = at + 64 * static_cast<uintptr_t>(line);
+      __builtin_prefetch(reinterpret_cast<const void*>(next + kNearBytes), 0, 3);
+      __builtin_prefetch(reinterpret_cast<const void*>(next + kFarBytes), 0, 2);
+    }
+  }
+  MOXIE_INLINE void store_results(float* out, FloatVec results) const {
+    store(out, results);
+  }
+
+ private:
+  MOXIE_INLINE static int64_t group_of(const MultiplyArgs& args, int64_t row) {
+    return (row < args.rows ? row : args.rows - 1) / kInterleavedRows * kInterleavedRows;
+  }
+
+  const std::byte* first_;
+  size_t lane_;
+};
+
+// Calls of a product with interleaved rows: whole groups of them, then those left as plain ones.
+template <typename Interleaved, typename Plain>
+MOXIE_INLINE void multiply_groups(const MultiplyArgs& args, const Interleaved& interleaved, const Plain& plain) {
+  const int64_t whole = args.rows / kInterleavedRows * kInterleavedRows;
+  MultiplyArgs part = args;
+  part.rows = whole;
+  if (whole > 0) interleaved(part);
+  if (whole == args.rows) return;
+  part.weights += whole * static_cast<int64_t>(args.row_bytes);
+  part.out += whole;
+  part.rows = args.rows - whole;
+  part.interleaved = false;
+  plain(part);
+}
+
+}  // namespace
+}  // namespace moxie::MOXIE_TARGET
