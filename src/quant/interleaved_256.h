@@ -63,8 +63,7 @@ class InterleavedDwords {
 };
 
 template <class Parts>
-MOXIE_INLINE InterleavedDwords<Parts> block_dwords(const InterleavedRows<Parts>& rows, int64_t index, size_t) {
-  rows.template prefetch<1>(index, 0);
+MOXIE_INLINE InterleavedDwords<Parts> block_dwords(const InterleavedRows<Parts>& rows, int64_t index) {
   return InterleavedDwords<Parts>(rows, index);
 }
 

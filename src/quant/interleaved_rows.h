@@ -5,6 +5,7 @@
 #include "core/simd.h"
 #include "quant/interleave.h"
 #include "quant/quant_type.h"
+#include "quant/rows.h"
 
 namespace moxie::MOXIE_TARGET {
 namespace {
@@ -45,26 +46,28 @@ class InterleavedRows {
   // The 16-bit numbers at byte `at` of a block.
   MOXIE_INLINE FloatVec halves(int64_t block, size_t at) const {
     const size_t number = (at - Type::kScaleAt) / 2;
-    return load_f16(first_ + static_cast<size_t>(block) * kGroupBlockBytes + 2 * (number * kInterleavedRows + lane_));
+    return load_f16(this->block(block) + 2 * (number * kInterleavedRows + lane_));
   }
   // The words from byte `at` of a block on, up to where the 16-bit numbers stand.
   MOXIE_INLINE LaneWords words(int64_t block, size_t at) const {
     const size_t before = at > Type::kScaleAt ? at - 2 * kHalves : at;
-    return LaneWords(first_ + static_cast<size_t>(block) * kGroupBlockBytes +
-                     kInterleavedRows * (2 * kHalves + before) + 4 * lane_);
+    return LaneWords(this->block(block) + kInterleavedRows * (2 * kHalves + before) + 4 * lane_);
   }
   // Asks for the `part`th of `parts` of what lies a little further on than the block, and for what lies a page further.
   template <int kParts>
   MOXIE_INLINE void prefetch(int64_t block, int part) const {
     constexpr int kLines = static_cast<int>((kGroupBlockBytes + 63) / 64);
     if (lane_ % (2 * kLanes) != 0 && kLanes != kInterleavedRows) return;  // these lines are the other lanes' too
-    const uintptr_t at = reinterpret_cast<uintptr_t>(first_) + static_cast<size_t>(block) * kGroupBlockBytes;
+    const uintptr_t at = reinterpret_cast<uintptr_t>(this->block(block));
 #pragma GCC unroll 64
     for (int line = kLines * part / kParts; line < kLines * (part + 1) / kParts; ++line) {
       const uintptr_t next = at + 64 * static_cast<uintptr_t>(line);
       __builtin_prefetch(reinterpret_cast<const void*>(next + kNearBytes), 0, 3);
       __builtin_prefetch(reinterpret_cast<const void*>(next + kFarBytes), 0, 2);
     }
+  }
+  const std::byte* block(int64_t block) const {
+    return first_ + static_cast<size_t>(block) * kGroupBlockBytes;
   }
   MOXIE_INLINE void store_results(float* out, FloatVec results) const {
     store(out, results);
@@ -78,6 +81,19 @@ class InterleavedRows {
   const std::byte* first_;
   size_t lane_;
 };
+
+// Asks for a block that is wanted some blocks later.
+template <class Type>
+MOXIE_INLINE void fetch_block(const InterleavedRows<Type>& rows, int64_t block) {
+#pragma GCC unroll 64
+  for (size_t line = 0; line < InterleavedRows<Type>::kGroupBlockBytes; line += 64) {
+    __builtin_prefetch(reinterpret_cast<const void*>(reinterpret_cast<uintptr_t>(rows.block(block)) + line), 0, 2);
+  }
+}
+template <class Type>
+void add_ahead(const InterleavedRows<Type>& rows, int64_t first, int64_t count, Ahead& ahead) {
+  ahead.add(rows.block(first), static_cast<size_t>(count) * InterleavedRows<Type>::kGroupBlockBytes);
+}
 
 // Calls of a product with interleaved rows: whole groups of them, then those left as plain ones.
 template <typename Interleaved, typename Plain>

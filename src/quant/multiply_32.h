@@ -112,7 +112,10 @@ void unpack_blocks(const RowGroup& rows, int64_t first, int blocks, Panel& panel
 }
 template <typename Type>
 void unpack_blocks(const InterleavedRows<Type>& rows, int64_t first, int blocks, Panel& panel) {
-  for (int b = 0; b < blocks; ++b) unpack_block(rows, first + b, panel.values[b]);
+  for (int b = 0; b < blocks; ++b) {
+    fetch_block(rows, first + b + kPanelBlocks);
+    unpack_block(rows, first + b, panel.values[b]);
+  }
 }
 
 template <typename Type, class Rows>

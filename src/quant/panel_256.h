@@ -44,13 +44,11 @@ struct BlockDwords {
 };
 
 template <class Parts>
-MOXIE_INLINE void transpose_blocks(const RowGroup& rows, int64_t index, size_t prefetch_distance,
-                                   BlockDwords<Parts>& to) {
+MOXIE_INLINE void transpose_blocks(const RowGroup& rows, int64_t index, BlockDwords<Parts>& to) {
   using Dwords = BlockDwords<Parts>;
   Bytes64 chunks[Dwords::kChunks][kLanes];
   for (int r = 0; r < kLanes; ++r) {
     const typename Parts::Block& block = block_of<Parts>(rows, r, index);
-    prefetch_block(&block, prefetch_distance);
     const std::byte* raw = reinterpret_cast<const std::byte*>(&block) + Parts::kRawAt;
     for (int i = 0; i < Dwords::kRawChunks; ++i) std::memcpy(&chunks[i][r], raw + 64 * i, 64);
     const Parts parts(block);
@@ -68,17 +66,28 @@ MOXIE_INLINE void transpose_blocks(const RowGroup& rows, int64_t index, size_t p
 }
 
 template <class Parts>
-MOXIE_INLINE BlockDwords<Parts> block_dwords(const RowGroup& rows, int64_t index, size_t prefetch_distance) {
+MOXIE_INLINE BlockDwords<Parts> block_dwords(const RowGroup& rows, int64_t index) {
   BlockDwords<Parts> dwords;
-  transpose_blocks<Parts>(rows, index, prefetch_distance, dwords);
+  transpose_blocks<Parts>(rows, index, dwords);
   return dwords;
+}
+
+// Asks for a block that is wanted when the panel is filled again, of rows as they stand so many bytes further on.
+template <class Parts>
+MOXIE_INLINE void fetch_later(const RowGroup& rows, int64_t index, size_t distance) {
+  for (int r = 0; r < kLanes; ++r) prefetch_block(&block_of<Parts>(rows, r, index), distance);
+}
+template <class Parts>
+MOXIE_INLINE void fetch_later(const InterleavedRows<Parts>& rows, int64_t index, size_t) {
+  fetch_block(rows, index + kPanel256Blocks);
 }
 
 template <class Parts, class Rows>
 void fill_panel_256(const Rows& rows, int64_t first, int blocks, size_t prefetch_distance, Panel256& panel) {
   constexpr int kSubDwords = Parts::kSubValues / 4;
   for (int b = 0; b < blocks; ++b) {
-    const auto dwords = block_dwords<Parts>(rows, first + b, prefetch_distance);
+    const auto dwords = block_dwords<Parts>(rows, first + b);
+    fetch_later<Parts>(rows, first + b, prefetch_distance);
 #pragma GCC unroll 64
     for (int i = 0; i < 64; ++i) {
       const Bytes bytes = (Bytes)Parts::quants(dwords.raw(), i);

@@ -17,6 +17,8 @@ class RowGroup {
     count_ = static_cast<int>(last + 1 < kLanes ? last + 1 : kLanes);
   }
   MOXIE_INLINE const std::byte* row(int r) const { return first_ + offsets_[r]; }
+  int count() const { return count_; }
+  size_t stride() const { return static_cast<size_t>(offsets_[1]); }
   MOXIE_INLINE void store_results(float* out, FloatVec results) const {
     if (count_ == kLanes) {
       store(out, results);
@@ -38,6 +40,73 @@ MOXIE_INLINE void prefetch_block(const Block* block, size_t distance, size_t cou
   for (size_t line = 0; line < count * sizeof(Block); line += 64)
     __builtin_prefetch(reinterpret_cast<const void*>(address + line));
 }
+
+// What is to be in the second cache soon, asked for a few lines at a time while others are worked on, so that no core
+// waits for them, nor for room to ask. Up to two runs of bytes one after another.
+class Ahead {
+ public:
+  void add(const std::byte* from, size_t bytes) {
+    const uintptr_t begin = reinterpret_cast<uintptr_t>(from);
+    runs_[count_++] = {begin, begin + bytes};
+    lines_ += (bytes + 63) / 64;
+  }
+  // In so many equal steps all of it is asked for.
+  void begin(int steps) { lines_of_step_ = (lines_ + static_cast<size_t>(steps) - 1) / static_cast<size_t>(steps); }
+  MOXIE_INLINE void step() {
+    for (size_t line = 0; line < lines_of_step_; ++line) {
+      if (runs_[at_].next >= runs_[at_].end) {
+        if (at_ + 1 >= count_) return;
+        ++at_;
+      }
+      __builtin_prefetch(reinterpret_cast<const void*>(runs_[at_].next), 0, 2);
+      runs_[at_].next += 64;
+    }
+  }
+
+ private:
+  struct Run {
+    uintptr_t next = 0, end = 0;
+  };
+  Run runs_[2];
+  size_t count_ = 0, at_ = 0, lines_ = 0, lines_of_step_ = 0;
+};
+
+// The same for up to two groups of rows that lie apart: some bytes of each. A step costs more.
+class RowsAhead {
+ public:
+  void add(const RowGroup& rows, size_t at, size_t bytes) {
+    if (bytes == 0) return;
+    groups_[count_++] = {reinterpret_cast<uintptr_t>(rows.row(0)) + at, bytes, rows.count(), rows.stride()};
+    lines_ += static_cast<size_t>(rows.count()) * ((bytes + 126) / 64);
+  }
+  void begin(int steps) {
+    lines_of_step_ = (lines_ + static_cast<size_t>(steps) - 1) / static_cast<size_t>(steps);
+    next_ = groups_[0].row;
+  }
+  MOXIE_INLINE void step() {
+    for (size_t line = 0; line < lines_of_step_; ++line) {
+      if (at_ == count_) return;
+      Group& group = groups_[at_];
+      __builtin_prefetch(reinterpret_cast<const void*>(next_), 0, 2);
+      next_ = (next_ | 63) + 1;
+      if (next_ < group.row + group.bytes) continue;
+      group.row += group.stride;
+      if (--group.rows == 0) ++at_;
+      next_ = groups_[at_].row;
+    }
+  }
+
+ private:
+  struct Group {
+    uintptr_t row = 0;
+    size_t bytes = 0;
+    int rows = 0;
+    size_t stride = 0;
+  };
+  Group groups_[3];  // the last one stays empty
+  uintptr_t next_ = 0;
+  size_t count_ = 0, at_ = 0, lines_ = 0, lines_of_step_ = 0;
+};
 
 // to[i] lane r = lane i of rows[r].
 MOXIE_INLINE void transpose(const IntVec (&rows)[kLanes], IntVec* to) {

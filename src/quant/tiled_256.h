@@ -4,6 +4,9 @@
 // before they are put together. All of it modulo 2^32, which the total fits.
 #pragma once
 
+#include <concepts>
+#include <type_traits>
+
 #include "quant/panel_256.h"
 #include "quant/tiles.h"
 
@@ -74,9 +77,9 @@ struct TiledWeights256 {
 };
 
 template <class Parts, class Rows>
-void tile_weights_256(const Rows& rows, int64_t index, size_t prefetch_distance, TiledWeights256& to) {
+void tile_weights_256(const Rows& rows, int64_t index, TiledWeights256& to) {
   constexpr int kSubDwords = Parts::kSubValues / 4;
-  const auto dwords = block_dwords<Parts>(rows, index, prefetch_distance);
+  const auto dwords = block_dwords<Parts>(rows, index);
   IntVec scales = {};
 #pragma GCC unroll 64
   for (int i = 0; i < 64; ++i) {
@@ -144,11 +147,12 @@ struct Step256 {
 
 // Multiplies a step into tiles kFirst to kFirst + 2. Meanwhile the tiles of the step before are stored and added up, in
 // small parts: the processor looks only so far ahead.
-template <class Parts, int kFirst>
-MOXIE_INLINE void multiply_step_256(const Step256& step, const Step256& last, TileTotals& totals) {
+template <class Parts, int kFirst, class Later>
+MOXIE_INLINE void multiply_step_256(const Step256& step, const Step256& last, Later& ahead, TileTotals& totals) {
   constexpr int kLast = 3 - kFirst;
   auto add = [&](int first) {
     Tiles::memory_is_read();
+    ahead.step();
     add_totals_256<Parts>(*last.x, *last.w, totals, first, last.sums);
     Tiles::memory_is_read();
   };
@@ -169,13 +173,14 @@ MOXIE_INLINE void multiply_step_256(const Step256& step, const Step256& last, Ti
 }
 
 // `tiles` tiles of tokens times `groups` groups of rows.
-template <class Parts>
-void multiply_block_256(const TiledActs256* x, int tiles, const TiledWeights256* w, int groups,
+template <class Parts, class Later>
+void multiply_block_256(const TiledActs256* x, int tiles, const TiledWeights256* w, int groups, Later& ahead,
                         FloatVec (*sums)[kTiled256Tokens]) {
   alignas(64) TileTotals totals;
   FloatVec discarded[kTileRows] = {};
   Step256 last = {x, w, discarded};
   const int steps = tiles * groups;
+  ahead.begin(4 * steps);
   auto next = [&, tile = 0, g = 0]() mutable {
     const Step256 step = {x + tile, w + g, sums[g] + tile * kTileRows};
     if (++g == groups) g = 0, ++tile;
@@ -183,13 +188,13 @@ void multiply_block_256(const TiledActs256* x, int tiles, const TiledWeights256*
   };
   for (int i = 0; i < steps; i += 2) {
     const Step256 first = next();
-    multiply_step_256<Parts, 0>(first, last, totals);
+    multiply_step_256<Parts, 0>(first, last, ahead, totals);
     if (i + 1 == steps) {
       last = first;
       break;
     }
     const Step256 second = next();
-    multiply_step_256<Parts, 3>(second, first, totals);
+    multiply_step_256<Parts, 3>(second, first, ahead, totals);
     last = second;
   }
   if (steps % 2 == 0) {
@@ -204,6 +209,16 @@ void multiply_block_256(const TiledActs256* x, int tiles, const TiledWeights256*
   for (int i = 0; i < 4; ++i) add_totals_256<Parts>(*last.x, *last.w, totals, 4 * i, last.sums);
 }
 
+template <class Parts>
+void add_block_ahead(const RowGroup& rows, int64_t block, RowsAhead& ahead) {
+  constexpr size_t kBytes = sizeof(typename Parts::Block);
+  ahead.add(rows, static_cast<size_t>(block) * kBytes, kBytes);
+}
+template <class Parts>
+void add_block_ahead(const InterleavedRows<Parts>& rows, int64_t block, Ahead& ahead) {
+  add_ahead(rows, block, 1, ahead);
+}
+
 // Tokens [first_token, first_token + tokens) with rows [first_row, first_row + rows).
 template <class Parts, class Rows>
 void multiply_256_tiled(const MultiplyArgs& args, int64_t first_token, int tokens, int64_t first_row, int rows) {
@@ -214,7 +229,8 @@ void multiply_256_tiled(const MultiplyArgs& args, int64_t first_token, int token
   TiledWeights256 w[kTiled256Groups];
   FloatVec sums[kTiled256Rows / kLanes][kTiled256Tokens];
   for (int g = 0; g < groups; ++g) std::memset(sums[g], 0, sizeof(FloatVec) * static_cast<size_t>(tiles * kTileRows));
-  for (int64_t block = 0; block < args.columns / 256; ++block) {
+  const int64_t blocks = args.columns / 256;
+  for (int64_t block = 0; block < blocks; ++block) {
     for (int tile = 0; tile < tiles; ++tile) {
       const int first = tile * kTileRows;
       tile_acts_256<Parts>(activations + static_cast<size_t>(first) * args.activation_row_bytes +
@@ -223,11 +239,13 @@ void multiply_256_tiled(const MultiplyArgs& args, int64_t first_token, int token
     }
     for (int first = 0; first < groups; first += kTiled256Groups) {
       const int count = groups - first < kTiled256Groups ? groups - first : kTiled256Groups;
+      std::conditional_t<std::same_as<Rows, RowGroup>, RowsAhead, Ahead> ahead;
       for (int g = 0; g < count; ++g) {
-        tile_weights_256<Parts>(Rows(args, first_row + (first + g) * kLanes), block, sizeof(typename Parts::Block),
-                                w[g]);
+        const Rows group(args, first_row + (first + g) * kLanes);
+        tile_weights_256<Parts>(group, block, w[g]);
+        if (block + 1 < blocks) add_block_ahead<Parts>(group, block + 1, ahead);
       }
-      multiply_block_256<Parts>(x, tiles, w, count, sums + first);
+      multiply_block_256<Parts>(x, tiles, w, count, ahead, sums + first);
     }
   }
   store_sums(args, first_token, tokens, first_row, rows, sums);

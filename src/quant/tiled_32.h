@@ -3,6 +3,8 @@
 // where adding up takes as long as multiplying without tiles.
 #pragma once
 
+#include <concepts>
+
 #include "quant/activations.h"
 #include "quant/blocks_32.h"
 #include "quant/tiles.h"
@@ -106,10 +108,11 @@ MOXIE_INLINE void multiply_tile_32(const Step32& step, int block) {
 
 // `tiles` tiles of tokens times `groups` groups of rows.
 inline void multiply_blocks_32(const TiledActs32* x, int tiles, const TiledWeights32* w, int groups, int blocks,
-                               FloatVec (*sums)[kTiled32Tokens]) {
+                               Ahead& ahead, FloatVec (*sums)[kTiled32Tokens]) {
   alignas(64) TileTotals32 totals[2] = {};
   FloatVec discarded[kTileRows] = {};
   Step32 last = {x, w, &totals[1], discarded};
+  ahead.begin(tiles * groups * kTiled32Blocks);
   int turn = 0;
   for (int tile = 0; tile < tiles; ++tile) {
     for (int g = 0; g < groups; ++g) {
@@ -119,6 +122,7 @@ inline void multiply_blocks_32(const TiledActs32* x, int tiles, const TiledWeigh
       // tile is stored after the next ones have been started.
 #define MOXIE_TILE_STEP(block, sum, before)               \
   if (block < blocks) multiply_tile_32<sum>(step, block); \
+  ahead.step();                                           \
   Tiles::memory_is_read();                                \
   add_totals_32(last, blocks, 2 * block);                 \
   Tiles::memory_is_read();                                \
@@ -161,10 +165,15 @@ void multiply_32_tiled(const MultiplyArgs& args, int64_t first_token, int tokens
     }
     for (int first = 0; first < groups; first += kTiled32Groups) {
       const int count = groups - first < kTiled32Groups ? groups - first : kTiled32Groups;
+      Ahead ahead;
+      const int64_t next = block + blocks, next_end = next + blocks < all_blocks ? next + blocks : all_blocks;
       for (int g = 0; g < count; ++g) {
-        tile_weights_32<Type>(Rows(args, first_row + (first + g) * kLanes), block, blocks, w[g]);
+        const Rows group(args, first_row + (first + g) * kLanes);
+        tile_weights_32<Type>(group, block, blocks, w[g]);
+        // Rows that lie apart were asked for when they were unpacked.
+        if constexpr (!std::same_as<Rows, RowGroup>) add_ahead(group, next, next_end - next, ahead);
       }
-      multiply_blocks_32(x, tiles, w, count, blocks, sums + first);
+      multiply_blocks_32(x, tiles, w, count, blocks, ahead, sums + first);
     }
   }
   store_sums(args, first_token, tokens, first_row, rows, sums);
