@@ -1,20 +1,22 @@
 // Weight products of every type on every CPU target, one thread: matrix times vector in bytes of weights per second,
-// beside plain reading of memory in the same run, and matrix times matrix in operations per second (two for each weight
-// and token). Attention of one kv head that four queries share, likewise: tokens one by one and 16 together, at depths
-// of context. The figures named best are of the fastest iteration: what the code can do when nothing else runs.
+// in turn with plain reading of as many bytes ("of_reading": the median ratio of the two), and matrix times matrix in
+// operations per second (two for each weight and token). "interleaved": with rows as quant/interleave.h has them.
+// Attention of one kv head that four queries share, likewise: tokens one by one and 16 together, at depths of context.
+// The figures named best are of the fastest iteration: what the code can do when nothing else runs.
 //   ninja -C build kernels_bench && build/kernels_bench --benchmark_filter=avx512/q4_k
 #include <benchmark/benchmark.h>
 #include <time.h>
 
 #include <algorithm>
 #include <cstring>
-#include <memory>
 #include <random>
 #include <string>
 #include <vector>
 
+#include "core/buffer.h"
 #include "kernels/select.h"
 #include "quant/activations.h"
+#include "quant/interleave.h"
 #include "quant/quant_type.h"
 
 namespace moxie {
@@ -39,8 +41,9 @@ double seconds_of(const auto& work) {
 
 // Memory that every streaming benchmark shares: 32 rows' worth of sensible blocks, repeated.
 std::byte* streamed_memory() {
-  static const std::unique_ptr<std::byte[]> memory(new std::byte[kStreamedBytes + 64]);
-  return memory.get();
+  static const Buffer memory =
+      std::move(Buffer::allocate(kStreamedBytes + 64)).value();  // in huge pages, as weights are
+  return const_cast<std::byte*>(memory.data());
 }
 
 void fill_with(const QuantType& type, std::byte* to, int64_t bytes) {
@@ -85,6 +88,18 @@ Activations make_activations(const Kernels& kernels, ActFormat format, int64_t t
   return x;
 }
 
+// As fast as one thread reads (core/memory_bandwidth.cpp).
+void read_bytes(const std::byte* from, int64_t bytes) {
+  typedef int64_t Wide __attribute__((vector_size(16), aligned(1), may_alias));
+  Wide sums[4] = {};
+  for (int64_t at = 0; at + 64 <= bytes; at += 64) {
+    __builtin_prefetch(from + at + 4096);
+    for (int i = 0; i < 4; ++i) sums[i] += *reinterpret_cast<const Wide*>(from + at + 16 * i);
+  }
+  sums[0] += sums[1] + sums[2] + sums[3];
+  benchmark::DoNotOptimize(sums[0]);
+}
+
 void bench_read(benchmark::State& state) {
   std::byte* memory = streamed_memory();
   std::memset(memory, 1, kStreamedBytes);
@@ -92,23 +107,14 @@ void bench_read(benchmark::State& state) {
   constexpr int64_t kPart = 32 << 20;
   int64_t at = 0;
   for (auto _ : state) {
-    const double seconds = seconds_of([&] {
-      typedef int64_t Wide __attribute__((vector_size(64), aligned(1), may_alias));
-      Wide sums[4] = {};
-      const Wide* from = reinterpret_cast<const Wide*>(memory + at);
-      for (int64_t i = 0; i < kPart / 64; i += 4) {
-        for (int j = 0; j < 4; ++j) sums[j] += from[i + j];
-      }
-      sums[0] += sums[1] + sums[2] + sums[3];
-      benchmark::DoNotOptimize(sums[0]);
-    });
-    best = std::min(best, seconds);
+    best = std::min(best, seconds_of([&] { read_bytes(memory + at, kPart); }));
     at = (at + kPart) % kStreamedBytes;
   }
   state.counters["GB/s_best"] = kPart / best * 1e-9;
 }
 
-void bench_multiply(benchmark::State& state, const CpuTarget& target, const QuantType& type, int64_t tokens) {
+void bench_multiply(benchmark::State& state, const CpuTarget& target, const QuantType& type, int64_t tokens,
+                    bool interleaved) {
   const int64_t row_bytes = type.row_bytes(kColumns);
   const int64_t matrix_bytes = kRows * row_bytes;
   const int64_t matrices = tokens == 1 ? std::max<int64_t>(1, kStreamedBytes / matrix_bytes) : 1;
@@ -116,18 +122,39 @@ void bench_multiply(benchmark::State& state, const CpuTarget& target, const Quan
   const int64_t rows = tokens == 1 ? kRows : 64;
   std::byte* weights = streamed_memory();
   fill_with(type, weights, matrices * matrix_bytes);
+  std::vector<std::byte> scratch;
+  for (int64_t m = 0; interleaved && m < matrices; ++m) {
+    interleave_rows(type, weights + m * matrix_bytes, kRows, kColumns, scratch);
+  }
   const Activations x = make_activations(*target.kernels, type.activations, tokens);
   std::vector<float> out(static_cast<size_t>(tokens * kRows));
   double best = 1e9;
+  std::vector<double> of_reading;
   int64_t matrix = 0;
   for (auto _ : state) {
     const double seconds = seconds_of([&] {
-      type.multiply({weights + matrix * matrix_bytes, static_cast<size_t>(row_bytes), rows, kColumns, x.bytes.data(),
-                     x.row_bytes, tokens, out.data(), kRows});
+      type.multiply({.weights = weights + matrix * matrix_bytes,
+                     .row_bytes = static_cast<size_t>(row_bytes),
+                     .rows = rows,
+                     .columns = kColumns,
+                     .activations = x.bytes.data(),
+                     .activation_row_bytes = x.row_bytes,
+                     .tokens = tokens,
+                     .out = out.data(),
+                     .out_stride = kRows,
+                     .interleaved = interleaved});
     });
     benchmark::DoNotOptimize(out.data());
     best = std::min(best, seconds);
+    if (matrices > 1) {
+      const std::byte* other = weights + (matrix + matrices / 2) % matrices * matrix_bytes;
+      of_reading.push_back(seconds_of([&] { read_bytes(other, matrix_bytes); }) / seconds);
+    }
     matrix = (matrix + 1) % matrices;
+  }
+  if (!of_reading.empty()) {
+    std::nth_element(of_reading.begin(), of_reading.begin() + of_reading.size() / 2, of_reading.end());
+    state.counters["of_reading"] = of_reading[of_reading.size() / 2];
   }
   state.counters["GB/s_best"] = static_cast<double>(rows * row_bytes) / best * 1e-9;
   state.counters["GOP/s_best"] = 2.0 * static_cast<double>(rows * kColumns * tokens) / best * 1e-9;
@@ -198,11 +225,14 @@ int main(int argc, char** argv) {
     for (const QuantType* type : quant_types(target.name)) {
       if (!type->computable()) continue;
       for (const int64_t tokens : {1, 2, 4, 16, 192}) {
-        const std::string name =
-            std::string(target.name) + "/" + std::string(type->name) + "/" + std::to_string(tokens);
-        benchmark::RegisterBenchmark(name.c_str(), [&target, type, tokens](benchmark::State& state) {
-          bench_multiply(state, target, *type, tokens);
-        })->Unit(benchmark::kMillisecond);
+        for (const bool interleaved : {false, true}) {
+          if (interleaved && !type->can_interleave()) continue;
+          const std::string name = std::string(target.name) + "/" + std::string(type->name) + "/" +
+                                   std::to_string(tokens) + (interleaved ? "/interleaved" : "");
+          benchmark::RegisterBenchmark(name.c_str(), [&target, type, tokens, interleaved](benchmark::State& state) {
+            bench_multiply(state, target, *type, tokens, interleaved);
+          })->Unit(benchmark::kMillisecond);
+        }
       }
     }
   }

@@ -14,8 +14,9 @@ namespace {
 
 // Below this many values a loop runs on the calling thread: waking the others costs more.
 constexpr int64_t kParallelValues = 16384;
-// Weight rows per piece: enough pieces for an even split, each long enough to hide the counter, and whole groups.
-constexpr int64_t kMinTileRows = kInterleavedRows;
+// Weight rows per piece: enough pieces for an even split, each long enough to hide the counter, and whole groups of
+// rows, of which products take two in turn.
+constexpr int64_t kMinTileRows = 2 * kInterleavedRows;
 // Tokens that attend together at most: the keys and values of a block of positions stay in the first cache meanwhile.
 constexpr int64_t kAttentionTokens = 16;
 
