@@ -49,10 +49,20 @@ std::optional<KnownDigest> from_download(const std::string& path) {
 }  // namespace
 
 std::optional<KnownDigest> known_digest(const std::string& path) {
+  namespace fs = std::filesystem;
+  constexpr int kLinksMax = 40;
   std::error_code failed;
-  const std::filesystem::path target = std::filesystem::canonical(path, failed);
+  // Link by link: a blob may itself be a link, to one that repositories share and that is named by another hash.
+  fs::path at = path;
+  for (int link = 0; link < kLinksMax && fs::is_symlink(at, failed); ++link) {
+    const fs::path target = fs::read_symlink(at, failed);
+    if (failed) break;
+    at = (at.parent_path() / target).lexically_normal();
+    if (auto known = from_blob_name(at.string())) return known;
+  }
+  const fs::path whole = fs::canonical(path, failed);
   if (!failed) {
-    if (auto known = from_blob_name(target.string())) return known;
+    if (auto known = from_blob_name(whole.string())) return known;
   }
   return from_download(path);
 }

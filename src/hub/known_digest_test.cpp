@@ -34,6 +34,14 @@ TEST_F(KnownDigests, AreReadFromTheNamesOfBlobs) {
   ASSERT_TRUE(linked);
   EXPECT_EQ(linked->kind, KnownDigest::Kind::sha256);
   EXPECT_EQ(linked->hex, kSha256);
+  // Shared by repositories, under another hash.
+  put("hub/blobs/12/" + std::string(64, '1'), "abc");
+  fs::create_directories(root_ / "hub/one/blobs");
+  fs::create_symlink("../../blobs/12/" + std::string(64, '1'), root_ / ("hub/one/blobs/" + kSha256));
+  fs::create_symlink("blobs/" + kSha256, root_ / "hub/one/m.gguf");
+  const auto shared = known_digest((root_ / "hub/one/m.gguf").string());
+  ASSERT_TRUE(shared);
+  EXPECT_EQ(shared->hex, kSha256);
   const auto ollama = known_digest(put("ollama/blobs/sha256-" + kSha256, "abc"));
   ASSERT_TRUE(ollama);
   EXPECT_EQ(ollama->hex, kSha256);

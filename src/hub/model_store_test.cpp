@@ -157,6 +157,29 @@ TEST_F(Stores, RemoveFromTheHubCacheWhatNothingElseUses) {
   EXPECT_EQ(plan_removal("hf:org/mix", places_).error().code, ErrorCode::not_found);
 }
 
+// huggingface_hub 2 keeps blobs once for all repositories: <cache>/blobs/<2 digits>/<hash>, links to them in each.
+TEST_F(Stores, WhatRepositoriesShareStays) {
+  put("hub/blobs/cc/" + kC, "GGUFGG");
+  for (const char* repo : {"models--org--one", "models--org--two"}) {
+    std::filesystem::create_directories(root_ + "/hub/" + repo + "/blobs");
+    std::filesystem::create_symlink("../../blobs/cc/" + kC, root_ + "/hub/" + repo + "/blobs/" + kA);
+    put("hub/" + std::string(repo) + "/refs/main", kCommit);
+    hub_file(repo, kCommit, "a.gguf", kA);
+  }
+  const auto models = list_stored_models(places_);
+  ASSERT_EQ(models.size(), 2u);
+  EXPECT_EQ(models[0].bytes, 6u);
+  EXPECT_EQ(models[0].problem, "");
+  const auto removal = plan_removal("hf:org/one", places_);
+  ASSERT_TRUE(removal.ok()) << removal.error().message;
+  EXPECT_EQ(removal->bytes, 0u);
+  ASSERT_EQ(removal->notices.size(), 1u);
+  EXPECT_THAT(removal->notices[0], HasSubstr("which repositories share"));
+  ASSERT_TRUE(remove_paths(*removal).ok());
+  EXPECT_FALSE(is_there("hub/models--org--one"));
+  EXPECT_TRUE(is_there("hub/models--org--two/snapshots/" + kCommit + "/a.gguf"));
+}
+
 TEST_F(Stores, FindWhatOllamaHas) {
   manifest("registry.ollama.ai/library/mixtral/latest", kA, 4);
   manifest("registry.ollama.ai/library/mixtral/8x22b", kB, 8);

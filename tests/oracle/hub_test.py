@@ -32,7 +32,8 @@ class SharedCache(HubTest):
 
     def python(self, code, **environment):
         """What Python code prints, run with the environment of the hub's server."""
-        environment = self.environment(HF_HUB_DISABLE_XET="1", HF_HUB_DISABLE_TELEMETRY="1", **environment)
+        environment = self.environment(HF_HUB_DISABLE_XET="1", HF_HUB_DISABLE_TELEMETRY="1",
+                                       HF_HUB_DISABLE_UPDATE_CHECK="1", **environment)
         done = subprocess.run([sys.executable, "-c", "from huggingface_hub import *\n" + code], env=environment,
                               capture_output=True, text=True, timeout=120, cwd=self.folder)
         self.assertEqual(done.returncode, 0, done.stderr)

@@ -158,6 +158,12 @@ std::set<std::string> blobs_in_use(const HubCache& cache, const std::string& rep
   return used;
 }
 
+// Newer versions of huggingface_hub keep a blob once for all repositories: what is in one is a link to it then.
+bool is_shared(const std::string& blob) {
+  std::error_code failed;
+  return fs::is_symlink(blob, failed);
+}
+
 // Does another program hold the lock under which this partial blob grows?
 bool is_being_downloaded(const HubCache& cache, const std::string& repo, const std::string& partial) {
   const std::string name = file_name(partial);
@@ -210,7 +216,7 @@ Result<Removal> plan_removal(std::string_view rest, const StorePlaces& places) {
   const std::set<std::string> used = blobs_in_use(cache, wanted.repo, gone);
   std::error_code failed;
   const std::string blobs = join_path(folder, "blobs");
-  uint64_t kept = 0;
+  uint64_t kept = 0, shared = 0;
   for (fs::directory_iterator entry(blobs, failed); !failed && entry != fs::directory_iterator();
        entry.increment(failed)) {
     const std::string path = entry->path().string();
@@ -226,7 +232,16 @@ Result<Removal> plan_removal(std::string_view rest, const StorePlaces& places) {
                   wanted.text());
     }
     removal.paths.push_back(path);
-    removal.bytes += bytes_of_file(path);
+    if (is_shared(path)) {
+      shared += bytes_of_file(path);
+    } else {
+      removal.bytes += bytes_of_file(path);
+    }
+  }
+  if (shared > 0) {
+    removal.notices.push_back(
+        fmt::format("{} stay in {}, which repositories share: `hf cache prune` frees what none uses",
+                    human_bytes(shared), join_path(cache.folder(), "blobs")));
   }
   if (kept > 0)
     removal.notices.push_back(
@@ -251,7 +266,7 @@ Result<Removal> plan_unused(const StorePlaces& places) {
       std::error_code ignored;
       if (path.ends_with(".incomplete") || used.contains(fs::weakly_canonical(path, ignored).string())) continue;
       removal.paths.push_back(path);
-      removal.bytes += bytes_of_file(path);
+      if (!is_shared(path)) removal.bytes += bytes_of_file(path);
     }
   }
   return removal;
