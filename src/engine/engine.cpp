@@ -315,6 +315,11 @@ Result<void> Engine::Impl::load_model(const WeightFiles& files, ModelPlan plan, 
               fixed_pool(layer_needs(plan, settings.alignment), static_cast<int>(plan.hp.router.used), INT32_MAX));
   }
   if (pooled) load.pool = &ledger.pool;
+  if (!pooled) {
+    log.write(LogLevel::info,
+              "weights are mapped as they lie in the file; --no-mmap reads them into memory, rows in the order products "
+              "read fastest: a later start, faster from then on");
+  }
   if (!ledger.pool.complete) describe_streaming(ledger, budget, plan, log);
   MOXIE_TRY(model, Model::load(files, std::move(plan), load));
   if (model->reader() != nullptr) {
