@@ -252,6 +252,7 @@ TEST_F(Stores, FindWhatWasKeptQuantized) {
   EXPECT_THAT(references(), ElementsAre("quantized:mixtral-Q4_K_M-0123abcd-00ff.gguf"));
   EXPECT_EQ(path_of("quantized:mixtral-Q4_K_M-0123abcd-00ff.gguf"), "quantized/mixtral-Q4_K_M-0123abcd-00ff.gguf");
   EXPECT_THAT(path_of("quantized:absent.gguf"), HasSubstr("--quantize-cache"));
+  EXPECT_THAT(path_of("quantized:"), HasSubstr("names no model"));
   const auto removal = plan_removal("quantized:mixtral-Q4_K_M-0123abcd-00ff.gguf", places_);
   ASSERT_TRUE(removal.ok()) << removal.error().message;
   EXPECT_EQ(removal->bytes, 4u);

@@ -40,6 +40,10 @@ std::vector<StoredModel> list_plain(const PlainFolders& store, const StorePlaces
 }
 
 Result<StoredModel> find_plain(const PlainFolders& store, const StorePlaces& places, std::string_view wanted) {
+  if (wanted.empty()) {
+    return fail(ErrorCode::invalid_argument, "{} names no model; write {}, as `moxie list` shows it", store.prefix,
+                store.summary);
+  }
   const std::vector<StoredModel> models = list_plain(store, places);
   const std::string whole = fmt::format("{}{}", store.prefix, wanted);
   std::vector<StoredModel> found;

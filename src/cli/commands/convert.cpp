@@ -101,11 +101,11 @@ class Convert final : public Command {
     }
     options_.experts = split_experts_ ? ExpertForm::one_by_one : ExpertForm::merged;
     if (!split_size_.empty()) {
-      MOXIE_TRY(const MemoryBudget size, parse_memory(split_size_, {}, BudgetFor::any_machine));
-      if (size.kind != MemoryBudget::Kind::amount)
+      const auto size = parse_memory(split_size_, {}, BudgetFor::any_machine);
+      if (!size.ok() || size->kind != MemoryBudget::Kind::amount)
         return fail(ErrorCode::invalid_argument, "'{}' is no size of a part; give one such as 20G",
                     printable(split_size_));
-      options_.split_bytes = size.bytes;
+      options_.split_bytes = size->bytes;
     }
     options_.threads = threads_ > 0 ? threads_ : read_cpu_info().threads;
     return {};
