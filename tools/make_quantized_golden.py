@@ -46,6 +46,11 @@ MODELS = {
         "quantize": lambda m: layouts.gptq(m, bits=3, group=16, act_order=True),
         "config": gptq_config(3, group_size=16, desc_act=True),
     },
+    "mixtral-gptq8-order": {
+        "about": "GPTQ 8 bits, inputs in another order (desc_act)",
+        "quantize": lambda m: layouts.gptq(m, bits=8, group=32, act_order=True),
+        "config": gptq_config(8, desc_act=True),
+    },
     "mixtral-awq": {
         "about": "AWQ 4 bits, GEMM",
         "quantize": lambda m: layouts.awq(m),
@@ -80,6 +85,21 @@ MODELS = {
         "about": "compressed-tensors 4 bits with zero points",
         "quantize": lambda m: layouts.compressed_tensors(m, symmetric=False),
         "config": {"quant_method": "compressed-tensors", "format": "pack-quantized"},
+    },
+    "mixtral-packed4-order": {
+        "about": "compressed-tensors 4 bits, inputs in another order (activation ordering)",
+        "quantize": lambda m: layouts.compressed_tensors_order(m),
+        "config": {"quant_method": "compressed-tensors", "format": "pack-quantized"},
+    },
+    "mixtral-packed-nvfp4": {
+        "about": "compressed-tensors nvfp4",
+        "quantize": lambda m: layouts.nvfp4(m),
+        "config": {"quant_method": "compressed-tensors", "format": "nvfp4-pack-quantized"},
+    },
+    "mixtral-packed-int8": {
+        "about": "compressed-tensors int8, a scale for every row",
+        "quantize": lambda m: layouts.int8_rows(m),
+        "config": {"quant_method": "compressed-tensors", "format": "int-quantized"},
     },
 }
 

@@ -134,3 +134,51 @@ def compressed_tensors(matrix, bits=4, group=32, symmetric=True):
     if not symmetric:
         tensors[".weight_zero_point"] = pack_to_int32(zeros, bits, packed_dim=0).contiguous()
     return tensors, exact.reshape(rows, columns).numpy()
+
+
+def compressed_tensors_order(matrix, group=16):
+    """Activation ordering, as checkpoints have it that newer versions of the package do not write: which group a column is
+    of, weight_g_idx says."""
+    from compressed_tensors.compressors.pack_quantized.helpers import pack_to_int32
+
+    rows, columns = matrix.shape
+    index = (np.arange(columns) // group)[np.random.RandomState(5).permutation(columns)]
+    scales = np.stack([np.abs(matrix[:, index == g]).max(axis=1) / 7.5 for g in range(columns // group)], axis=1)
+    scales = torch.from_numpy(scales.astype(np.float32)).clamp(min=1e-6).to(torch.float16)
+    numbers = (torch.from_numpy(matrix) / scales.float()[:, index]).round().clamp(-8, 7).to(torch.int8)
+    exact = numbers.float() * scales.float()[:, index]
+    return {
+        ".weight_packed": pack_to_int32(numbers, 4),
+        ".weight_scale": scales,
+        ".weight_shape": torch.tensor([rows, columns]),
+        ".weight_g_idx": torch.from_numpy(index.astype(np.int32)),
+    }, exact.numpy()
+
+
+def nvfp4(matrix):
+    """compressed-tensors' nvfp4-pack-quantized, packed and decoded by the package itself."""
+    from compressed_tensors.compressors.nvfp4.base import NVFP4PackedCompressor
+    from compressed_tensors.compressors.nvfp4.helpers import unpack_fp4_from_uint8
+    from compressed_tensors.quantization import QuantizationArgs, QuantizationScheme
+    from compressed_tensors.quantization.lifecycle.forward import dequantize
+
+    values = torch.from_numpy(matrix)
+    groups = values.reshape(values.shape[0], -1, 16).abs().amax(-1)
+    everything = (448 * 6 / groups.max()).reshape(1)
+    scales = (groups * everything / 6).clamp(min=0.01).to(torch.float8_e4m3fn)
+    args = QuantizationArgs(num_bits=4, type="float", strategy="tensor_group", group_size=16, symmetric=True)
+    scheme = QuantizationScheme(targets=["Linear"], weights=args)
+    state = {"weight": values, "weight_scale": scales.float(), "weight_global_scale": everything}
+    stored = NVFP4PackedCompressor.compress(state, scheme)
+    numbers = unpack_fp4_from_uint8(stored["weight_packed"], *matrix.shape, dtype=torch.float32)
+    exact = dequantize(numbers, scales.float(), args=args, global_scale=everything, dtype=torch.float32)
+    names = ("weight_packed", "weight_scale", "weight_global_scale")
+    tensors = {f".{name}": stored[name] for name in names} | {".weight_scale": scales}
+    return tensors, exact.float().numpy()
+
+
+def int8_rows(matrix):
+    values = torch.from_numpy(matrix)
+    scales = (values.abs().amax(1, keepdim=True) / 127).clamp(min=1e-6).to(torch.bfloat16)
+    numbers = (values / scales.float()).round().clamp(-128, 127).to(torch.int8)
+    return {".weight": numbers, ".weight_scale": scales}, (numbers.float() * scales.float()).numpy()

@@ -246,7 +246,7 @@ TEST(QuantizedGptq, PartsThatDoNotBelongTogether) {
   expect_corrupt(opened(without(good, "p.qzeros")), {"'p.qzeros'", "missing"});
   expect_corrupt(opened(with(good, {"p.qzeros", "I32", {4, 7}, ""})), {"'p.qzeros'", "64 outputs"});
   expect_corrupt(opened(with(good, {"p.qzeros", "I32", {3, 8}, ""})), {"'p.scales'"});
-  expect_corrupt(opened(with(good, {"p.scales", "F32", {4, 64}, ""})), {"'p.scales'", "F16"});
+  expect_corrupt(opened(with(good, {"p.scales", "I16", {4, 64}, ""})), {"'p.scales'", "F16"});
   expect_corrupt(opened(with(good, {"p.g_idx", "I32", {255}, ""})), {"'p.g_idx'", "256"});
 }
 
@@ -329,6 +329,39 @@ TEST(QuantizedBitsandbytes, EightBits) {
   expect_corrupt(opened(with(good, {"p.weight", "I8", {8, 60}, ""})), {"'p.weight'", "32"});
 }
 
+// Beside the weights, where config.json says nothing.
+TEST(QuantizedGptq, ConfigurationsOf2023) {
+  const auto opened_beside = [](const std::vector<Piece>& pieces, const char* name, const char* text,
+                                const char* config = "{}") {
+    const TempFolder folder;
+    folder.write("model.safetensors", file_of(pieces));
+    folder.write("config.json", config);
+    folder.write(name, text);
+    return open_weights(folder.path());
+  };
+  const auto step = [&](const Result<WeightFiles>& files) { return joined(files).parted->layout.zero_step; };
+  const auto plain = without(gptq(4, 64), "p.g_idx");
+  const char* second = R"({"bits":4,"group_size":64,"checkpoint_format":"gptq_v2"})";
+  EXPECT_EQ(step(opened_beside(plain, "quantize_config.json", second)), 0);
+  EXPECT_EQ(step(opened_beside(plain, "other.json", second)), 1);
+  EXPECT_EQ(step(opened_beside(plain, "quantize_config.json", second,
+                               R"({"quantization_config":{"quant_method":"gptq","bits":4}})")),
+            1)
+      << "what config.json says comes first";
+  expect_refused(opened_beside(plain, "quantize_config.json", R"({"is_marlin_format":true})"), ErrorCode::unsupported,
+                 {"'marlin'"});
+  expect_corrupt(opened_beside(plain, "quantize_config.json", "{"), {"quantize_config.json"});
+  const std::vector<Piece> awq = {
+      {"p.qweight", "I32", {64, 2}, ""}, {"p.qzeros", "I32", {2, 2}, ""}, {"p.scales", "F16", {2, 16}, ""}};
+  EXPECT_EQ(joined(opened_beside(awq, "quant_config.json", R"({"w_bit":4,"version":"GEMM"})")).type->name, "awq4");
+  expect_refused(opened_beside(awq, "quant_config.json", R"({"w_bit":4,"version":"GEMV"})"), ErrorCode::unsupported,
+                 {"version 'gemv'"});
+  auto brain = awq;
+  brain.back().dtype = "BF16";
+  EXPECT_EQ(joined(opened(brain)).type->name, "awq");
+  EXPECT_EQ(joined(opened(with(plain, {"p.scales", "BF16", plain[2].shape, ""}))).type->name, "gptq");
+}
+
 // ---- compressed-tensors ----
 
 std::string numbers(std::initializer_list<int64_t> values) {
@@ -351,9 +384,63 @@ TEST(QuantizedCompressedTensors, WidthsGroupsAndZeroPoints) {
   EXPECT_EQ(joined(opened(off_centre)).parted->parts.size(), 3u);
   off_centre.back().shape = {2, 3};
   expect_corrupt(opened(off_centre), {"weight_zero_point", "[2, 4]"});
+}
+
+TEST(QuantizedCompressedTensors, InputsInAnotherOrder) {
   auto ordered = packed(4, 64);
   ordered.push_back({"p.weight_g_idx", "I32", {256}, ""});
-  expect_refused(opened(ordered), ErrorCode::unsupported, {"weight_g_idx"});
+  const TensorInfo tensor = joined(opened(ordered));
+  EXPECT_EQ(tensor.type->name, "packed_order");
+  EXPECT_EQ(tensor.parted->parts.size(), 3u);
+  ordered.push_back({"p.weight_zero_point", "I32", {2, 4}, ""});
+  EXPECT_EQ(joined(opened(ordered)).parted->parts.size(), 4u);
+  auto unused = packed(4, 64);
+  unused.push_back({"p.weight_g_idx", "I32", {256}, std::string(256 * 4, '\xff')});
+  EXPECT_EQ(joined(opened(unused)).type->name, "packed4") << "-1 throughout: no order";
+  EXPECT_EQ(opened(unused)->tensors.size(), 1u);
+  unused.back().data.replace(40, 4, std::string("\4\0\0\0", 4));
+  expect_corrupt(opened(unused), {"'p.weight_g_idx'", "input 0 is of group -1; there are 4"});
+  unused.back() = {"p.weight_g_idx", "I32", {255}, ""};
+  expect_corrupt(opened(unused), {"'p.weight_g_idx'", "I32 [256]"});
+}
+
+std::string float_bytes(float value) {
+  std::string text;
+  test::put<float>(text, value);
+  return text;
+}
+
+TEST(QuantizedCompressedTensors, FloatsOfFourBits) {
+  const std::vector<Piece> nv = {{"p.weight_packed", "U8", {12, 32}, ""},
+                                 {"p.weight_scale", "F8_E4M3", {12, 4}, ""},
+                                 {"p.weight_global_scale", "F32", {1}, float_bytes(4)},
+                                 {"p.input_global_scale", "F32", {1}, float_bytes(2)}};
+  const TensorInfo tensor = joined(opened(nv));
+  EXPECT_EQ(tensor.type->name, "mlx_float");
+  EXPECT_EQ(tensor.shape, (std::vector<int64_t>{12, 64}));
+  EXPECT_EQ(tensor.parted->layout.constant, 0.25f);
+  const std::vector<Piece> mx = {{"p.weight_packed", "U8", {12, 32}, ""}, {"p.weight_scale", "U8", {12, 2}, ""}};
+  EXPECT_EQ(joined(opened(mx)).type->name, "mlx_mxfp4");
+  expect_corrupt(opened(with(nv, {"p.weight_scale", "F8_E4M3", {12, 2}, ""})), {"[12, 2]", "groups of 16"});
+  expect_corrupt(opened(with(mx, {"p.weight_scale", "U8", {12, 4}, ""})), {"[12, 4]", "groups of 32"});
+  expect_corrupt(opened(with(nv, {"p.weight_global_scale", "F32", {1}, float_bytes(0)})),
+                 {"'p.weight_global_scale'", "says 0"});
+  expect_corrupt(opened(with(nv, {"p.weight_global_scale", "F32", {2}, ""})), {"one number of F32"});
+  expect_corrupt(opened(without(nv, "p.weight_scale")), {"weight_scale", "missing"});
+  auto off_centre = mx;
+  off_centre.push_back({"p.weight_zero_point", "U8", {12, 2}, ""});
+  expect_refused(opened(off_centre), ErrorCode::unsupported, {"weight_zero_point", "symmetric"});
+}
+
+TEST(QuantizedCompressedTensors, SignedBytes) {
+  const std::vector<Piece> rows = {{"p.weight", "I8", {12, 64}, ""}, {"p.weight_scale", "BF16", {12, 1}, ""}};
+  EXPECT_EQ(joined(opened(rows)).type->name, "int8_rows");
+  EXPECT_EQ(joined(opened(rows)).parted->layout.group_rows, 1);
+  const auto all = with(rows, {"p.weight_scale", "F32", {1}, ""});
+  EXPECT_EQ(joined(opened(all)).parted->layout.group_rows, 12);
+  expect_corrupt(opened(with(rows, {"p.weight_scale", "BF16", {11, 1}, ""})), {"'p.weight_scale'", "12 rows"});
+  expect_corrupt(opened(with(rows, {"p.weight_scale", "I8", {12, 1}, ""})), {"should be floats"});
+  expect_corrupt(opened(with(rows, {"p.weight", "I8", {12, 60}, ""})), {"'p.weight'", "multiple of 32"});
 }
 
 TEST(QuantizedCompressedTensors, PartsThatDoNotBelongTogether) {

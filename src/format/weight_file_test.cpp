@@ -6,6 +6,7 @@
 
 #include <cstdlib>
 
+#include "format/test_files.h"
 #include "support/paths.h"
 
 namespace moxie {
@@ -59,6 +60,19 @@ TEST(OpenWeights, ReadsGguf) {
   EXPECT_EQ(down->shape, (std::vector<int64_t>{8, 64, 32}));
   EXPECT_EQ(down->dtype, "Q8_0");
   EXPECT_EQ(down->bytes, 8u * 64 * 34);
+}
+
+// Without such a factor the numbers would be wrong, and nothing would say so.
+TEST(OpenWeights, RefusesGgufWithFactorsBesideMatrices) {
+  const test::TempFolder folder;
+  auto file = test::small_gguf();
+  const auto opened = open_weights(folder.write("sound.gguf", file.floats("output_norm.scale.x", {1}).bytes()));
+  EXPECT_TRUE(opened.ok()) << opened.error().message;
+  const auto scaled = open_weights(folder.write("scaled.gguf", file.floats("token_embd.scale", {1}).bytes()));
+  ASSERT_FALSE(scaled.ok());
+  EXPECT_EQ(scaled.error().code, ErrorCode::unsupported);
+  EXPECT_NE(scaled.error().message.find("'token_embd.scale' multiplies all of 'token_embd.weight'"), std::string::npos)
+      << scaled.error().message;
 }
 
 TEST(OpenWeights, ReadsGgufInPartsFromAnyOfThem) {

@@ -254,6 +254,68 @@ float packed_value(const Sample& s, int64_t row, int64_t column) {
   return s.scale(1, row * groups + group) * (static_cast<float>(number) - static_cast<float>(zero));
 }
 
+// Which group a column is of; zero points where the group is 64.
+Sample packed_order(int64_t rows, int64_t columns, int64_t group, int bits, ScaleFormat scales) {
+  Sample sample = packed(rows, columns, group, bits, scales);
+  Maker make(3);
+  sample.parts.push_back(sample.parts[2]);
+  sample.parts[2].clear();
+  for (int64_t i = 0; i < columns; ++i)
+    Maker::append(sample.parts[2], static_cast<int32_t>(make.next() % static_cast<uint32_t>(columns / group)));
+  return sample;
+}
+float packed_order_value(const Sample& s, int64_t row, int64_t column) {
+  const int bits = s.layout.bits;
+  const int64_t groups = s.layout.columns / s.layout.group, group = s.at<int32_t>(2, column), per_word = 32 / bits;
+  const uint32_t zero =
+      s.parts[3].empty()
+          ? 1u << (bits - 1)
+          : s.at<uint32_t>(3, row / per_word * groups + group) >> (row % per_word * bits) & ((1u << bits) - 1);
+  const uint32_t number = s.bits(0, (row * s.layout.columns + column) * bits, bits);
+  return s.scale(1, row * groups + group) * (static_cast<float>(number) - static_cast<float>(zero));
+}
+
+// One scale for all rows where bits is 1.
+Sample int8_rows(int64_t rows, int64_t columns, int64_t, int bits, ScaleFormat scales) {
+  Maker make(static_cast<uint32_t>(rows + columns));
+  Sample sample{.layout = {.rows = rows,
+                           .columns = columns,
+                           .group = columns,
+                           .group_rows = bits == 1 ? rows : 1,
+                           .bits = 8,
+                           .scales = scales}};
+  sample.parts = {make.bytes(rows * columns), make.scales(scales, bits == 1 ? 1 : rows, true)};
+  return sample;
+}
+float int8_rows_value(const Sample& s, int64_t row, int64_t column) {
+  return static_cast<float>(s.at<int8_t>(0, row * s.layout.columns + column)) * s.scale(1, row / s.layout.group_rows);
+}
+
+Sample nvfp4_scaled(int64_t rows, int64_t columns, int64_t group, int bits, ScaleFormat scales) {
+  Sample sample = mlx_float(rows, columns, group, bits, scales);
+  sample.layout.constant = 0.0078125f;
+  return sample;
+}
+float nvfp4_scaled_value(const Sample& s, int64_t row, int64_t column) {
+  return mlx_float_value(s, row, column) * 0.0078125f;
+}
+
+// Scales of another type than half precision.
+Sample gptq_with(int64_t rows, int64_t columns, int64_t group, int bits, ScaleFormat scales) {
+  Sample sample = gptq(rows, columns, group, bits, ScaleFormat::f16);
+  Maker make(9);
+  sample.layout.scales = scales;
+  sample.parts[2] = make.scales(scales, (columns + group - 1) / group * rows, true);
+  return sample;
+}
+float gptq_with_value(const Sample& s, int64_t row, int64_t column) {
+  Sample ones = s;
+  ones.parts[2].clear();
+  for (int64_t i = 0; i < (s.layout.columns + s.layout.group - 1) / s.layout.group * s.layout.rows; ++i)
+    Maker::append(ones.parts[2], uint16_t{0x3c00});
+  return s.scale(2, column / s.layout.group * s.layout.rows + row) * gptq_value(ones, row, column);
+}
+
 // Maxima of maxima where scales are bytes.
 Sample bnb4(int64_t rows, int64_t columns, int64_t group, int, ScaleFormat scales) {
   Maker make(static_cast<uint32_t>(rows + columns));
@@ -364,6 +426,15 @@ constexpr Form kForms[] = {
     {"packed", packed, packed_value, 9, 608, 16, 4, kF16},
     {"packed", packed, packed_value, 21, 1152, 64, 8, kBf16},
     {"packed", packed, packed_value, 21, 1152, 128, 8, kF32},
+    {"packed_order", packed_order, packed_order_value, 9, 608, 16, 4, kF16},
+    {"packed_order", packed_order, packed_order_value, 16, 256, 64, 4, kBf16},
+    {"packed_order", packed_order, packed_order_value, 21, 1152, 64, 8, kF32},
+    {"int8_rows", int8_rows, int8_rows_value, 37, 96, 0, 8, kF32},
+    {"int8_rows", int8_rows, int8_rows_value, 50, 2048, 0, 8, kBf16},
+    {"int8_rows", int8_rows, int8_rows_value, 21, 96, 0, 1, kF16},
+    {"mlx_float", nvfp4_scaled, nvfp4_scaled_value, 11, 608, 16, 4, ScaleFormat::e4m3},
+    {"gptq", gptq_with, gptq_with_value, 32, 96, 32, 4, kBf16},
+    {"gptq", gptq_with, gptq_with_value, 32, 96, 32, 8, kF32},
     {"bnb4", bnb4, bnb4_value, 21, 96, 64, 4, kF32},
     {"bnb4", bnb4, bnb4_value, 64, 640, 64, 4, ScaleFormat::u8},
     {"bnb8", bnb8, bnb8_value, 37, 96, 0, 8, kF32},

@@ -72,6 +72,26 @@ Result<WeightFiles> join_parts(const std::string& path, std::vector<GgufPart> pa
   return files;
 }
 
+// NVFP4 files may have a factor for a whole matrix, or for each of its experts, in a tensor of its own. Without it the
+// numbers are wrong.
+Result<void> refuse_scales(const WeightFiles& files) {
+  constexpr std::string_view kScale = ".scale";
+  for (const TensorInfo& tensor : files.tensors) {
+    if (!tensor.name.ends_with(kScale)) continue;
+    const std::string matrix = tensor.name.substr(0, tensor.name.size() - kScale.size()) + ".weight";
+    if (files.find(matrix) == nullptr) continue;
+    return fail(
+        Diagnosis{.code = "type-not-computed",
+                  .found = fmt::format("{} beside {}", printable(tensor.name), printable(matrix)),
+                  .expected = "weights without factors in a tensor of their own"},
+        ErrorCode::unsupported,
+        "{}: '{}' multiplies all of '{}', as some NVFP4 files have it, which moxie does not compute; take another "
+        "quantization of the same model (Q4_K_M, Q8_0, MXFP4, ...)",
+        files.path, printable(tensor.name), printable(matrix));
+  }
+  return {};
+}
+
 Result<WeightFiles> open(const std::string& path) {
   std::string file = path;
   if (is_folder(path)) {
@@ -95,6 +115,7 @@ Result<WeightFiles> open(const std::string& path) {
   }
   MOXIE_TRY(WeightFiles files, join_parts(path, std::move(parts)));
   if (packed) MOXIE_TRY_VOID(restore_source(files));
+  if (files.scheme == NameScheme::gguf) MOXIE_TRY_VOID(refuse_scales(files));
   return files;
 }
 

@@ -93,6 +93,30 @@ Result<std::string> read_params(const std::string& folder) {
   return config_from_params(text, path);
 }
 
+// GPTQ and AWQ of 2023 have in a file of their own what config.json says under "quantization_config" today.
+Result<void> add_quantization(const std::string& folder, WeightFiles& files) {
+  constexpr std::string_view kPrefix = "quantization_config.";
+  constexpr std::pair<const char*, const char*> kNames[] = {{"quantize_config.json", "gptq"},
+                                                            {"quant_config.json", "awq"}};
+  const auto& all = files.metadata.all();
+  const auto at = all.lower_bound(kPrefix);
+  if (at != all.end() && at->first.starts_with(kPrefix)) return {};
+  if (std::none_of(files.tensors.begin(), files.tensors.end(),
+                   [](const TensorInfo& tensor) { return tensor.name.ends_with(".qweight"); })) {
+    return {};
+  }
+  for (const auto& [name, method] : kNames) {
+    const std::string path = join_path(folder, name);
+    if (!is_file(path)) continue;
+    MOXIE_TRY(const std::string text, read_text_file(path, kParamsBytesMax));
+    MOXIE_TRY(const Metadata said, parse_config(text, path));
+    files.metadata.set(std::string(kPrefix) + "quant_method", std::string(method));
+    for (const auto& [key, value] : said.all()) files.metadata.set(std::string(kPrefix) + key, value);
+    return {};
+  }
+  return {};
+}
+
 Result<WeightFiles> open(const std::string& path) {
   MOXIE_TRY(const SafetensorsFiles chosen, choose_safetensors(path));
   WeightFiles files;
@@ -116,6 +140,7 @@ Result<WeightFiles> open(const std::string& path) {
     MOXIE_TRY(config, read_config(chosen.folder));
   }
   MOXIE_TRY(files.metadata, parse_config(config, join_path(chosen.folder, "config.json")));
+  MOXIE_TRY_VOID(add_quantization(chosen.folder, files));
   MOXIE_TRY(files, join_quantized(std::move(files)));
   MOXIE_TRY_VOID(refuse_quantized(files));
   files.config = std::move(config);

@@ -1,4 +1,5 @@
-// AWQ: ".qweight" and ".qzeros" of I32, packed along the outputs, and ".scales" of F16, as the GEMM kernels take them.
+// AWQ: ".qweight" and ".qzeros" of I32, packed along the outputs, and ".scales" of floats, as the GEMM kernels take
+// them.
 #include <fmt/ranges.h>
 
 #include <algorithm>
@@ -39,7 +40,7 @@ Result<void> check_version(const QuantizedTensors& tensors) {
 Result<void> join_module(QuantizedTensors& tensors, std::string_view module) {
   MOXIE_TRY(const TensorInfo* words, tensors.need(module, kWeight, {"I32", "U32"}, 2));
   MOXIE_TRY(const TensorInfo* zeros, tensors.need(module, ".qzeros", {"I32", "U32"}, 2));
-  MOXIE_TRY(const TensorInfo* scales, tensors.need(module, ".scales", {"F16"}, 2));
+  MOXIE_TRY(const TensorInfo* scales, tensors.need(module, ".scales", {"F16", "BF16", "F32"}, 2));
   const int64_t inputs = words->shape[0], groups = scales->shape[0];
   if (inputs < 1 || words->shape[1] < 1 || words->shape[1] > kOutputsMax)
     return tensors.wrong(*words, "holds no weights");
@@ -51,14 +52,15 @@ Result<void> join_module(QuantizedTensors& tensors, std::string_view module) {
         *scales, fmt::format("and zero points [{}] do not belong to '{}' of [{}]", fmt::join(zeros->shape, ", "),
                              printable(words->name), fmt::join(words->shape, ", ")));
   const int64_t group = inputs / groups;
-  const bool native = group % 32 == 0;
+  const bool native = group % 32 == 0 && scales->dtype == "F16";
   if (!native) {
     tensors.notice_once(fmt::format(
-        "AWQ weights in groups of {} have no kernel of their own: they are decoded as they are used, which is slower",
-        group));
+        "AWQ weights in groups of {} with scales of {} have no kernel of their own: they are decoded as they are used, "
+        "which is slower",
+        group, scales->dtype));
   }
   return tensors.join(module, native ? "awq4" : "awq", "AWQ 4-bit", {outputs, inputs},
-                      {.group = group, .bits = 4, .scales = ScaleFormat::f16},
+                      {.group = group, .bits = 4, .scales = *scale_format(scales->dtype)},
                       {{words, false}, {zeros, false}, {scales, false}});
 }
 

@@ -1,4 +1,4 @@
-// GPTQ: ".qweight", ".qzeros", ".scales" and mostly ".g_idx" of I32 and F16, inputs outermost. Which group an input
+// GPTQ: ".qweight", ".qzeros", ".scales" and mostly ".g_idx" of I32 and floats, inputs outermost. Which group an input
 // belongs to, ".g_idx" says: where it is not simply input / group_size, the matrix is decoded as it is used.
 #include <fmt/ranges.h>
 
@@ -77,7 +77,7 @@ Result<Order> read_order(const QuantizedTensors& tensors, const TensorInfo& inde
 Result<void> join_module(QuantizedTensors& tensors, std::string_view module, const Settings& settings) {
   MOXIE_TRY(const TensorInfo* words, tensors.need(module, kWeight, {"I32", "U32"}, 2));
   MOXIE_TRY(const TensorInfo* zeros, tensors.need(module, ".qzeros", {"I32", "U32"}, 2));
-  MOXIE_TRY(const TensorInfo* scales, tensors.need(module, ".scales", {"F16"}, 2));
+  MOXIE_TRY(const TensorInfo* scales, tensors.need(module, ".scales", {"F16", "BF16", "F32"}, 2));
   const int64_t outputs = words->shape[1], groups = scales->shape[0];
   MOXIE_TRY(const int64_t bits, find_bits(tensors, *words, *zeros));
   if (words->shape[0] < 1 || words->shape[0] > kInputsMax || outputs < 1 || words->shape[0] * 32 % bits != 0)
@@ -101,15 +101,17 @@ Result<void> join_module(QuantizedTensors& tensors, std::string_view module, con
     }
     tensors.drop(*index);
   }
-  const bool native = bits == 4 && order == Order::plain && group % 32 == 0 && inputs % group == 0;
+  const bool half = scales->dtype == "F16";
+  const bool native = bits == 4 && order == Order::plain && group % 32 == 0 && inputs % group == 0 && half;
   if (!native) {
     tensors.notice_once(fmt::format(
-        "GPTQ weights of {} bits{} have no kernel of their own: they are decoded as they are used, which is slower",
-        bits, order == Order::shuffled ? " with inputs in another order (desc_act)" : ""));
+        "GPTQ weights of {} bits{}{} have no kernel of their own: they are decoded as they are used, which is slower",
+        bits, order == Order::shuffled ? " with inputs in another order (desc_act)" : "",
+        half ? "" : fmt::format(" with scales of {}", scales->dtype)));
   }
   const PartedLayout layout = {.group = group,
                                .bits = static_cast<uint8_t>(bits),
-                               .scales = ScaleFormat::f16,
+                               .scales = *scale_format(scales->dtype),
                                .zero_step = static_cast<int8_t>(settings.zero_step)};
   const std::string dtype = fmt::format("GPTQ {}-bit", bits);
   if (order == Order::shuffled) {

@@ -1,6 +1,6 @@
 // AWQ, as its GEMM kernels take it: part 0 the integers (input, output), part 1 zero points (group, output), both eight
-// numbers of 4 bits to a 32-bit word, the even ones of eight before the odd; part 2 half-precision scales (group,
-// output). value = (integer - zero point) * scale.
+// numbers of 4 bits to a 32-bit word, the even ones of eight before the odd; part 2 scales (group, output). value =
+// (integer - zero point) * scale. Half-precision scales of whole 32s have a product of their own.
 #include "quant/parted_columns.h"
 #include "quant/parted_float.h"
 
@@ -24,7 +24,7 @@ void decode(const PartedWeights& from, int64_t row, int64_t column, int64_t coun
   for (int64_t i = column; i < column + count; ++i) {
     const int64_t group = i / layout.group;
     const float zero = static_cast<float>(number_at(from.part[1] + group * line, row));
-    const float scale = half_to_float(load_u16(from.part[2] + (group * layout.rows + row) * 2));
+    const float scale = read_number(layout.scales, from.part[2], group * layout.rows + row);
     to[i - column] = (static_cast<float>(number_at(from.part[0] + i * line, row)) - zero) * scale;
   }
 }

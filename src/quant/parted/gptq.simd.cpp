@@ -1,7 +1,7 @@
 // GPTQ: part 0 the integers, 32-bit words of a stream along the inputs, the words of all outputs side by side; part 1
-// zero points, for every group a stream along the outputs; part 2 half-precision scales (group, output); part 3, where
+// zero points, for every group a stream along the outputs; part 2 scales (group, output); part 3, where
 // inputs are in no order of groups, the group of every input. value = scale * (integer - zero point), of which
-// zero_step more is meant than is stored. 4 bits in order have a product of their own.
+// zero_step more is meant than is stored. 4 bits in order with half-precision scales have a product of their own.
 #include "quant/parted_columns.h"
 #include "quant/parted_float.h"
 
@@ -41,7 +41,7 @@ void decode(const PartedWeights& from, int64_t row, int64_t column, int64_t coun
       group = g;
       const uint32_t stored = stream_number(from.part[1] + g * zero_bytes, row, bits);
       zero = static_cast<float>((stored + static_cast<uint32_t>(layout.zero_step)) & mask);
-      scale = half_to_float(load_u16(from.part[2] + (g * layout.rows + row) * 2));
+      scale = read_number(layout.scales, from.part[2], g * layout.rows + row);
     }
     const int64_t bit = i * bits, word = bit / 32;
     const int shift = static_cast<int>(bit % 32);

@@ -1,6 +1,6 @@
 // MLX's floating-point modes, and what GPT-OSS checkpoints hold: part 0 numbers of 4 bits (e2m1, the first in the low
-// half of a byte) or of 8 (e4m3), part 1 a scale of one byte (e8m0, or e4m3) for every group of columns. Rows may lie
-// in turn with those of another matrix. mxfp4 has a product of its own.
+// half of a byte) or of 8 (e4m3), part 1 a scale of one byte (e8m0, or e4m3) for every group of columns, times
+// `constant` unless that is 0. Rows may lie in turn with those of another matrix. mxfp4 has a product of its own.
 #include "quant/byte_products.h"
 #include "quant/four_bit_tables.h"
 #include "quant/parted_float.h"
@@ -15,9 +15,10 @@ void decode(const PartedWeights& from, int64_t row, int64_t column, int64_t coun
   const int64_t number = layout.row_begin + row * layout.row_step;
   const std::byte* numbers = from.part[0] + number * (layout.columns * layout.bits / 8);
   const std::byte* scales = from.part[1] + number * (layout.columns / layout.group);
+  const float all = layout.constant == 0 ? 1 : layout.constant;
   for (int64_t i = 0; i < count; ++i) {
     const int64_t at = column + i;
-    const float scale = read_number(layout.scales, scales, at / layout.group);
+    const float scale = all * read_number(layout.scales, scales, at / layout.group);
     if (layout.bits == 4) {
       const auto two = static_cast<uint8_t>(numbers[at / 2]);
       to[i] = scale * (0.5f * static_cast<float>(kTwiceE2m1[at % 2 == 0 ? two & 15 : two >> 4]));
@@ -49,6 +50,6 @@ struct Product {
 extern constinit const QuantType mlx_mxfp4 = make_parted_type<decode, multiply_parted_rows<Product>>(
     {.name = "mlx_mxfp4", .summary = "4-bit floats in groups of 32, one power of two each", .twin = "mxfp4"});
 extern constinit const QuantType mlx_float =
-    make_decoded_type<decode>({.name = "mlx_float", .summary = "MLX mxfp8 and nvfp4"});
+    make_decoded_type<decode>({.name = "mlx_float", .summary = "mxfp8 and nvfp4"});
 
 }  // namespace moxie::MOXIE_TARGET
