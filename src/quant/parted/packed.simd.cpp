@@ -48,11 +48,11 @@ void decode_rows(const PartedWeights& from, int64_t row, int64_t column, int64_t
   for (int64_t i = 0; i < count; ++i) to[i] = static_cast<float>(static_cast<int8_t>(numbers[i])) * scale;
 }
 
-struct [[gnu::packed]] SignedBytes {
+struct [[gnu::packed]] RowBytes32 {
   int8_t bytes[32];
 };
 struct RowBytes {
-  using Block = SignedBytes;
+  using Block = RowBytes32;
   struct Groups {
     FloatVec scales;
     void begin(const PartedWeights& from, const int64_t (&rows)[kLanes]) {
