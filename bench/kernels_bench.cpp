@@ -226,7 +226,7 @@ int main(int argc, char** argv) {
       if (!type->computable()) continue;
       for (const int64_t tokens : {1, 2, 4, 16, 192}) {
         for (const bool interleaved : {false, true}) {
-          if (interleaved && !type->can_interleave()) continue;
+          if (interleaved && !type->can_interleave(kColumns)) continue;
           const std::string name = std::string(target.name) + "/" + std::string(type->name) + "/" +
                                    std::to_string(tokens) + (interleaved ? "/interleaved" : "");
           benchmark::RegisterBenchmark(name.c_str(), [&target, type, tokens, interleaved](benchmark::State& state) {

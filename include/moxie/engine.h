@@ -24,7 +24,7 @@ struct ModelInfo {
   uint64_t weight_bytes = 0;            // all tensors
   uint64_t active_bytes_per_token = 0;  // weights one decoded token reads
   // Multiply-adds of one token: with weights, by the arithmetic they are computed in; and for each position it sees.
-  uint64_t integer_products = 0, float_products = 0, attention_products = 0;
+  uint64_t integer_products = 0, float_products = 0, bf16_products = 0, attention_products = 0;
   std::string chat_template;  // Jinja source; empty: none
 };
 

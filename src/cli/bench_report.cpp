@@ -31,7 +31,9 @@ std::string Measurement::name() const {
 }
 
 double Measurement::by_arithmetic() const {
-  return 1 / (integer_products / limits.integer_products.back() + float_products / limits.float_products.back());
+  const double bf16_seconds = bf16_products > 0 ? bf16_products / limits.bf16_products.back() : 0;
+  return 1 / (integer_products / limits.integer_products.back() + float_products / limits.float_products.back() +
+              bf16_seconds);
 }
 
 double Measurement::by_memory() const {
@@ -83,8 +85,10 @@ std::string BenchReport::markdown() const {
     shown = one.threads;
     const std::string memory = one.limits.memory.empty() ? "memory not measured, for the budget has no room for it"
                                                          : "memory " + spread(one.limits.memory, kGiB, 2) + " GiB/s";
-    out += fmt::format("{}; {}, int8 {} Gop/s, float {} Gop/s\n", one.threads_why, memory,
+    out += fmt::format("{}; {}, int8 {} Gop/s, float {} Gop/s", one.threads_why, memory,
                        spread(one.limits.integer_products, 0.5e9, 0), spread(one.limits.float_products, 0.5e9, 0));
+    if (one.bf16_products > 0) out += fmt::format(", bf16 {} Gop/s", spread(one.limits.bf16_products, 0.5e9, 0));
+    out += '\n';
   }
   if (std::any_of(measurements.begin(), measurements.end(), [](const Measurement& one) { return one.share() > 1; })) {
     out +=
@@ -107,6 +111,7 @@ std::string BenchReport::json() const {
                                      {"tokens_per_s_all", one.rates},
                                      {"integer_products_per_token", one.integer_products},
                                      {"float_products_per_token", one.float_products},
+                                     {"bf16_products_per_token", one.bf16_products},
                                      {"operations_per_s", one.operations_per_second()},
                                      {"limit", one.memory_bound() ? "memory" : "arithmetic"},
                                      {"limit_tokens_per_s", one.limit()},
@@ -130,6 +135,7 @@ std::string BenchReport::json() const {
     if (!one.limits.memory.empty()) limit("memory_bytes_per_s", one.limits.memory, 1);
     limit("int8_ops_per_s", one.limits.integer_products, 2);
     limit("float_ops_per_s", one.limits.float_products, 2);
+    if (one.bf16_products > 0) limit("bf16_ops_per_s", one.limits.bf16_products, 2);
     object["cpu_target"] = cpu_target;
     object["version"] = version;
     list.push_back(std::move(object));

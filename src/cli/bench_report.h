@@ -18,6 +18,7 @@ struct MachineLimits {
   std::vector<double> memory;            // bytes read a second; empty: the budget left no room to measure it
   std::vector<double> integer_products;  // multiply-adds of bytes a second
   std::vector<double> float_products;
+  std::vector<double> bf16_products;  // of bfloat16 weights with floats
 };
 
 struct Measurement {
@@ -29,7 +30,7 @@ struct Measurement {
   std::vector<double> rates;  // tokens a second, ascending
   // What one token takes.
   uint64_t bytes = 0;  // weights and KV cache read; 0 for prompts, which read weights once for many tokens
-  double integer_products = 0, float_products = 0;
+  double integer_products = 0, float_products = 0, bf16_products = 0;
   MachineLimits limits;
   std::string mode;                               // "exact", or the lossy modes
   bool streaming = false;                         // experts come from the disk
@@ -37,7 +38,9 @@ struct Measurement {
 
   std::string name() const;  // "pp512", "tg64 @ d4096"
   double bytes_per_second() const { return median(rates) * static_cast<double>(bytes); }
-  double operations_per_second() const { return 2 * median(rates) * (integer_products + float_products); }
+  double operations_per_second() const {
+    return 2 * median(rates) * (integer_products + float_products + bf16_products);
+  }
   // Tokens a second that the machine allows at most: by arithmetic, and by memory (0: not limited by it).
   double by_arithmetic() const;
   double by_memory() const;

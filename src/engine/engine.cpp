@@ -193,6 +193,7 @@ void Engine::Impl::describe(const WeightFiles& files, const ModelPlan& plan) {
                 .active_bytes_per_token = plan.active_bytes_per_token,
                 .integer_products = plan.integer_products,
                 .float_products = plan.float_products,
+                .bf16_products = plan.bf16_products,
                 .attention_products =
                     2 * static_cast<uint64_t>(plan.hp.layers * plan.hp.heads * plan.hp.head_dim)};  // keys, values
 }

@@ -48,9 +48,14 @@ ComputePeak measure_compute_peak(ThreadPool& pool, const Kernels& kernels, int p
                                        int64_t result;
                                        return kernels.int8_peak(rounds, 1, 1, &result);
                                      }),
-          .float_products = passes_of(pool, passes, [&](int64_t rounds) {
+          .float_products = passes_of(pool, passes,
+                                      [&](int64_t rounds) {
+                                        double result;
+                                        return kernels.float_peak(rounds, 1.0f, 1.0f, &result);
+                                      }),
+          .bf16_products = passes_of(pool, passes, [&](int64_t rounds) {
             double result;
-            return kernels.float_peak(rounds, 1.0f, 1.0f, &result);
+            return kernels.bf16_peak(rounds, 1.0f, 1.0f, &result);
           })};
 }
 

@@ -11,9 +11,10 @@ namespace moxie {
 // Multiply-adds a second of all threads together, one figure for each pass, ascending.
 struct ComputePeak {
   std::vector<double> int8_products, float_products;
+  std::vector<double> bf16_products;  // bfloat16 weights, float activations
 };
 
-// Takes passes x about 20 ms. REQUIRES: passes >= 1.
+// Takes passes x about 30 ms. REQUIRES: passes >= 1.
 ComputePeak measure_compute_peak(ThreadPool& pool, const Kernels& kernels, int passes);
 
 }  // namespace moxie

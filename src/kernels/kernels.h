@@ -65,6 +65,8 @@ struct Kernels {
   // Multiply-adds as fast as this target has them, `rounds` times some; returns how many. result: a * b for each.
   int64_t (*int8_peak)(int64_t rounds, int a, int b, int64_t* result);
   int64_t (*float_peak)(int64_t rounds, float a, float b, double* result);
+  // Of bfloat16 weights with float activations. REQUIRES: a and b are bfloat16 numbers.
+  int64_t (*bf16_peak)(int64_t rounds, float a, float b, double* result);
 };
 
 constexpr size_t kv_row_bytes(KvType type, int64_t n) {

@@ -603,6 +603,9 @@ TEST_P(KernelTest, PeaksDoWhatTheyCount) {
   const int64_t float_products = kernels().float_peak(100, 0.5f, 3.0f, &floats);
   EXPECT_GT(float_products, 100);
   EXPECT_EQ(floats, 1.5 * static_cast<double>(float_products));
+  const int64_t bf16_products = kernels().bf16_peak(100, 0.5f, 3.0f, &floats);
+  EXPECT_GT(bf16_products, 100);
+  EXPECT_EQ(floats, 1.5 * static_cast<double>(bf16_products));
 }
 
 std::vector<const CpuTarget*> supported_targets() {

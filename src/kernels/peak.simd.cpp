@@ -110,4 +110,48 @@ int64_t float_peak(int64_t rounds, float a, float b, double* result) {
   return rounds * kChains * kLanes;
 }
 
+#if defined(__AMX_BF16__)
+int64_t bf16_peak(int64_t rounds, float a, float b, double* result) {
+  constexpr int kSums = 4;
+  uint16_t left[kTileBytes / 2], large[kTileBytes / 2], small[kTileBytes / 2] = {};
+  for (uint16_t& value : left) value = bf16_from_float(a);
+  for (uint16_t& value : large) value = bf16_from_float(b);
+  float sums[kSums][kTileBytes / 4];
+  {
+    const Tiles tiles(kSums, kSums + 1, 64);
+    zero_tile<0>();
+    zero_tile<1>();
+    zero_tile<2>();
+    zero_tile<3>();
+    load_tile<4>(left, 64);
+    load_tile<5>(large, 64);
+    load_tile<6>(small, 64);
+    for (int64_t round = 0; round < rounds; ++round) {  // a float is the sum of two bfloat16 (quant/tiled_bf16.h)
+      add_tile_products<0, 4, 5>();
+      add_tile_products<1, 4, 5>();
+      add_tile_products<2, 4, 5>();
+      add_tile_products<3, 4, 5>();
+      add_tile_products<0, 4, 6>();
+      add_tile_products<1, 4, 6>();
+      add_tile_products<2, 4, 6>();
+      add_tile_products<3, 4, 6>();
+    }
+    store_tile<0>(sums[0], 64);
+    store_tile<1>(sums[1], 64);
+    store_tile<2>(sums[2], 64);
+    store_tile<3>(sums[3], 64);
+  }
+  double sum = 0;
+  for (int c = 0; c < kSums; ++c) {
+    for (int i = 0; i < kTileBytes / 4; ++i) sum += static_cast<double>(sums[c][i]);
+  }
+  *result = sum;
+  return rounds * kSums * kTileRows * kTileBytes / 2;
+}
+#else
+int64_t bf16_peak(int64_t rounds, float a, float b, double* result) {
+  return float_peak(rounds, a, b, result);
+}
+#endif
+
 }  // namespace moxie::MOXIE_TARGET

@@ -62,7 +62,11 @@ Result<int64_t> vocabulary_size(const WeightFiles& files) {
 }
 
 void add_products(ModelPlan& plan, bool kept_as_float, const QuantType& type, uint64_t products) {
-  (kept_as_float || type.activations == ActFormat::f32 ? plan.float_products : plan.integer_products) += products;
+  uint64_t& sum = kept_as_float                        ? plan.float_products
+                  : type.name == "bf16"                ? plan.bf16_products
+                  : type.activations == ActFormat::f32 ? plan.float_products
+                                                       : plan.integer_products;
+  sum += products;
 }
 
 void add_up(ModelPlan& plan) {
@@ -392,7 +396,7 @@ struct Model::Loader {
 
   // Rows of weights that stay where they were read, in the order in which products read them fastest.
   void interleave(Matrix& matrix) {
-    if (!matrix.type->can_interleave()) return;
+    if (!matrix.type->can_interleave(matrix.columns)) return;
     interleave_rows(*matrix.type, const_cast<std::byte*>(matrix.data), matrix.rows, matrix.columns, scratch);
     matrix.interleaved = true;
   }

@@ -38,7 +38,7 @@ struct ModelPlan {
   uint64_t active_bytes_per_token = 0;  // what one decoded token reads (the embedding's one row left out)
   uint64_t parameters = 0;
   // Multiply-adds with weights that one token takes, by the arithmetic that their types are computed in.
-  uint64_t integer_products = 0, float_products = 0;
+  uint64_t integer_products = 0, float_products = 0, bf16_products = 0;
 };
 
 // Errors name what is missing or wrong. `forced_family`: empty, or a family's name.

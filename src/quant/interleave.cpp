@@ -1,5 +1,7 @@
 #include "quant/interleave.h"
 
+#include <algorithm>
+#include <array>
 #include <cstring>
 
 namespace moxie {
@@ -8,6 +10,8 @@ namespace {
 constexpr size_t kRows = kInterleavedRows;
 
 // Copies bytes [at, at + count) of the same block of each row, `Word` by `Word`; returns where it ended.
+using Line = std::array<std::byte, 64>;
+
 template <typename Word>
 std::byte* spread(const std::byte* blocks, size_t row_bytes, size_t at, size_t count, std::byte* to) {
   for (size_t word = 0; word < count; word += sizeof(Word)) {
@@ -23,7 +27,7 @@ std::byte* spread(const std::byte* blocks, size_t row_bytes, size_t at, size_t c
 void interleave_rows(const QuantType& type, std::byte* weights, int64_t rows, int64_t columns,
                      std::vector<std::byte>& scratch) {
   const size_t row_bytes = static_cast<size_t>(type.row_bytes(columns)),
-               block_bytes = static_cast<size_t>(type.block_bytes);
+               block_bytes = static_cast<size_t>(std::max(type.block_bytes, type.word_bytes));
   const size_t halves_at = static_cast<size_t>(type.halves_at),
                halves_end = halves_at + 2 * static_cast<size_t>(type.halves);
   scratch.resize(kRows * row_bytes);
@@ -31,6 +35,10 @@ void interleave_rows(const QuantType& type, std::byte* weights, int64_t rows, in
     std::byte* const group = weights + static_cast<size_t>(row) * row_bytes;
     std::byte* to = scratch.data();
     for (size_t block = 0; block < row_bytes; block += block_bytes) {
+      if (type.word_bytes == sizeof(Line)) {
+        to = spread<Line>(group + block, row_bytes, 0, block_bytes, to);
+        continue;
+      }
       to = spread<uint16_t>(group + block, row_bytes, halves_at, halves_end - halves_at, to);
       to = spread<uint32_t>(group + block, row_bytes, 0, halves_at, to);
       to = spread<uint32_t>(group + block, row_bytes, halves_end, block_bytes - halves_end, to);

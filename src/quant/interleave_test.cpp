@@ -22,7 +22,7 @@ std::vector<Pairing> pairings() {
   for (const CpuTarget& target : cpu_targets()) {
     if (!target.supported()) continue;
     for (const QuantType* type : quant_types(target.name)) {
-      if (type->can_interleave()) all.push_back({target.name, type});
+      if (type->can_interleave(512)) all.push_back({target.name, type});
     }
   }
   return all;
@@ -32,6 +32,15 @@ std::vector<std::byte> activations(const Kernels& kernels, ActFormat format, int
                                    size_t* row_bytes) {
   std::mt19937 random(3);
   std::normal_distribution<float> normal;
+  if (format == ActFormat::f32) {
+    *row_bytes = static_cast<size_t>(columns) * sizeof(float);
+    std::vector<std::byte> rows(*row_bytes * static_cast<size_t>(tokens));
+    for (size_t at = 0; at < rows.size(); at += sizeof(float)) {
+      const float x = normal(random);
+      std::memcpy(rows.data() + at, &x, sizeof x);
+    }
+    return rows;
+  }
   const bool small = format == ActFormat::q8_32;
   *row_bytes = static_cast<size_t>(small ? columns / 32 * static_cast<int64_t>(sizeof(ActBlock32))
                                          : columns / 256 * static_cast<int64_t>(sizeof(ActBlock256)));
@@ -50,6 +59,12 @@ std::vector<std::byte> weights(const QuantType& type, int64_t rows, int64_t colu
   std::mt19937 random(4);
   std::vector<std::byte> bytes(static_cast<size_t>(rows * type.row_bytes(columns)));
   for (std::byte& byte : bytes) byte = static_cast<std::byte>(random());
+  if (type.halves == 0) {
+    std::normal_distribution<float> normal;
+    std::vector<float> values(static_cast<size_t>(rows * columns));
+    for (float& value : values) value = normal(random);
+    type.encode(values.data(), bytes.data(), rows * columns, nullptr);
+  }
   for (size_t block = 0; block < bytes.size(); block += static_cast<size_t>(type.block_bytes)) {
     for (int half = 0; half < type.halves; ++half) {
       const uint16_t bits = static_cast<uint16_t>((random() & 0x8fff) | 0x1000);

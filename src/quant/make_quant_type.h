@@ -31,6 +31,7 @@ struct QuantTypeFacts {
   ActFormat activations = ActFormat::f32;  // used only with a multiply of the third kind
   int halves_at = -1;                      // where its multiply takes interleaved rows
   int halves = 0;
+  int word_bytes = 4;
 };
 
 template <typename A, typename B>
@@ -80,6 +81,7 @@ constexpr QuantType make_quant_type(const QuantTypeFacts& facts) {
   type.activations = facts.activations;
   type.halves_at = facts.halves_at;
   type.halves = facts.halves;
+  type.word_bytes = facts.word_bytes;
   if constexpr (!kSame<decltype(kEncode), None>) type.encode = encode_blocks<Block, kEncode, kValues>;
   if constexpr (!kSame<decltype(kDecode), None>) {
     type.decode = decode_blocks<Block, kDecode, kValues>;

@@ -57,15 +57,17 @@ struct QuantType {
   // for all tokens; such a type has native == false.
   void (*multiply)(const MultiplyArgs&) = nullptr;
   bool native = false;
-  // Where in a block its neighbouring 16-bit numbers stand, and how many, for types whose rows can be interleaved.
+  // For types whose rows can be interleaved: where in a block its neighbouring 16-bit numbers stand, and how many; and
+  // the bytes of a row that stay together, of the rest of a block or, where they are more, of some blocks.
   int halves_at = -1;
   int halves = 0;
+  int word_bytes = 4;
   // In place of decode for types whose parts lie apart (parted.inc; block_values is 1, block_bytes 0): columns
   // [column, column + count) of a row. REQUIRES: column is a multiple of 32.
   void (*decode_columns)(const PartedWeights& from, int64_t row, int64_t column, int64_t count, float* to) = nullptr;
 
   bool parted() const { return decode_columns != nullptr; }
-  bool can_interleave() const { return halves_at >= 0; }
+  bool can_interleave(int64_t columns) const { return halves_at >= 0 && row_bytes(columns) % word_bytes == 0; }
   bool computable() const { return decode != nullptr || parted(); }
   // Bytes of a row of `columns` values. REQUIRES: columns % block_values == 0.
   constexpr int64_t row_bytes(int64_t columns) const { return columns / block_values * block_bytes; }

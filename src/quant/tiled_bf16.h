@@ -53,29 +53,42 @@ MOXIE_INLINE void split_piece(const std::byte* from, size_t row_bytes, int token
   transpose(small, to.small);
 }
 
+// How the rows of a group lie: the bytes from one to the next, and from 32 columns to the next ones.
+struct RowPlaces {
+  size_t row, piece;
+};
+template <bool kInterleaved>
+MOXIE_INLINE RowPlaces places_of(const MultiplyArgs& args) {
+  if constexpr (kInterleaved) return {.row = 64, .piece = 64 * kTileRows};
+  return {.row = args.row_bytes, .piece = 64};
+}
+// Bytes of a row, or of interleaved rows, that are asked for ahead.
+template <bool kInterleaved>
+constexpr size_t kBf16Ahead = kInterleaved ? 4096 : 512;
+
 using Bf16Sums = FloatVec[kTileRows];  // [r]: row r, lane t of token t
 
 // 16 * kGroups rows times 16 * kTiles tokens over `pieces` pieces; piece i of tile t is x[t * pieces + i].
 template <int kGroups, int kTiles>
-MOXIE_INLINE void multiply_pieces(const std::byte* const (&rows)[2], size_t row_bytes, const SplitPiece* x, int pieces,
-                                  Bf16Sums* const (&sums)[2], bool prefetch) {
-  const auto stride = static_cast<int64_t>(row_bytes);
+MOXIE_INLINE void multiply_pieces(const std::byte* const (&rows)[2], RowPlaces places, const SplitPiece* x, int pieces,
+                                  Bf16Sums* const (&sums)[2], size_t ahead) {
+  const auto stride = static_cast<int64_t>(places.row);
   Tiles::memory_is_read();
   load_tile<0>(sums[0], 64);
   if constexpr (kTiles > 1) load_tile<1>(sums[0] + 1, 64);
   if constexpr (kGroups > 1) load_tile<2>(sums[1], 64);
   if constexpr (kGroups > 1 && kTiles > 1) load_tile<3>(sums[1] + 1, 64);
   for (int i = 0; i < pieces; ++i) {
-    if (prefetch) {
-      constexpr int kAhead = 512;
+    const size_t at = static_cast<size_t>(i) * places.piece;
+    if (ahead != 0) {
       for (int g = 0; g < kGroups; ++g) {
         for (int r = 0; r < kTileRows; ++r) {
-          __builtin_prefetch(rows[g] + static_cast<size_t>(r) * row_bytes + static_cast<size_t>(64 * i + kAhead));
+          __builtin_prefetch(rows[g] + static_cast<size_t>(r) * places.row + at + ahead);
         }
       }
     }
-    load_tile<4>(rows[0] + 64 * i, stride);
-    if constexpr (kGroups > 1) load_tile<5>(rows[1] + 64 * i, stride);
+    load_tile<4>(rows[0] + at, stride);
+    if constexpr (kGroups > 1) load_tile<5>(rows[1] + at, stride);
     load_tile<6>(x[i].large, 64);
     add_tile_products<0, 4, 6>();
     if constexpr (kGroups > 1) add_tile_products<2, 5, 6>();
@@ -100,12 +113,14 @@ MOXIE_INLINE void multiply_pieces(const std::byte* const (&rows)[2], size_t row_
 }
 
 // Tokens [first_token, first_token + tokens) with rows [first_row, first_row + rows).
+template <bool kInterleaved>
 MOXIE_INLINE void multiply_bf16_part(const MultiplyArgs& args, int64_t first_token, int tokens, int64_t first_row,
                                      int rows) {
   constexpr int kMostTiles = kTiledBf16Tokens / kTileRows;
   const int tiles = (tokens + kTileRows - 1) / kTileRows, groups = (rows + kLanes - 1) / kLanes;
   const size_t x_bytes = args.activation_row_bytes;
   const std::byte* activations = args.activations + static_cast<size_t>(first_token) * x_bytes;
+  const RowPlaces places = places_of<kInterleaved>(args);
   // The last group ends with the last row, computing some again; with fewer rows than a tile has, tiles are so small.
   auto first_of = [&](int group) {
     return group * kLanes + kLanes <= rows || rows < kLanes ? group * kLanes : rows - kLanes;
@@ -128,18 +143,20 @@ MOXIE_INLINE void multiply_bf16_part(const MultiplyArgs& args, int64_t first_tok
     }
     for (int g = 0; g < groups; g += 2) {
       const bool two = g + 1 < groups;
-      const std::byte* const from[2] = {weights_of(g) + 64 * piece, weights_of(two ? g + 1 : g) + 64 * piece};
+      const size_t at = static_cast<size_t>(piece) * places.piece;
+      const std::byte* const from[2] = {weights_of(g) + at, weights_of(two ? g + 1 : g) + at};
       for (int tile = 0; tile < tiles; tile += 2) {
         Bf16Sums* const to[2] = {&sums[g][tile], &sums[two ? g + 1 : g][tile]};
         const SplitPiece* values = x + tile * pieces;
+        const size_t ahead = tile == 0 ? kBf16Ahead<kInterleaved> : 0;
         if (two && tile + 1 < tiles) {
-          multiply_pieces<2, 2>(from, args.row_bytes, values, pieces, to, tile == 0);
+          multiply_pieces<2, 2>(from, places, values, pieces, to, ahead);
         } else if (two) {
-          multiply_pieces<2, 1>(from, args.row_bytes, values, pieces, to, tile == 0);
+          multiply_pieces<2, 1>(from, places, values, pieces, to, ahead);
         } else if (tile + 1 < tiles) {
-          multiply_pieces<1, 2>(from, args.row_bytes, values, pieces, to, tile == 0);
+          multiply_pieces<1, 2>(from, places, values, pieces, to, ahead);
         } else {
-          multiply_pieces<1, 1>(from, args.row_bytes, values, pieces, to, tile == 0);
+          multiply_pieces<1, 1>(from, places, values, pieces, to, ahead);
         }
       }
     }
@@ -173,24 +190,25 @@ struct TokenPiece {
 
 // 16 * kGroups rows over `pieces` pieces.
 template <int kGroups>
-MOXIE_INLINE void multiply_token_pieces(const std::byte* rows, size_t row_bytes, const TokenPiece* x, int pieces,
-                                        float* sums) {
-  const auto stride = static_cast<int64_t>(row_bytes);
+MOXIE_INLINE void multiply_token_pieces(const std::byte* const (&rows)[2], RowPlaces places, size_t ahead,
+                                        const TokenPiece* x, int pieces, float* sums) {
+  const auto stride = static_cast<int64_t>(places.row);
   Tiles::memory_is_read();
   load_tile<0>(sums, 4);
   if constexpr (kGroups > 1) load_tile<1>(sums + kTileRows, 4);
   for (int i = 0; i < pieces; ++i) {
-    constexpr int kAhead = 512;
-    const std::byte* at = rows + 64 * i;
-    for (int r = 0; r < kGroups * kTileRows; ++r) {
-      __builtin_prefetch(at + static_cast<size_t>(r) * row_bytes + kAhead);
+    const size_t at = static_cast<size_t>(i) * places.piece;
+    for (int g = 0; g < kGroups; ++g) {
+      for (int r = 0; r < kTileRows; ++r) {
+        __builtin_prefetch(rows[g] + static_cast<size_t>(r) * places.row + at + ahead);
+      }
     }
-    load_tile<4>(at, stride);
+    load_tile<4>(rows[0] + at, stride);
     load_tile<6>(&x[i].large, 4);
     load_tile<7>(&x[i].small, 4);
     add_tile_products<0, 4, 6>();
     if constexpr (kGroups > 1) {
-      load_tile<5>(at + kTileRows * stride, stride);
+      load_tile<5>(rows[1] + at, stride);
       add_tile_products<1, 5, 6>();
     }
     add_tile_products<0, 4, 7>();
@@ -201,7 +219,9 @@ MOXIE_INLINE void multiply_token_pieces(const std::byte* rows, size_t row_bytes,
 }
 
 // Every row, in tiles of which the last one ends with the last row.
-inline void multiply_bf16_token(const MultiplyArgs& args) {
+template <bool kInterleaved>
+void multiply_bf16_token(const MultiplyArgs& args) {
+  const RowPlaces places = places_of<kInterleaved>(args);
   const float* activations = reinterpret_cast<const float*>(args.activations);
   const int tile_rows = static_cast<int>(args.rows < kTileRows ? args.rows : kTileRows);
   Tiles::configure(4, 6, 64, tile_rows, 4);
@@ -222,11 +242,13 @@ inline void multiply_bf16_token(const MultiplyArgs& args) {
       const int64_t done = row - first;
       float* out = args.out + first;
       for (int64_t r = 0; r < count; ++r) sums[r] = piece == 0 || r < done ? 0 : out[r];
-      const std::byte* rows = args.weights + static_cast<size_t>(first) * args.row_bytes + 64 * piece;
+      const std::byte* const group =
+          args.weights + static_cast<size_t>(first) * args.row_bytes + static_cast<size_t>(piece) * places.piece;
+      const std::byte* const rows[2] = {group, two ? group + kTileRows * args.row_bytes : group};
       if (two) {
-        multiply_token_pieces<2>(rows, args.row_bytes, x, pieces, sums);
+        multiply_token_pieces<2>(rows, places, kBf16Ahead<kInterleaved>, x, pieces, sums);
       } else {
-        multiply_token_pieces<1>(rows, args.row_bytes, x, pieces, sums);
+        multiply_token_pieces<1>(rows, places, kBf16Ahead<kInterleaved>, x, pieces, sums);
       }
       for (int64_t r = done; r < count; ++r) out[r] = sums[r];
       row = first + count;
@@ -235,14 +257,16 @@ inline void multiply_bf16_token(const MultiplyArgs& args) {
   Tiles::release();
 }
 
-inline void multiply_bf16_tiles(const MultiplyArgs& args) {
-  if (args.tokens == 1) return multiply_bf16_token(args);
+// REQUIRES: columns are a multiple of 32; interleaved rows are whole groups.
+template <bool kInterleaved>
+void multiply_bf16_tiles(const MultiplyArgs& args) {
+  if (args.tokens == 1) return multiply_bf16_token<kInterleaved>(args);
   int configured_rows = 0;
   for_parts(args, kTiledBf16Tokens, kTiledBf16Rows, [&](int64_t token, int tokens, int64_t row, int rows) {
     const int tile_rows = rows < kTileRows ? rows : kTileRows;
     if (configured_rows != tile_rows) Tiles::configure(4, 6, 64, tile_rows, 64);
     configured_rows = tile_rows;
-    multiply_bf16_part(args, token, tokens, row, rows);
+    multiply_bf16_part<kInterleaved>(args, token, tokens, row, rows);
   });
   Tiles::release();
 }

@@ -228,6 +228,7 @@ class Bench final : public Command {
     ComputePeak peak = measure_compute_peak(pool, *target->kernels, kLimitPasses);
     limits.integer_products = std::move(peak.int8_products);
     limits.float_products = std::move(peak.float_products);
+    limits.bf16_products = std::move(peak.bf16_products);
     return limits;
   }
 
@@ -272,6 +273,7 @@ class Bench final : public Command {
     const uint64_t seen = static_cast<uint64_t>(one.depth + one.tokens / 2 + 1);
     const ModelInfo& model = engine.model();
     one.integer_products = static_cast<double>(model.integer_products);
+    one.bf16_products = static_cast<double>(model.bf16_products);
     one.float_products = static_cast<double>(model.float_products + model.attention_products * seen);
     if (!one.prompt) one.bytes = model.active_bytes_per_token + engine.runtime().kv_bytes_per_token * seen;
   }

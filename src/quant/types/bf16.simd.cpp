@@ -1,4 +1,5 @@
 // bfloat16: the upper half of a single-precision number.
+#include "quant/interleaved_rows.h"
 #include "quant/make_quant_type.h"
 #include "quant/tiled_bf16.h"
 
@@ -27,7 +28,8 @@ MOXIE_INLINE FloatVec load_weights_part(const std::byte* from, int64_t n) {
 void multiply(const MultiplyArgs& args) {
 #if defined(__AMX_BF16__)
   const bool nothing = args.rows == 0 || args.columns == 0 || args.tokens == 0;
-  if (args.columns % 32 == 0 && !nothing) return multiply_bf16_tiles(args);
+  if (args.interleaved && !nothing) return multiply_groups(args, multiply_bf16_tiles<true>, multiply_bf16_tiles<false>);
+  if (args.columns % 32 == 0 && !nothing) return multiply_bf16_tiles<false>(args);
 #endif
   multiply_float<NumberSource<Block, load_weights, load_weights_part>>(args);
 }
@@ -35,10 +37,10 @@ void multiply(const MultiplyArgs& args) {
 }  // namespace
 
 extern constinit const QuantType bf16 = make_quant_type<Block, 1, encode, decode, multiply>({
-    .name = "bf16",
-    .summary = "16-bit float with the range of 32",
-    .gguf_id = 30,
-    .max_relative_error = 0.0025f,
+  .name = "bf16", .summary = "16-bit float with the range of 32", .gguf_id = 30, .max_relative_error = 0.0025f,
+#if defined(__AMX_BF16__)
+  .halves_at = 0, .word_bytes = 64,
+#endif
 });
 
 }  // namespace moxie::MOXIE_TARGET
