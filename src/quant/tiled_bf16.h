@@ -62,9 +62,10 @@ MOXIE_INLINE RowPlaces places_of(const MultiplyArgs& args) {
   if constexpr (kInterleaved) return {.row = 64, .piece = 64 * kTileRows};
   return {.row = args.row_bytes, .piece = 64};
 }
-// Bytes of a row, or of interleaved rows, that are asked for ahead.
+// How many bytes ahead lines are asked for: of each row, or of all interleaved ones.
 template <bool kInterleaved>
 constexpr size_t kBf16Ahead = kInterleaved ? 4096 : 512;
+constexpr size_t kBf16NearAhead = 1024;  // of interleaved rows and one token: both distances
 
 using Bf16Sums = FloatVec[kTileRows];  // [r]: row r, lane t of token t
 
@@ -189,9 +190,9 @@ struct TokenPiece {
 };
 
 // 16 * kGroups rows over `pieces` pieces.
-template <int kGroups>
-MOXIE_INLINE void multiply_token_pieces(const std::byte* const (&rows)[2], RowPlaces places, size_t ahead,
-                                        const TokenPiece* x, int pieces, float* sums) {
+template <bool kInterleaved, int kGroups>
+MOXIE_INLINE void multiply_token_pieces(const std::byte* const (&rows)[2], RowPlaces places, const TokenPiece* x,
+                                        int pieces, float* sums) {
   const auto stride = static_cast<int64_t>(places.row);
   Tiles::memory_is_read();
   load_tile<0>(sums, 4);
@@ -200,7 +201,9 @@ MOXIE_INLINE void multiply_token_pieces(const std::byte* const (&rows)[2], RowPl
     const size_t at = static_cast<size_t>(i) * places.piece;
     for (int g = 0; g < kGroups; ++g) {
       for (int r = 0; r < kTileRows; ++r) {
-        __builtin_prefetch(rows[g] + static_cast<size_t>(r) * places.row + at + ahead);
+        const std::byte* const line = rows[g] + static_cast<size_t>(r) * places.row + at;
+        if (kInterleaved) __builtin_prefetch(line + kBf16NearAhead);
+        __builtin_prefetch(line + kBf16Ahead<kInterleaved>, 0, kInterleaved ? 2 : 3);
       }
     }
     load_tile<4>(rows[0] + at, stride);
@@ -246,9 +249,9 @@ void multiply_bf16_token(const MultiplyArgs& args) {
           args.weights + static_cast<size_t>(first) * args.row_bytes + static_cast<size_t>(piece) * places.piece;
       const std::byte* const rows[2] = {group, two ? group + kTileRows * args.row_bytes : group};
       if (two) {
-        multiply_token_pieces<2>(rows, places, kBf16Ahead<kInterleaved>, x, pieces, sums);
+        multiply_token_pieces<kInterleaved, 2>(rows, places, x, pieces, sums);
       } else {
-        multiply_token_pieces<1>(rows, places, kBf16Ahead<kInterleaved>, x, pieces, sums);
+        multiply_token_pieces<kInterleaved, 1>(rows, places, x, pieces, sums);
       }
       for (int64_t r = done; r < count; ++r) out[r] = sums[r];
       row = first + count;
