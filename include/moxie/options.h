@@ -27,7 +27,7 @@ struct EngineOptions {
   // quantized ones stay as they are, which is said. Empty: nothing is quantized.
   std::string quantize;
   bool quantize_cache = false;  // what comes of it is kept in cache_folder/quantized, and found there again
-  bool mmap = true;             // map weights where all of them fit; false: read them into memory
+  bool mmap = true;             // map weights where all of them fit (SIGBUS gets a handler then); false: read them
   // Experts under a budget. Peak resident memory stays at or under it: "12G", "60%", "auto" (what is free now), "all"
   // (every expert resident, or an error). Experts that do not fit are read from the files as they are wanted; the
   // answer is the same.

@@ -143,60 +143,18 @@ void DirectFile::forget(uint64_t offset, uint64_t bytes) const {
 #endif
 }
 
-namespace {
-template <typename Identity>
-void fill(const struct stat& status, Identity* identity) {
-  identity->device = static_cast<uint64_t>(status.st_dev);
-  identity->inode = static_cast<uint64_t>(status.st_ino);
-  identity->bytes = static_cast<uint64_t>(status.st_size);
-#ifdef __APPLE__
-  identity->seconds = status.st_mtimespec.tv_sec;
-  identity->nanoseconds = status.st_mtimespec.tv_nsec;
-#else
-  identity->seconds = status.st_mtim.tv_sec;
-  identity->nanoseconds = status.st_mtim.tv_nsec;
-#endif
-}
-}  // namespace
-
-bool DirectFile::identify(int descriptor, Identity* identity) {
-  struct stat status {};
-  if (::fstat(descriptor, &status) != 0) return false;
-  fill(status, identity);
-  return true;
-}
-
-bool DirectFile::identify(const std::string& path, Identity* identity) {
-  struct stat status {};
-  if (::stat(path.c_str(), &status) != 0) return false;
-  fill(status, identity);
-  return true;
-}
-
-Error DirectFile::changed(std::string_view what) const {
-  return fail(ErrorCode::corrupt, "{} was {} while in use: start again, and leave the file alone meanwhile", path_,
-              what);
-}
-
 Result<void> DirectFile::check_content() const {
-  Identity now;
-  if (!identify(descriptor_, &now)) return {};
-  if (now.bytes < identity_.bytes) {
-    return changed(fmt::format("truncated from {} to {} bytes", identity_.bytes, now.bytes));
-  }
-  if (now.bytes != identity_.bytes)
-    return changed(fmt::format("extended from {} to {} bytes", identity_.bytes, now.bytes));
-  if (now.seconds != identity_.seconds || now.nanoseconds != identity_.nanoseconds) return changed("written to");
-  return {};
+  return moxie::check_content(path_, descriptor_, identity_);
 }
 
 Result<void> DirectFile::check_unchanged() const {
   MOXIE_TRY_VOID(check_content());
-  Identity now;
+  FileIdentity now;
   if (identify(absolute_path_, &now)) {
-    if (now.device != path_identity_.device || now.inode != path_identity_.inode) return changed("replaced");
+    if (now.device != path_identity_.device || now.inode != path_identity_.inode)
+      return changed_file(path_, "replaced");
   } else if (errno == ENOENT || errno == ENOTDIR) {
-    return changed("removed");
+    return changed_file(path_, "removed");
   }
   return {};
 }

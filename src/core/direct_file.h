@@ -8,6 +8,7 @@
 #include <memory>
 #include <string>
 
+#include "core/file_identity.h"
 #include "moxie/error.h"
 
 namespace moxie {
@@ -43,17 +44,6 @@ class DirectFile {
   Result<void> check_content() const;
 
  private:
-  Error changed(std::string_view what) const;
-  struct Identity {
-    uint64_t device = 0;
-    uint64_t inode = 0;
-    uint64_t bytes = 0;
-    int64_t seconds = 0;  // of the last change
-    int64_t nanoseconds = 0;
-  };
-  static bool identify(int descriptor, Identity* identity);
-  static bool identify(const std::string& path, Identity* identity);
-
   DirectFile() = default;
   void probe_direct();
 
@@ -63,8 +53,8 @@ class DirectFile {
   uint64_t alignment_ = kMinAlignment;
   std::atomic<bool> direct_{false};
   std::string refusal_;
-  Identity identity_;       // of the open file
-  Identity path_identity_;  // of what the path led to; a file system may give other numbers than for the open file
+  FileIdentity identity_;       // of the open file
+  FileIdentity path_identity_;  // of what the path led to; a file system may give other numbers than for the open file
 };
 
 }  // namespace moxie

@@ -48,6 +48,7 @@ class File {
 
   const std::string& path() const { return path_; }
   uint64_t bytes() const { return bytes_; }
+  int descriptor() const { return descriptor_; }  // -1 for a file of a mount
   // Fills `into` from `offset`; retries interrupted and short reads. Errors: io, or corrupt where the file ends first.
   Result<void> read_at(uint64_t offset, std::span<std::byte> into) const;
   // Errors: io; unsupported for a file of a mount.

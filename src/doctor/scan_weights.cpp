@@ -9,6 +9,7 @@
 #include "core/file.h"
 #include "core/float16.h"
 #include "core/printable.h"
+#include "core/watched_mapping.h"
 
 namespace moxie {
 namespace {
@@ -66,12 +67,11 @@ class Scanner {
   }
 
   Result<std::optional<int64_t>> scan_parted(const TensorInfo& tensor) {
-    std::vector<Mapping> mappings;
+    std::vector<WatchedMapping> mappings;
     PartedWeights weights{.layout = tensor.parted->layout};
     for (size_t i = 0; i < tensor.parted->parts.size(); ++i) {
       const TensorPart& part = tensor.parted->parts[i];
-      MOXIE_TRY(const File file, File::open(files_.files[static_cast<size_t>(part.file)].path));
-      MOXIE_TRY(Mapping mapping, file.map());
+      MOXIE_TRY(WatchedMapping mapping, WatchedMapping::open(files_.files[static_cast<size_t>(part.file)].path));
       weights.part[i] = mapping.data() + part.offset;
       mappings.push_back(std::move(mapping));
     }
@@ -81,6 +81,7 @@ class Scanner {
       tensor.type->decode_columns(weights, row, 0, columns, values_.data());
       if (const auto bad = first_bad(columns)) return std::optional<int64_t>(row * columns + *bad);
     }
+    for (const WatchedMapping& mapping : mappings) MOXIE_TRY_VOID(mapping.check());
     MOXIE_TRY_VOID(advance(tensor.bytes));
     return std::optional<int64_t>();
   }

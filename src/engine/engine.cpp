@@ -346,7 +346,7 @@ Result<void> Engine::Impl::load_model(const WeightFiles& files, ModelPlan plan, 
 // are seen to be what they were.
 Result<void> Engine::Impl::check_files() {
   const DiskReader* reader = model->reader();
-  if (reader == nullptr) return {};
+  if (reader == nullptr) return model->check_mappings();
   const uint64_t bytes = reader->stats().bytes();
   if (bytes == checked_bytes) return {};
   MOXIE_TRY_VOID(reader->check_contents());
@@ -377,12 +377,13 @@ Result<void> Engine::Impl::run(Step& step) {
   return {};
 }
 
-void Engine::Impl::compute_logits(const float* normed, int64_t rows) {
+Result<void> Engine::Impl::compute_logits(const float* normed, int64_t rows) {
   const Matrix& output = model->matrix(Role::output);
   logits_acts.set(normed, rows, model->hp().hidden);
   const MatmulJob job = {
       .weights = &output, .x = &logits_acts, .rows = rows, .out = logits.data(), .out_stride = model->hp().vocabulary};
   backend->matmul({&job, 1});
+  return model->check_mappings();
 }
 
 Result<void> Engine::Impl::compute(SequenceState& state, std::span<const int32_t> ids, std::vector<float>* last,
@@ -410,7 +411,10 @@ Result<void> Engine::Impl::compute(SequenceState& state, std::span<const int32_t
   if (last == nullptr && each == nullptr) return {};
   for (int64_t row = each != nullptr ? 0 : count - 1; row < count; row += kLogitRows) {
     const int64_t rows = std::min(kLogitRows, count - row);
-    compute_logits(workspace.normed + row * model->hp().hidden, rows);
+    if (auto computed = compute_logits(workspace.normed + row * model->hp().hidden, rows); !computed.ok()) {
+      static_cast<void>(state.truncate(first_position));  // as after an error in a layer: nothing was computed
+      return computed;
+    }
     for (int64_t i = 0; each != nullptr && i < rows; ++i) {
       (*each)(first_position + row + i, {logits.data() + i * vocabulary, static_cast<size_t>(vocabulary)});
     }

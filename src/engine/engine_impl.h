@@ -86,8 +86,9 @@ struct Engine::Impl {
   // Afterwards workspace->normed has a row for each token that goes to the output; nothing is committed. REQUIRES: step
   // is held, states have reserved.
   Result<void> run(Step& step);
-  // `rows` of at most kLogitRows rows of normed states to `logits`. REQUIRES: step is held.
-  void compute_logits(const float* normed, int64_t rows);
+  // `rows` of at most kLogitRows rows of normed states to `logits`. Errors: those of Model::check_mappings. REQUIRES:
+  // step is held.
+  Result<void> compute_logits(const float* normed, int64_t rows);
   // REQUIRES: step is held, and no lease lives: between steps, or between two layers of one.
   ExpertStats expert_stats() const;
 

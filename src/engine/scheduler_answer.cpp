@@ -92,7 +92,15 @@ void Scheduler::Impl::take_logits(Round& done) {
       const float* from = done.workspace->normed + rows[first + i].row * hidden;
       std::copy(from, from + hidden, logit_rows.data() + static_cast<int64_t>(i) * hidden);
     }
-    engine.compute_logits(logit_rows.data(), static_cast<int64_t>(count));
+    const auto computed = engine.compute_logits(logit_rows.data(), static_cast<int64_t>(count));
+    if (!computed.ok()) {
+      for (size_t i = first; i < rows.size(); ++i) {
+        if (rows[i].share == over) continue;
+        over = rows[i].share;
+        finish(*over->job, computed.error());
+      }
+      return;
+    }
     for (size_t i = 0; i < count; ++i) {
       const Row& row = rows[first + i];
       if (row.share == over) continue;

@@ -163,9 +163,8 @@ struct Model::Loader {
   Result<void> map_files() {
     for (const WeightPart& part : files.files) total += part.bytes;
     for (const WeightPart& part : files.files) {
-      MOXIE_TRY(File file, File::open(part.path));
-      MOXIE_TRY_VOID(check_unchanged(part, file.bytes()));
-      MOXIE_TRY(Mapping mapping, file.map());
+      MOXIE_TRY(WatchedMapping mapping, WatchedMapping::open(part.path));
+      MOXIE_TRY_VOID(check_unchanged(part, mapping.bytes()));
       bases.push_back(mapping.data());
       model.mappings_.push_back(std::move(mapping));
       done += part.bytes;
@@ -464,10 +463,16 @@ Result<std::unique_ptr<Model>> Model::load(const WeightFiles& files, ModelPlan p
       return fail(ErrorCode::corrupt, "{}: rope_freqs.weight holds {}; factors must be positive", files.path, factor);
     }
   }
+  MOXIE_TRY_VOID(model->check_mappings());  // of what was decoded
   model->rope_ = Rope(plan.hp.rope, factors);
   model->hp_ = std::move(plan.hp);
   model->family_ = plan.family;
   return model;
+}
+
+Result<void> Model::check_mappings() const {
+  for (const WatchedMapping& mapping : mappings_) MOXIE_TRY_VOID(mapping.check());
+  return {};
 }
 
 const Model::Slot& Model::matrix_or_vector(Role role, int64_t layer) const {

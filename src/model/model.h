@@ -11,8 +11,8 @@
 #include "backend/backend.h"
 #include "core/buffer.h"
 #include "core/disk_reader.h"
-#include "core/file.h"
 #include "core/log.h"
+#include "core/watched_mapping.h"
 #include "format/weight_file.h"
 #include "model/expert_table.h"
 #include "model/family.h"
@@ -71,6 +71,8 @@ class Model {
   // Null: weights are mapped.
   StreamedExperts* streamed() const { return streamed_; }
   DiskReader* reader() const { return reader_.get(); }
+  // Errors: those of WatchedMapping::check, where weights are mapped. REQUIRES: nothing is being computed.
+  Result<void> check_mappings() const;
 
  private:
   struct Slot {
@@ -82,7 +84,7 @@ class Model {
 
   Hyperparameters hp_;
   const FamilyEntry* family_ = nullptr;
-  std::vector<Mapping> mappings_;
+  std::vector<WatchedMapping> mappings_;
   Buffer dense_;                            // read weights
   std::vector<std::vector<float>> floats_;  // decoded norms, routers, biases
   std::array<std::vector<Slot>, static_cast<size_t>(Role::count)> slots_;

@@ -13,6 +13,7 @@
 
 #include "golden/engine_with.h"
 #include "golden/golden_models.h"
+#include "golden/scheduler_fixture.h"
 #include "support/disk_reader_fixture.h"
 #include "support/paths.h"
 #include "support/watchdog.h"
@@ -253,7 +254,7 @@ TEST_P(Faults, AFileThatIsCutGivesAnErrorAndNoCrash) {
   EXPECT_FALSE(Engine::open(options()).ok());
 }
 
-// Every byte the same but one, in an expert: no read fails, and the bits would be wrong.
+// No read fails, and the bits would be wrong.
 TEST_P(Faults, AFileThatIsOverwrittenGivesAnErrorAndNoWrongBits) {
   copy_model();
   open({});
@@ -337,6 +338,73 @@ TEST_P(Faults, CancelEndsARequestThatADriveHoldsUp) {
       engine_.reset();
     }
   }
+}
+
+// Everything in memory, mapped: what changes underneath is told after the step, and nothing dies of a page that is
+// gone.
+class MappedFaults : public testing::Test {
+ protected:
+  void SetUp() override {
+    fs::remove_all(copy_);
+    fs::copy(demo(), copy_);
+    engine_ =
+        Engine::open({.model = copy_.string(), .ctx_size = 64, .threads = 2, .mmap = true, .memory = "all"}).value();
+    sequence_ = engine_->new_sequence().value();
+    ASSERT_TRUE(sequence_->append(std::span(kIds).first(kPrompt)).ok());
+  }
+  void TearDown() override {
+    sequence_.reset();
+    engine_.reset();
+    fs::remove_all(copy_);
+  }
+  void expect_corrupt(const char* words) {
+    const auto failed = go_on(*sequence_);
+    ASSERT_FALSE(failed.ok());
+    EXPECT_EQ(failed.error().code, ErrorCode::corrupt);
+    EXPECT_THAT(failed.error().message, HasSubstr(words));
+    EXPECT_EQ(sequence_->ids().size(), kPrompt);
+  }
+
+  test::Watchdog watchdog_;
+  const fs::path copy_ = fs::path(testing::TempDir()) / ("moxie-mapped-faults-" + std::to_string(::getpid()));
+  const fs::path weights_ = copy_ / "model.safetensors";
+  std::unique_ptr<Engine> engine_;
+  std::unique_ptr<Sequence> sequence_;
+};
+
+TEST_F(MappedFaults, AFileThatIsCut) {
+  fs::resize_file(weights_, fs::file_size(weights_) / 3);
+  for (int round = 0; round < 2; ++round) expect_corrupt("model.safetensors was truncated from ");
+  auto next = engine_->new_sequence().value();
+  EXPECT_EQ(next->append(kIds).error().code, ErrorCode::corrupt);
+}
+
+TEST_F(MappedFaults, AFileThatIsCutToNothingUnderAServer) {
+  auto scheduler = Scheduler::create(*engine_, {.parallel = 1}).value();
+  fs::resize_file(weights_, 0);
+  for (int round = 0; round < 2; ++round) {
+    GenerateRequest request;
+    request.prompt = kIds;
+    request.options.max_tokens = 4;
+    auto running = golden::submit(*scheduler, request);
+    const auto& failed = running.heard->wait();
+    ASSERT_FALSE(failed.ok());
+    EXPECT_EQ(failed.error().code, ErrorCode::corrupt) << failed.error().message;
+  }
+}
+
+TEST_F(MappedFaults, AFileThatIsOverwritten) {
+  std::fstream file(weights_, std::ios::binary | std::ios::in | std::ios::out);
+  file.seekp(static_cast<std::streamoff>(fs::file_size(weights_) / 2));
+  file << std::string(1 << 20, '\x3C') << std::flush;
+  for (int round = 0; round < 2; ++round) expect_corrupt("model.safetensors was written to while in use");
+}
+
+TEST_F(MappedFaults, AFileThatIsReplacedIsUsedAsItWas) {
+  const fs::path other = copy_ / "other";
+  std::ofstream(other, std::ios::binary) << std::string(fs::file_size(weights_), '\x3C');
+  fs::rename(other, weights_);
+  EXPECT_TRUE(go_on(*sequence_).ok());
 }
 
 TEST(FileSystems, BlocksOfAnySizeGiveTheSameBits) {
