@@ -14,6 +14,7 @@
 #include <vector>
 
 #include "core/buffer.h"
+#include "core/memory_bandwidth.h"
 #include "kernels/select.h"
 #include "quant/activations.h"
 #include "quant/interleave.h"
@@ -88,18 +89,6 @@ Activations make_activations(const Kernels& kernels, ActFormat format, int64_t t
   return x;
 }
 
-// As fast as one thread reads (core/memory_bandwidth.cpp).
-void read_bytes(const std::byte* from, int64_t bytes) {
-  typedef int64_t Wide __attribute__((vector_size(16), aligned(1), may_alias));
-  Wide sums[4] = {};
-  for (int64_t at = 0; at + 64 <= bytes; at += 64) {
-    __builtin_prefetch(from + at + 4096);
-    for (int i = 0; i < 4; ++i) sums[i] += *reinterpret_cast<const Wide*>(from + at + 16 * i);
-  }
-  sums[0] += sums[1] + sums[2] + sums[3];
-  benchmark::DoNotOptimize(sums[0]);
-}
-
 void bench_read(benchmark::State& state) {
   std::byte* memory = streamed_memory();
   std::memset(memory, 1, kStreamedBytes);
@@ -107,7 +96,7 @@ void bench_read(benchmark::State& state) {
   constexpr int64_t kPart = 32 << 20;
   int64_t at = 0;
   for (auto _ : state) {
-    best = std::min(best, seconds_of([&] { read_bytes(memory + at, kPart); }));
+    best = std::min(best, seconds_of([&] { benchmark::DoNotOptimize(sum_of_lines(memory + at, kPart)); }));
     at = (at + kPart) % kStreamedBytes;
   }
   state.counters["GB/s_best"] = kPart / best * 1e-9;
@@ -148,7 +137,9 @@ void bench_multiply(benchmark::State& state, const CpuTarget& target, const Quan
     best = std::min(best, seconds);
     if (matrices > 1) {
       const std::byte* other = weights + (matrix + matrices / 2) % matrices * matrix_bytes;
-      of_reading.push_back(seconds_of([&] { read_bytes(other, matrix_bytes); }) / seconds);
+      of_reading.push_back(
+          seconds_of([&] { benchmark::DoNotOptimize(sum_of_lines(other, static_cast<size_t>(matrix_bytes))); }) /
+          seconds);
     }
     matrix = (matrix + 1) % matrices;
   }

@@ -52,6 +52,10 @@ std::vector<std::string> earlier_gguf_files(const std::string& path, const std::
 }
 
 std::vector<std::string> earlier_safetensors_files(const std::string& folder, const std::vector<std::string>& now) {
+  const bool holds_model = !files_that_fit(folder, {}, [](const std::string& name) {
+                              return is_part_of_safetensors(name) || name == "model.safetensors";
+                            }).empty();
+  if (!holds_model) return {};  // side files alone are somebody's own
   return files_that_fit(folder, now, [](const std::string& name) {
     return is_part_of_safetensors(name) ||
            std::find(std::begin(kSideFilesWritten), std::end(kSideFilesWritten), name) != std::end(kSideFilesWritten);

@@ -12,7 +12,8 @@ namespace moxie {
 
 // Beside `path`, files named as a conversion to it names them, but none of `now`.
 std::vector<std::string> earlier_gguf_files(const std::string& path, const std::vector<std::string>& now);
-// In `folder`, the weights, index and side files that a conversion to it may write, but none of `now`.
+// In `folder`, where it holds a model, the weights, index and side files that a conversion to it may write, but none of
+// `now`. REQUIRES: none of the new files is there yet.
 std::vector<std::string> earlier_safetensors_files(const std::string& folder, const std::vector<std::string>& now);
 
 // Removes those that are no file of `source`, and says so.

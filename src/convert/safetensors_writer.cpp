@@ -213,6 +213,8 @@ Result<void> Writer::copy() {
     log_.notice(fmt::format("{} values are beyond the reach of F16 and became infinite; BF16 and F32 can hold them",
                             stream.beyond_half()));
   }
+  std::vector<std::string> earlier;
+  if (options_.overwrite) earlier = earlier_safetensors_files(folder_, all_paths());
   // Of an earlier set in several files nothing opens without its index and first part.
   if (options_.overwrite && files.size() > 1) {
     std::error_code ignored;
@@ -224,7 +226,7 @@ Result<void> Writer::copy() {
   }
   for (size_t part = files.size(); part-- > 0;) MOXIE_TRY_VOID(files[part].commit());
   if (const auto index = others.find(kIndex); index != others.end()) MOXIE_TRY_VOID(index->second.commit());
-  if (options_.overwrite) remove_earlier(earlier_safetensors_files(folder_, all_paths()), source_, log_);
+  remove_earlier(earlier, source_, log_);
   return {};
 }
 

@@ -212,6 +212,15 @@ TEST_F(SafetensorsWritten, WhatWasThereBeforeIsReplacedWhole) {
   EXPECT_TRUE(open_weights((folder_ / "out").string()).ok());
 }
 
+// What lies in a folder without a model is nobody's earlier conversion.
+TEST_F(SafetensorsWritten, SideFilesOfNoModelStay) {
+  fs::create_directories(folder_ / "out");
+  for (const char* name : {"tokenizer.model", "chat_template.jinja"}) std::ofstream(folder_ / "out" / name) << "mine";
+  ASSERT_TRUE(write(golden::goldens() / "mixtral" / "merged.gguf", "out", {.overwrite = true}).ok());
+  for (const char* name : {"tokenizer.model", "chat_template.jinja", "model.safetensors"})
+    EXPECT_TRUE(fs::exists(folder_ / "out" / name)) << name;
+}
+
 TEST_F(SafetensorsWritten, DryRunsRefuseWhatRealOnesDo) {
   const fs::path source = golden::goldens() / "mixtral" / "merged.gguf";
   ASSERT_TRUE(write(source, "out").ok());
