@@ -47,6 +47,16 @@ MOXIE_INLINE IntVec splat_int(int32_t x) {
   return IntVec{} + x;
 }
 
+// Computed now, in a register: compilers else put off or regroup sums until registers run out.
+template <typename Vec>
+MOXIE_INLINE void keep_here(Vec& v) {
+#if defined(__AVX512F__)
+  __asm__("" : "+v"(v));
+#elif defined(__x86_64__)
+  __asm__("" : "+x"(v));
+#endif
+}
+
 MOXIE_INLINE FloatVec load(const float* from) {
   FloatVec v;
   std::memcpy(&v, from, sizeof v);

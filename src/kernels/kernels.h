@@ -62,7 +62,8 @@ struct Kernels {
   // The same numbers to where a block's keys have those of its position `position` (AttentionArgs).
   void (*store_key)(const float* x, int64_t n, KvType type, int position, std::byte* keys);
   void (*attention)(const AttentionArgs&);
-  // Multiply-adds as fast as this target has them, `rounds` times some; returns how many. result: a * b for each.
+  // Multiply-adds as fast as this target has them, `rounds` times some; returns how many. result: a * b for each,
+  // the least 16 bits of a lane's sum where a target adds in so many.
   int64_t (*int8_peak)(int64_t rounds, int a, int b, int64_t* result);
   int64_t (*float_peak)(int64_t rounds, float a, float b, double* result);
   // Of bfloat16 weights with float activations. REQUIRES: a and b are bfloat16 numbers.

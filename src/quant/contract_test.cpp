@@ -296,6 +296,22 @@ TEST_P(QuantContract, LongPromptsGiveTheSameBits) {
   }
 }
 
+// More rows than share copied activations, and a last group of them that has no neighbour.
+TEST_P(QuantContract, ManyRowsGiveTheSameBits) {
+  constexpr int64_t kRows = 517, kTokens = 7, kColumns = 512;
+  const size_t row_bytes = static_cast<size_t>(type().row_bytes(kColumns));
+  const std::vector<std::byte> weights = make_weights(type(), static_cast<size_t>(kRows * kColumns), 8);
+  const Activations x = make_activations(type().activations, kTokens, kColumns, 9);
+  std::vector<float> out(kRows * kTokens), single(kRows);
+  type().multiply(
+      {weights.data(), row_bytes, kRows, kColumns, x.bytes.data(), x.row_bytes, kTokens, out.data(), kRows});
+  for (int64_t t = 0; t < kTokens; ++t) {
+    const std::byte* token = x.bytes.data() + static_cast<size_t>(t) * x.row_bytes;
+    type().multiply({weights.data(), row_bytes, kRows, kColumns, token, x.row_bytes, 1, single.data(), kRows});
+    ASSERT_EQ(std::memcmp(single.data(), out.data() + t * kRows, kRows * sizeof(float)), 0) << "token " << t;
+  }
+}
+
 TEST_P(QuantContract, NothingToDoIsFine) {
   float out = 1;
   const std::byte none{};

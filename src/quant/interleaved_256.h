@@ -67,7 +67,7 @@ MOXIE_INLINE InterleavedDwords<Parts> block_dwords(const InterleavedRows<Parts>&
   return InterleavedDwords<Parts>(rows, index);
 }
 
-// One or a few tokens times a vector of interleaved rows of each stream: the steps of multiply_panel_256, with weights
+// One or a few tokens times a vector of interleaved rows of each stream: the steps of multiply_panels_256, with weights
 // unpacked as they are used.
 template <class Parts, int kTokens>
 class InterleavedStep {
@@ -109,7 +109,7 @@ class InterleavedStep {
         for (int t = 0; t < kTokens; ++t) {
           const IntVec factors =
               splat_int(static_cast<int32_t>(load_u32(x[t][b].factors + factor_of_step<Parts>(step))));
-          totals[s][t] = add_step<Parts>(totals[s][t], runs[s][t], scales, factors);
+          totals[s][t] = add_step<Parts>(totals[s][t], runs[s][t], step_scales<Parts>(scales, factors));
         }
       }
     }

@@ -82,16 +82,9 @@ class InterleavedRows {
   size_t lane_;
 };
 
-// Asks for a block that is wanted some blocks later.
+// What is wanted later.
 template <class Type>
-MOXIE_INLINE void fetch_block(const InterleavedRows<Type>& rows, int64_t block) {
-#pragma GCC unroll 64
-  for (size_t line = 0; line < InterleavedRows<Type>::kGroupBlockBytes; line += 64) {
-    __builtin_prefetch(reinterpret_cast<const void*>(reinterpret_cast<uintptr_t>(rows.block(block)) + line), 0, 2);
-  }
-}
-template <class Type>
-void add_ahead(const InterleavedRows<Type>& rows, int64_t first, int64_t count, Ahead& ahead) {
+void add_blocks_ahead(const InterleavedRows<Type>& rows, int64_t first, int64_t count, Ahead& ahead) {
   ahead.add(rows.block(first), static_cast<size_t>(count) * InterleavedRows<Type>::kGroupBlockBytes);
 }
 

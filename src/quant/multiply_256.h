@@ -120,10 +120,7 @@ void multiply_256_many(const MultiplyArgs& args) {
 #if defined(__AMX_INT8__)
   if (args.tokens >= kLeastTiled256Tokens) return multiply_256_tiles<Parts, Rows>(args);
 #endif
-  for (int64_t token = 0; token < args.tokens; token += kPanel256Tokens) {
-    const int64_t left = args.tokens - token;
-    multiply_256_tokens<Parts, Rows>(args, token, static_cast<int>(left < kPanel256Tokens ? left : kPanel256Tokens));
-  }
+  multiply_256_panels<Parts, Rows>(args);
 }
 
 template <typename Parts>

@@ -3,7 +3,11 @@
 // the same exact integers per block, then the same chain over the blocks.
 #pragma once
 
+#include <concepts>
+#include <type_traits>
+
 #include "quant/interleaved_256.h"
+#include "quant/parts.h"
 #include "quant/steps_256.h"
 
 namespace moxie::MOXIE_TARGET {
@@ -11,8 +15,11 @@ namespace {
 
 // Two groups of rows share what is loaded of the activations where there are registers enough.
 constexpr int kRowGroups = kLanes == 16 ? 2 : 1;
-constexpr int kPanel256Blocks = 4 / kRowGroups;  // about half of the first-level cache
-constexpr int kPanel256Tokens = 128;             // tokens that share an unpacked panel
+constexpr int kPanel256Blocks = 4 / kRowGroups;          // about half of the first-level cache
+constexpr int kPanel256Tile = 4;                         // tokens whose sums stay in registers
+constexpr int kPanel256Tokens = 192;                     // tokens that share an unpacked panel
+constexpr int kPanel256Rows = kLanes == 16 ? 512 : 256;  // rows that share copied activations
+static_assert(kPanel256Tokens % kPanel256Tile == 0 && kPanel256Rows % (kRowGroups * kLanes) == 0);
 
 struct Panel256 {
   IntVec values[kPanel256Blocks][64];  // [i]: lane r holds bytes 4i to 4i + 3 of row r
@@ -72,22 +79,20 @@ MOXIE_INLINE BlockDwords<Parts> block_dwords(const RowGroup& rows, int64_t index
   return dwords;
 }
 
-// Asks for a block that is wanted when the panel is filled again, of rows as they stand so many bytes further on.
+// What is wanted later of some rows.
+template <class Rows>
+using AheadOf = std::conditional_t<std::same_as<Rows, RowGroup>, RowsAhead, Ahead>;
 template <class Parts>
-MOXIE_INLINE void fetch_later(const RowGroup& rows, int64_t index, size_t distance) {
-  for (int r = 0; r < kLanes; ++r) prefetch_block(&block_of<Parts>(rows, r, index), distance);
-}
-template <class Parts>
-MOXIE_INLINE void fetch_later(const InterleavedRows<Parts>& rows, int64_t index, size_t) {
-  fetch_block(rows, index + kPanel256Blocks);
+void add_blocks_ahead(const RowGroup& rows, int64_t first, int64_t count, RowsAhead& ahead) {
+  constexpr size_t kBytes = sizeof(typename Parts::Block);
+  ahead.add(rows, static_cast<size_t>(first) * kBytes, static_cast<size_t>(count) * kBytes);
 }
 
 template <class Parts, class Rows>
-void fill_panel_256(const Rows& rows, int64_t first, int blocks, size_t prefetch_distance, Panel256& panel) {
+void fill_panel_256(const Rows& rows, int64_t first, int blocks, Panel256& panel) {
   constexpr int kSubDwords = Parts::kSubValues / 4;
   for (int b = 0; b < blocks; ++b) {
     const auto dwords = block_dwords<Parts>(rows, first + b);
-    fetch_later<Parts>(rows, first + b, prefetch_distance);
 #pragma GCC unroll 64
     for (int i = 0; i < 64; ++i) {
       const Bytes bytes = (Bytes)Parts::quants(dwords.raw(), i);
@@ -110,121 +115,179 @@ void fill_panel_256(const Rows& rows, int64_t first, int blocks, size_t prefetch
   }
 }
 
-// kTokens tokens times the panels of kRowGroups groups: adds to sums[0 .. kTokens - 1] of each.
-template <class Parts, int kTokens>
-void multiply_panel_256(const Panel256 (&panels)[kRowGroups], int blocks, const std::byte* activations,
-                        size_t activation_row_bytes, FloatVec (*sums)[kRowGroups]) {
-  constexpr int kRun = run_dwords<Parts>(), kRuns = kRunsInStep<Parts>, kStep = kStepDwords<Parts>;
-  const ActBlock256* x[kTokens];
-  for (int t = 0; t < kTokens; ++t) {
-    x[t] = reinterpret_cast<const ActBlock256*>(activations + t * activation_row_bytes);
+// One block of one token.
+struct alignas(64) PanelActs256 {
+  int8_t values[256];
+  int32_t starts[32];  // of runs, where they do not start at zero
+  int16_t factors[16];
+  int16_t sums[16];  // of sub-blocks
+  float scale;
+};
+using PanelActs256Tile = PanelActs256[kPanel256Blocks][kPanel256Tile];
+
+template <class Parts>
+MOXIE_INLINE void copy_acts_256(const std::byte* from, size_t row_bytes, int tokens, int blocks, PanelActs256Tile& to) {
+  for (int t = 0; t < tokens; ++t) {
+    const ActBlock256* x = reinterpret_cast<const ActBlock256*>(from + static_cast<size_t>(t) * row_bytes);
+    for (int b = 0; b < blocks; ++b) {
+      PanelActs256& acts = to[b][t];
+      std::memcpy(acts.values, x[b].values, sizeof acts.values);
+      if constexpr (centre<Parts>() != 0) find_starts<Parts>(x[b], acts.starts);
+      std::memcpy(acts.factors, x[b].factors, sizeof acts.factors);
+      if constexpr (Parts::kSubValues == 16) {
+        std::memcpy(acts.sums, x[b].sums, sizeof x[b].sums);
+      } else {
+        std::memcpy(acts.sums, x[b].sums_of_32, sizeof x[b].sums_of_32);
+      }
+      acts.scale = x[b].scale;
+    }
   }
+}
+
+// kTokens tokens of a tile, from `first` on, times the panels of kRowGroups groups: adds to sums[g][first] and on.
+template <class Parts, int kTokens>
+void multiply_panels_256(const Panel256 (&panels)[kRowGroups], int blocks, const PanelActs256Tile& acts, int first,
+                         FloatVec* const (&sums)[kRowGroups]) {
+  constexpr int kRun = run_dwords<Parts>(), kRuns = kRunsInStep<Parts>, kStep = kStepDwords<Parts>,
+                kUnit = kScaleDwords<Parts>, kSteps = kUnit / kStep;
   for (int b = 0; b < blocks; ++b) {
+    const PanelActs256* const x = acts[b] + first;
     IntVec totals[kTokens][kRowGroups] = {};
-    int32_t starts[kTokens][32];
-    for (int t = 0; t < kTokens; ++t) {
-      if constexpr (Parts::kMinimum || kCorrection<Parts> != 0) {
-        const int16_t* sub_sums = Parts::kSubValues == 16 ? x[t][b].sums : x[t][b].sums_of_32;
-        IntVec minima[kRowGroups] = {};
+    if constexpr (Parts::kMinimum || kCorrection<Parts> != 0) {
+      IntVec minima[kTokens][kRowGroups] = {};
 #pragma GCC unroll 8
-        for (int k = 0; k < kSumPairs<Parts>; ++k) {
-          const IntVec two_sums = splat_int(static_cast<int32_t>(load_u32(sub_sums + 2 * k)));
+      for (int k = 0; k < kSumPairs<Parts>; ++k) {
+#pragma GCC unroll 8
+        for (int t = 0; t < kTokens; ++t) {
+          const IntVec two_sums = splat_int(static_cast<int32_t>(load_u32(x[t].sums + 2 * k)));
           for (int g = 0; g < kRowGroups; ++g) {
-            if (Parts::kMinimum) minima[g] = add_pairs(minima[g], panels[g].sub_minima[b][k], two_sums);
-            if (kCorrection<Parts> != 0) {
+            if constexpr (Parts::kMinimum) minima[t][g] = add_pairs(minima[t][g], panels[g].sub_minima[b][k], two_sums);
+            if constexpr (kCorrection<Parts> != 0) {
               totals[t][g] = add_pairs(totals[t][g], panels[g].corrections[b][k], two_sums);
             }
           }
         }
-        for (int g = 0; g < kRowGroups && Parts::kMinimum; ++g) {
-          sums[t][g] = fma(-to_float(minima[g]), panels[g].minimum[b] * x[t][b].scale, sums[t][g]);
-        }
       }
-      if constexpr (centre<Parts>() != 0) find_starts<Parts>(x[t][b], starts[t]);
-    }
-    for (int j = 0; j < 64 / kStep; ++j) {
-      IntVec runs[kTokens][kRowGroups][kRuns];
-#pragma GCC unroll 2
-      for (int k = 0; k < kRuns; ++k) {
-        const int first = j * kStep + k * kRun;
+      if constexpr (Parts::kMinimum) {
         for (int t = 0; t < kTokens; ++t) {
-          IntVec start = {};
-          if constexpr (centre<Parts>() != 0) start = splat_int(starts[t][start_of<Parts>(first / kRun)]);
-          for (int g = 0; g < kRowGroups; ++g) runs[t][g][k] = start;
-        }
-#pragma GCC unroll 8
-        for (int i = first; i < first + kRun; ++i) {
-          for (int t = 0; t < kTokens; ++t) {
-            const IntVec four = splat_int(static_cast<int32_t>(load_u32(x[t][b].values + 4 * i)));
-            for (int g = 0; g < kRowGroups; ++g) {
-              runs[t][g][k] = add_dword<Parts>(runs[t][g][k], panels[g].values[b][i], four);
-            }
+          for (int g = 0; g < kRowGroups; ++g) {
+            FloatVec& sum = sums[g][first + t];
+            sum = fma(-to_float(minima[t][g]), panels[g].minimum[b] * x[t].scale, sum);
           }
         }
       }
-      // The same block of the tokens that are next, which lie far apart.
-      constexpr int kLines = (static_cast<int>(sizeof(ActBlock256)) + 63) / 64,
-                    kLinesInStep = (kLines * kStep + 63) / 64;
-      for (int t = 0; t < kTokens; ++t) {
-        const uintptr_t next = reinterpret_cast<uintptr_t>(x[t] + b) + kTokens * activation_row_bytes;
-        for (int line = j * kLinesInStep; line < (j + 1) * kLinesInStep; ++line) {
-          __builtin_prefetch(reinterpret_cast<const void*>(next + 64 * static_cast<uintptr_t>(line)));
-        }
+    }
+    for (int unit = 0; unit < 64 / kUnit; ++unit) {  // of steps that share scales
+      // Worth registers where many steps share them.
+      constexpr bool kShared = kSteps >= 4;
+      auto scales_of = [&](int t, int g) {
+        const int16_t* factors = x[t].factors + factor_of_step<Parts>(unit * kSteps);
+        return step_scales<Parts>(panels[g].scales[b][unit], splat_int(static_cast<int32_t>(load_u32(factors))));
+      };
+      IntVec scales[kTokens][kRowGroups];
+      for (int t = 0; t < kTokens && kShared; ++t) {
+        for (int g = 0; g < kRowGroups; ++g) scales[t][g] = scales_of(t, g);
       }
-      const int factor = factor_of_step<Parts>(j);
-      for (int t = 0; t < kTokens; ++t) {
-        const IntVec factors = splat_int(static_cast<int32_t>(load_u32(x[t][b].factors + factor)));
-        for (int g = 0; g < kRowGroups; ++g) {
-          totals[t][g] =
-              add_step<Parts>(totals[t][g], runs[t][g], panels[g].scales[b][j * kStep / kScaleDwords<Parts>], factors);
+#pragma GCC unroll 8
+      for (int step = 0; step < kSteps; ++step) {
+        const int j = unit * kSteps + step;
+        IntVec runs[kTokens][kRowGroups][kRuns];
+#pragma GCC unroll 8
+        for (int t = 0; t < kTokens; ++t) {
+#pragma GCC unroll 2
+          for (int k = 0; k < kRuns; ++k) {
+            IntVec start = {};
+            if constexpr (centre<Parts>() != 0) start = splat_int(x[t].starts[start_of<Parts>(j * kRuns + k)]);
+            for (int g = 0; g < kRowGroups; ++g) runs[t][g][k] = start;
+          }
+        }
+#pragma GCC unroll 8
+        for (int i = 0; i < kRun; ++i) {
+#pragma GCC unroll 2
+          for (int k = 0; k < kRuns; ++k) {
+            const int dword = j * kStep + k * kRun + i;
+#pragma GCC unroll 8
+            for (int t = 0; t < kTokens; ++t) {
+              const IntVec four = splat_int(static_cast<int32_t>(load_u32(x[t].values + 4 * dword)));
+              for (int g = 0; g < kRowGroups; ++g) {
+                runs[t][g][k] = add_dword<Parts>(runs[t][g][k], panels[g].values[b][dword], four);
+              }
+            }
+          }
+        }
+#pragma GCC unroll 8
+        for (int t = 0; t < kTokens; ++t) {
+          for (int g = 0; g < kRowGroups; ++g) {
+            totals[t][g] = add_step<Parts>(totals[t][g], runs[t][g], kShared ? scales[t][g] : scales_of(t, g));
+          }
         }
       }
     }
     for (int t = 0; t < kTokens; ++t) {
       for (int g = 0; g < kRowGroups; ++g) {
-        sums[t][g] = fma(to_float(totals[t][g]), panels[g].scale[b] * x[t][b].scale, sums[t][g]);
+        FloatVec& sum = sums[g][first + t];
+        sum = fma(to_float(totals[t][g]), panels[g].scale[b] * x[t].scale, sum);
       }
     }
   }
 }
 
-// Tokens [first_token, first_token + tokens), at most kPanel256Tokens, with every row.
+template <class Parts>
+MOXIE_INLINE void multiply_panel_256_tile(const Panel256 (&panels)[kRowGroups], int blocks, const PanelActs256Tile& x,
+                                          int tokens, FloatVec* const (&sums)[kRowGroups]) {
+  if (tokens >= kPanel256Tile) return multiply_panels_256<Parts, kPanel256Tile>(panels, blocks, x, 0, sums);
+  for (int t = 0; t < tokens; ++t) multiply_panels_256<Parts, 1>(panels, blocks, x, t, sums);
+}
+
+// Tokens [first_token, first_token + tokens) with rows [first_row, first_row + rows).
 template <class Parts, class Rows>
-void multiply_256_tokens(const MultiplyArgs& args, int64_t first_token, int tokens) {
-  const int64_t blocks = args.columns / 256;
-  const std::byte* activations = args.activations + first_token * args.activation_row_bytes;
-  const size_t step = args.activation_row_bytes;
+void multiply_panel_256_part(const MultiplyArgs& args, int64_t first_token, int tokens, int64_t first_row, int rows) {
+  const int tiles = (tokens + kPanel256Tile - 1) / kPanel256Tile, groups = (rows + kLanes - 1) / kLanes;
+  const size_t x_bytes = args.activation_row_bytes;
+  const std::byte* activations = args.activations + static_cast<size_t>(first_token) * x_bytes;
+  const int64_t all_blocks = args.columns / 256;
+  PanelActs256Tile x[kPanel256Tokens / kPanel256Tile];
   Panel256 panels[kRowGroups];
-  FloatVec sums[kPanel256Tokens][kRowGroups];
-  for (int64_t row = 0; row < args.rows; row += kRowGroups * kLanes) {
-    std::memset(sums, 0, sizeof sums);
-    for (int64_t block = 0; block < blocks; block += kPanel256Blocks) {
-      const int count = static_cast<int>(blocks - block < kPanel256Blocks ? blocks - block : kPanel256Blocks);
-      // The next blocks of these rows, or the first ones of the next rows, while these are worked on.
-      const int64_t ahead = block + count < blocks ? count : -block;
-      const size_t distance = static_cast<size_t>(ahead) * sizeof(typename Parts::Block) +
-                              (ahead > 0 ? 0 : kRowGroups * kLanes * args.row_bytes);
-      for (int g = 0; g < kRowGroups; ++g) {
-        fill_panel_256<Parts>(Rows(args, row + g * kLanes), block, count, distance, panels[g]);
-      }
-      const std::byte* x = activations + block * sizeof(ActBlock256);
-      int t = 0;
-      for (; t + 4 <= tokens; t += 4) multiply_panel_256<Parts, 4>(panels, count, x + t * step, step, sums + t);
-      for (; t + 2 <= tokens; t += 2) multiply_panel_256<Parts, 2>(panels, count, x + t * step, step, sums + t);
-      if (t < tokens) multiply_panel_256<Parts, 1>(panels, count, x + t * step, step, sums + t);
+  FloatVec sums[kPanel256Rows / kLanes][kPanel256Tokens];
+  for (int g = 0; g < kPanel256Rows / kLanes && g < groups + kRowGroups - 1; ++g) {
+    std::memset(sums[g], 0, sizeof(FloatVec) * static_cast<size_t>(tokens));
+  }
+  for (int64_t block = 0; block < all_blocks; block += kPanel256Blocks) {
+    const int blocks = static_cast<int>(all_blocks - block < kPanel256Blocks ? all_blocks - block : kPanel256Blocks);
+    for (int tile = 0; tile < tiles; ++tile) {
+      const int first = tile * kPanel256Tile, left = tokens - first;
+      const std::byte* from =
+          activations + static_cast<size_t>(first) * x_bytes + static_cast<size_t>(block) * sizeof(ActBlock256);
+      copy_acts_256<Parts>(from, x_bytes, left < kPanel256Tile ? left : kPanel256Tile, blocks, x[tile]);
     }
-    for (int t = 0; t < tokens; ++t) {
-      for (int g = 0; g < kRowGroups && row + g * kLanes < args.rows; ++g) {
-        const int64_t left = args.rows - row - g * kLanes;
-        float* out = args.out + (first_token + t) * args.out_stride + row + g * kLanes;
-        if (left >= kLanes) {
-          store(out, sums[t][g]);
-        } else {
-          store_part(out, sums[t][g], left);
-        }
+    const int64_t next = block + blocks, next_end = next + blocks < all_blocks ? next + blocks : all_blocks;
+    for (int g = 0; g < groups; g += kRowGroups) {
+      FloatVec* to[kRowGroups];
+      AheadOf<Rows> ahead;
+      for (int i = 0; i < kRowGroups; ++i) {
+        // Beyond the last group that one stands in, and is not stored.
+        const int group = g + i < groups ? g + i : groups - 1;
+        const Rows source(args, first_row + group * kLanes);
+        fill_panel_256<Parts>(source, block, blocks, panels[i]);
+        if (next < all_blocks) add_blocks_ahead<Parts>(source, next, next_end - next, ahead);
+        to[i] = sums[g + i];
+      }
+      ahead.begin(tiles);
+      for (int tile = 0; tile < tiles; ++tile) {
+        ahead.step();
+        multiply_panel_256_tile<Parts>(panels, blocks, x[tile], tokens - tile * kPanel256Tile, to);
+        for (FloatVec*& of : to) of += kPanel256Tile;
       }
     }
   }
+  store_sums(args, first_token, tokens, first_row, rows, sums);
+}
+
+template <class Parts, class Rows>
+void multiply_256_panels(const MultiplyArgs& args) {
+  for_parts<kPanel256Tile>(args, kPanel256Tokens, kPanel256Rows, [&](int64_t token, int tokens, int64_t row, int rows) {
+    multiply_panel_256_part<Parts, Rows>(args, token, tokens, row, rows);
+  });
 }
 
 }  // namespace

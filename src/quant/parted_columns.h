@@ -42,7 +42,7 @@ MOXIE_INLINE void store_lanes(float* out, FloatVec results, int count) {
 template <typename Type>
 void multiply_columns_token(const MultiplyArgs& args) {
   const int64_t blocks = args.columns / 32, blocks_per_group = args.parted->layout.group / 32;
-  const ActBlock32* const x[1] = {reinterpret_cast<const ActBlock32*>(args.activations)};
+  const ActBlock32* const x = reinterpret_cast<const ActBlock32*>(args.activations);
   PartedSources<typename Type::Source> all;
   FloatVec sums[kSourcesTogether], scales[kSourcesTogether], minima[kSourcesTogether];
   for (int64_t row = 0; row < args.rows; row += kSourcesTogether * kLanes) {
@@ -52,10 +52,10 @@ void multiply_columns_token(const MultiplyArgs& args) {
       for (int s = 0; s < sources; ++s) all.source[s].load(group, scales[s], minima[s]);
       for (int64_t block = first; block < first + blocks_per_group; ++block) {
         for (int s = 0; s < sources; ++s) {
-          IntVec values[8], totals[1] = {splat_int(-kProductOffset<Type> * x[0][block].sum)};
+          IntVec values[8], totals[1][1] = {{splat_int(-kProductOffset<Type> * x[block].sum)}};
           all.source[s].values(block, values);
-          multiply_block<Type>(values, x, block, totals);
-          sums[s] = add_block<Type>(sums[s], totals[0], scales[s], minima[s], x[0][block]);
+          multiply_block<Type>({values}, &x[block].values, totals);
+          sums[s] = add_block<Type>(sums[s], totals[0][0], scales[s], minima[s], x[block]);
         }
       }
     }
@@ -64,43 +64,34 @@ void multiply_columns_token(const MultiplyArgs& args) {
 }
 
 template <typename Type>
-void multiply_columns_tokens(const MultiplyArgs& args, int64_t first_token, int tokens) {
-  const int64_t blocks = args.columns / 32, blocks_per_group = args.parted->layout.group / 32;
-  const std::byte* activations = args.activations + first_token * static_cast<int64_t>(args.activation_row_bytes);
-  Panel panel;
-  FloatVec sums[kPanelTokens];
-  for (int64_t row = 0; row < args.rows; row += kLanes) {
-    typename Type::Source source;
-    const int lanes = static_cast<int>(args.rows - row < kLanes ? args.rows - row : kLanes);
-    source.begin(*args.parted, args.first_row + row, lanes);
-    std::memset(sums, 0, sizeof sums);
-    for (int64_t block = 0; block < blocks; block += kPanelBlocks) {
-      const int count = static_cast<int>(blocks - block < kPanelBlocks ? blocks - block : kPanelBlocks);
-      for (int b = 0; b < count; ++b) {
-        source.values(block + b, panel.values[b]);
-        if (b == 0 || (block + b) % blocks_per_group == 0) {
-          source.load((block + b) / blocks_per_group, panel.scales[b], panel.minima[b]);
-        } else {
-          panel.scales[b] = panel.scales[b - 1];
-          panel.minima[b] = panel.minima[b - 1];
-        }
+class PartedColumns {
+ public:
+  PartedColumns(const MultiplyArgs& args, int64_t row) : blocks_per_group_(args.parted->layout.group / 32) {
+    source_.begin(*args.parted, args.first_row + row,
+                  static_cast<int>(args.rows - row < kLanes ? args.rows - row : kLanes));
+  }
+  void fill(int64_t first, int blocks, Panel& panel) {
+    for (int b = 0; b < blocks; ++b) {
+      source_.values(first + b, panel.values[b]);
+      if (b == 0 || (first + b) % blocks_per_group_ == 0) {
+        source_.load((first + b) / blocks_per_group_, panel.scales[b], panel.minima[b]);
+      } else {
+        panel.scales[b] = panel.scales[b - 1];
+        panel.minima[b] = panel.minima[b - 1];
       }
-      const std::byte* x = activations + block * static_cast<int64_t>(sizeof(ActBlock32));
-      multiply_panel_tokens<Type>(panel, count, x, args.activation_row_bytes, tokens, sums);
-    }
-    for (int t = 0; t < tokens; ++t) {
-      store_lanes(args.out + (first_token + t) * args.out_stride + row, sums[t], lanes);
     }
   }
-}
+  void fetch_ahead(int64_t, int64_t, Ahead&) const {}
+
+ private:
+  typename Type::Source source_;
+  int64_t blocks_per_group_;
+};
 
 template <typename Type>
 void multiply_parted_columns(const MultiplyArgs& args) {
   if (args.tokens == 1) return multiply_columns_token<Type>(args);
-  for (int64_t token = 0; token < args.tokens; token += kPanelTokens) {
-    const int64_t left = args.tokens - token;
-    multiply_columns_tokens<Type>(args, token, static_cast<int>(left < kPanelTokens ? left : kPanelTokens));
-  }
+  multiply_panel_tokens<Type, PartedColumns<Type>>(args);
 }
 
 }  // namespace

@@ -51,6 +51,25 @@ class PartedRows {
       store_part(out, results, count_);
     }
   }
+  // For panel_32.h.
+  void fill(int64_t first, int blocks, Panel& panel) {
+    for (int b = 0; b < blocks; b += 2) {
+      const int next = b + 1 < blocks ? b + 1 : b;
+      Bytes64 unpacked[kLanes];
+#pragma GCC unroll 16
+      for (int r = 0; r < kLanes; ++r) {
+        unpacked[r] = unpack_for_product<Type>(block(r, first + b), block(r, first + next));
+      }
+      transpose(unpacked, panel.values[b]);
+    }
+    start_at(first);
+    for (int b = 0; b < blocks; ++b) {
+      go_to(first + b);
+      panel.scales[b] = scale;
+      panel.minima[b] = minimum;
+    }
+  }
+  void fetch_ahead(int64_t, int64_t, Ahead&) const {}
 
   FloatVec scale = {}, minimum = {};  // of the block's group
 
@@ -92,64 +111,9 @@ void multiply_parted_token(const MultiplyArgs& args) {
 }
 
 template <typename Type>
-void fill_parted_panel(PartedRows<Type>& rows, int64_t first, int blocks, Panel& panel) {
-  for (int b = 0; b < blocks; b += 2) {
-    const int next = b + 1 < blocks ? b + 1 : b;
-    Bytes64 unpacked[kLanes];
-#pragma GCC unroll 16
-    for (int r = 0; r < kLanes; ++r) {
-      unpacked[r] = unpack_for_product<Type>(rows.block(r, first + b), rows.block(r, first + next));
-    }
-    transpose(unpacked, panel.values[b]);
-  }
-  rows.start_at(first);
-  for (int b = 0; b < blocks; ++b) {
-    rows.go_to(first + b);
-    panel.scales[b] = rows.scale;
-    panel.minima[b] = rows.minimum;
-  }
-}
-
-// All tokens times a panel: adds to sums[0 .. tokens - 1].
-template <typename Type>
-void multiply_panel_tokens(const Panel& panel, int blocks, const std::byte* x, size_t step, int tokens,
-                           FloatVec* sums) {
-  constexpr int kTile = kLanes == 16 ? 12 : 4;
-  int t = 0;
-  for (; t + kTile <= tokens; t += kTile) multiply_panel<Type, kTile>(panel, blocks, x + t * step, step, sums + t);
-  for (; t + 4 <= tokens; t += 4) multiply_panel<Type, 4>(panel, blocks, x + t * step, step, sums + t);
-  for (; t + 2 <= tokens; t += 2) multiply_panel<Type, 2>(panel, blocks, x + t * step, step, sums + t);
-  if (t < tokens) multiply_panel<Type, 1>(panel, blocks, x + t * step, step, sums + t);
-}
-
-template <typename Type>
-void multiply_parted_tokens(const MultiplyArgs& args, int64_t first_token, int tokens) {
-  const int64_t blocks = args.columns / 32;
-  const std::byte* activations = args.activations + first_token * static_cast<int64_t>(args.activation_row_bytes);
-  Panel panel;
-  FloatVec sums[kPanelTokens];
-  for (int64_t row = 0; row < args.rows; row += kLanes) {
-    PartedRows<Type> rows(args, row);
-    std::memset(sums, 0, sizeof sums);
-    for (int64_t block = 0; block < blocks; block += kPanelBlocks) {
-      const int count = static_cast<int>(blocks - block < kPanelBlocks ? blocks - block : kPanelBlocks);
-      fill_parted_panel<Type>(rows, block, count, panel);
-      const std::byte* x = activations + block * static_cast<int64_t>(sizeof(ActBlock32));
-      multiply_panel_tokens<Type>(panel, count, x, args.activation_row_bytes, tokens, sums);
-    }
-    for (int t = 0; t < tokens; ++t) {
-      rows.store_results(args.out + (first_token + t) * args.out_stride + row, sums[t]);
-    }
-  }
-}
-
-template <typename Type>
 void multiply_parted_rows(const MultiplyArgs& args) {
   if (args.tokens == 1) return multiply_parted_token<Type>(args);
-  for (int64_t token = 0; token < args.tokens; token += kPanelTokens) {
-    const int64_t left = args.tokens - token;
-    multiply_parted_tokens<Type>(args, token, static_cast<int>(left < kPanelTokens ? left : kPanelTokens));
-  }
+  multiply_panel_tokens<Type, PartedRows<Type>>(args);
 }
 
 // ---- what types are made of ----

@@ -64,20 +64,10 @@ template <class Parts>
 MOXIE_INLINE IntVec add_dword(IntVec run, IntVec w, IntVec four) {
 #if defined(__AVX512VNNI__)
   return (IntVec)_mm512_dpbusd_epi32((__m512i)run, (__m512i)w, (__m512i)four);
-#elif defined(__AVX2__)
-  if constexpr (Parts::kSigned) {
-    const __m256i signed_x = _mm256_sign_epi8((__m256i)four, (__m256i)w);
-    return (IntVec)((Shorts)run + (Shorts)_mm256_maddubs_epi16(_mm256_abs_epi8((__m256i)w), signed_x));
-  } else {
-    return (IntVec)((Shorts)run + (Shorts)_mm256_maddubs_epi16((__m256i)w, (__m256i)four));
-  }
 #elif defined(__SSSE3__)
-  if constexpr (Parts::kSigned) {
-    const __m128i signed_x = _mm_sign_epi8((__m128i)four, (__m128i)w);
-    return (IntVec)((Shorts)run + (Shorts)_mm_maddubs_epi16(_mm_abs_epi8((__m128i)w), signed_x));
-  } else {
-    return (IntVec)((Shorts)run + (Shorts)_mm_maddubs_epi16((__m128i)w, (__m128i)four));
-  }
+  run = (IntVec)((Shorts)run + (Shorts)multiply_pairs<Parts::kSigned>((ByteVec)w, (ByteVec)four));
+  keep_here(run);
+  return run;
 #else
   for (int i = 0; i < kByteLanes; ++i) {
     const int weight = Parts::kSigned ? static_cast<int8_t>(((Bytes)w)[i]) : ((Bytes)w)[i];
@@ -91,10 +81,14 @@ MOXIE_INLINE IntVec add_dword(IntVec run, IntVec w, IntVec four) {
 MOXIE_INLINE IntVec add_pairs(IntVec total, IntVec a, IntVec b) {
 #if defined(__AVX512VNNI__)
   return (IntVec)_mm512_dpwssd_epi32((__m512i)total, (__m512i)a, (__m512i)b);
-#elif defined(__AVX2__)
-  return total + (IntVec)_mm256_madd_epi16((__m256i)a, (__m256i)b);
 #elif defined(__SSSE3__)
-  return total + (IntVec)_mm_madd_epi16((__m128i)a, (__m128i)b);
+#if defined(__AVX2__)
+  total += (IntVec)_mm256_madd_epi16((__m256i)a, (__m256i)b);
+#else
+  total += (IntVec)_mm_madd_epi16((__m128i)a, (__m128i)b);
+#endif
+  keep_here(total);
+  return total;
 #else
   for (int i = 0; i < 2 * kLanes; ++i) total[i / 2] += ((Shorts)a)[i] * ((Shorts)b)[i];
   return total;
@@ -115,24 +109,35 @@ MOXIE_INLINE IntVec join_sub_blocks(const IntVec* pairs, int a, int b) {
   return join_halves(pairs, a * (Parts::kSubValues / 16), b * (Parts::kSubValues / 16));
 }
 
-// total + the step's runs, times the scales and the activations' factors. Lanes of `scales` and `factors` hold two
-// numbers of 16 bits; where a step is of one run both are the same.
+// Scales times the activations' factors, for add_step. Lanes of either hold two numbers of 16 bits; where a step is of
+// one run both are the same.
 template <class Parts>
-MOXIE_INLINE IntVec add_step(IntVec total, const IntVec (&runs)[kRunsInStep<Parts>], IntVec scales, IntVec factors) {
+MOXIE_INLINE IntVec step_scales(IntVec scales, IntVec factors) {
+#if defined(__AVX512VNNI__)
+  // The scale stands in the high half alone, so that this is one product of 32 bits.
+  if constexpr (kWideRuns<Parts>) return (IntVec)_mm512_madd_epi16((__m512i)scales, (__m512i)factors);
+#elif !defined(__SSSE3__)
+  return (scales >> 16) * (factors >> 16);
+#endif
+  return (IntVec)((Shorts)scales * (Shorts)factors);
+}
+
+// total + the step's runs, times `scales` of step_scales.
+template <class Parts>
+MOXIE_INLINE IntVec add_step(IntVec total, const IntVec (&runs)[kRunsInStep<Parts>], IntVec scales) {
 #if defined(__AVX512VNNI__)
   if constexpr (kWideRuns<Parts>) {
-    // The scale stands in the high half alone, so that this is one product of 32 bits.
-    return total + runs[0] * (IntVec)_mm512_madd_epi16((__m512i)scales, (__m512i)factors);
+    return total + runs[0] * scales;
   } else {
     // Moves the low half of each lane of the second to the high half of the first.
     const __m512i low_halves = _mm512_set4_epi32(0x0d0c0000, 0x09080000, 0x05040000, 0x01000000);
     const __m512i joined = _mm512_mask_shuffle_epi8((__m512i)runs[0], 0xcccccccccccccccc, (__m512i)runs[1], low_halves);
-    return add_pairs(total, (IntVec)joined, (IntVec)((Shorts)scales * (Shorts)factors));
+    return add_pairs(total, (IntVec)joined, scales);
   }
 #elif defined(__SSSE3__)
-  return add_pairs(total, runs[0], (IntVec)((Shorts)scales * (Shorts)factors));
+  return add_pairs(total, runs[0], scales);
 #else
-  return total + runs[0] * (scales >> 16) * (factors >> 16);
+  return total + runs[0] * scales;
 #endif
 }
 

@@ -4,9 +4,6 @@
 // before they are put together. All of it modulo 2^32, which the total fits.
 #pragma once
 
-#include <concepts>
-#include <type_traits>
-
 #include "quant/panel_256.h"
 #include "quant/tiles.h"
 
@@ -209,16 +206,6 @@ void multiply_block_256(const TiledActs256* x, int tiles, const TiledWeights256*
   for (int i = 0; i < 4; ++i) add_totals_256<Parts>(*last.x, *last.w, totals, 4 * i, last.sums);
 }
 
-template <class Parts>
-void add_block_ahead(const RowGroup& rows, int64_t block, RowsAhead& ahead) {
-  constexpr size_t kBytes = sizeof(typename Parts::Block);
-  ahead.add(rows, static_cast<size_t>(block) * kBytes, kBytes);
-}
-template <class Parts>
-void add_block_ahead(const InterleavedRows<Parts>& rows, int64_t block, Ahead& ahead) {
-  add_ahead(rows, block, 1, ahead);
-}
-
 // Tokens [first_token, first_token + tokens) with rows [first_row, first_row + rows).
 template <class Parts, class Rows>
 void multiply_256_tiled(const MultiplyArgs& args, int64_t first_token, int tokens, int64_t first_row, int rows) {
@@ -239,11 +226,11 @@ void multiply_256_tiled(const MultiplyArgs& args, int64_t first_token, int token
     }
     for (int first = 0; first < groups; first += kTiled256Groups) {
       const int count = groups - first < kTiled256Groups ? groups - first : kTiled256Groups;
-      std::conditional_t<std::same_as<Rows, RowGroup>, RowsAhead, Ahead> ahead;
+      AheadOf<Rows> ahead;
       for (int g = 0; g < count; ++g) {
         const Rows group(args, first_row + (first + g) * kLanes);
         tile_weights_256<Parts>(group, block, w[g]);
-        if (block + 1 < blocks) add_block_ahead<Parts>(group, block + 1, ahead);
+        if (block + 1 < blocks) add_blocks_ahead<Parts>(group, block + 1, 1, ahead);
       }
       multiply_block_256<Parts>(x, tiles, w, count, ahead, sums + first);
     }
@@ -254,7 +241,7 @@ void multiply_256_tiled(const MultiplyArgs& args, int64_t first_token, int token
 template <class Parts, class Rows>
 void multiply_256_tiles(const MultiplyArgs& args) {
   const Tiles configured(6, 7, 64);
-  for_parts(args, kTiled256Tokens, kTiled256Rows, [&](int64_t token, int tokens, int64_t row, int rows) {
+  for_parts<kTileRows>(args, kTiled256Tokens, kTiled256Rows, [&](int64_t token, int tokens, int64_t row, int rows) {
     multiply_256_tiled<Parts, Rows>(args, token, tokens, row, rows);
   });
 }

@@ -171,7 +171,7 @@ void multiply_32_tiled(const MultiplyArgs& args, int64_t first_token, int tokens
         const Rows group(args, first_row + (first + g) * kLanes);
         tile_weights_32<Type>(group, block, blocks, w[g]);
         // Rows that lie apart were asked for when they were unpacked.
-        if constexpr (!std::same_as<Rows, RowGroup>) add_ahead(group, next, next_end - next, ahead);
+        if constexpr (!std::same_as<Rows, RowGroup>) add_blocks_ahead(group, next, next_end - next, ahead);
       }
       multiply_blocks_32(x, tiles, w, count, blocks, ahead, sums + first);
     }
@@ -182,7 +182,7 @@ void multiply_32_tiled(const MultiplyArgs& args, int64_t first_token, int tokens
 template <typename Type, class Rows>
 void multiply_32_tiles(const MultiplyArgs& args) {
   const Tiles configured(4, 6, 32);
-  for_parts(args, kTiled32Tokens, kTiled32Rows, [&](int64_t token, int tokens, int64_t row, int rows) {
+  for_parts<kTileRows>(args, kTiled32Tokens, kTiled32Rows, [&](int64_t token, int tokens, int64_t row, int rows) {
     multiply_32_tiled<Type, Rows>(args, token, tokens, row, rows);
   });
 }

@@ -265,7 +265,7 @@ template <bool kInterleaved>
 void multiply_bf16_tiles(const MultiplyArgs& args) {
   if (args.tokens == 1) return multiply_bf16_token<kInterleaved>(args);
   int configured_rows = 0;
-  for_parts(args, kTiledBf16Tokens, kTiledBf16Rows, [&](int64_t token, int tokens, int64_t row, int rows) {
+  for_parts<kTileRows>(args, kTiledBf16Tokens, kTiledBf16Rows, [&](int64_t token, int tokens, int64_t row, int rows) {
     const int tile_rows = rows < kTileRows ? rows : kTileRows;
     if (configured_rows != tile_rows) Tiles::configure(4, 6, 64, tile_rows, 64);
     configured_rows = tile_rows;

@@ -3,7 +3,7 @@
 #pragma once
 
 #include "core/simd.h"
-#include "quant/quant_type.h"
+#include "quant/parts.h"
 
 #if defined(__AMX_INT8__)
 namespace moxie::MOXIE_TARGET {
@@ -75,38 +75,6 @@ MOXIE_INLINE void add_tile_products() {
 template <int kTo, int kLeft, int kRight>
 MOXIE_INLINE void add_tile_products() {
   __asm__ volatile("tdpbf16ps %%tmm%c2, %%tmm%c1, %%tmm%c0" : : "i"(kTo), "i"(kLeft), "i"(kRight));
-}
-
-// Calls body(token, tokens, row, rows) for parts of a product of at most so many of each. Tokens in parts as even as
-// whole tiles are.
-template <typename Body>
-MOXIE_INLINE void for_parts(const MultiplyArgs& args, int64_t most_tokens, int64_t most_rows, const Body& body) {
-  const int64_t parts = (args.tokens + most_tokens - 1) / most_tokens;
-  const int64_t part_tokens = ((args.tokens + parts - 1) / parts + kTileRows - 1) / kTileRows * kTileRows;
-  for (int64_t token = 0; token < args.tokens; token += part_tokens) {
-    const int64_t tokens = args.tokens - token < part_tokens ? args.tokens - token : part_tokens;
-    for (int64_t row = 0; row < args.rows; row += most_rows) {
-      const int64_t rows = args.rows - row < most_rows ? args.rows - row : most_rows;
-      body(token, static_cast<int>(tokens), row, static_cast<int>(rows));
-    }
-  }
-}
-
-// Writes a part of a product: sums[g][t] holds rows [g * kLanes, g * kLanes + kLanes) of token t.
-template <int kTokens>
-MOXIE_INLINE void store_sums(const MultiplyArgs& args, int64_t first_token, int tokens, int64_t first_row, int rows,
-                             const FloatVec (*sums)[kTokens]) {
-  for (int t = 0; t < tokens; ++t) {
-    float* out = args.out + (first_token + t) * args.out_stride + first_row;
-    for (int row = 0; row < rows; row += kLanes) {
-      const FloatVec value = sums[row / kLanes][t];
-      if (rows - row >= kLanes) {
-        store(out + row, value);
-      } else {
-        store_part(out + row, value, rows - row);
-      }
-    }
-  }
 }
 
 }  // namespace

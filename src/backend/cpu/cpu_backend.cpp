@@ -115,7 +115,7 @@ void CpuBackend::matmul(std::span<const MatmulJob> jobs) {
   }
   if (gathered_.size() < gathered_bytes) gathered_.resize(gathered_bytes);
   const int64_t tile_rows =
-      std::max(kMinTileRows, std::min<int64_t>(256, total_rows / (pool_.threads() * 8)) / kMinTileRows * kMinTileRows);
+      std::max(kMinTileRows, std::min<int64_t>(512, total_rows / (pool_.threads() * 8)) / kMinTileRows * kMinTileRows);
 
   tiles_.clear();
   size_t gathered_used = 0;
