@@ -41,7 +41,7 @@ typedef float FloatVec __attribute__((vector_size(kLanes * 4), may_alias));
 typedef int32_t IntVec __attribute__((vector_size(kLanes * 4), may_alias));
 
 MOXIE_INLINE FloatVec splat(float x) {
-  return FloatVec{} + x;
+  return x - FloatVec{};  // that is x; + would make -0 a 0, which compilers then add up
 }
 MOXIE_INLINE IntVec splat_int(int32_t x) {
   return IntVec{} + x;

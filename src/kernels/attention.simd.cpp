@@ -101,23 +101,28 @@ MOXIE_INLINE void score(const AttentionArgs& args, const Pair& pair, const Row* 
 
 // Scales, caps and exponentiates the scores of one row; returns the factor for what was gathered before.
 MOXIE_INLINE float weigh(const AttentionArgs& args, const Pair& pair, float* scores, Row& row) {
-  for (int p = 0; p < kPair; p += kLanes) {
-    FloatVec s = load(scores + p) * args.scale;
-    if (args.softcap > 0) s = args.softcap * tanh(s / args.softcap);
-    store(scores + p, s);
+  constexpr int kVectors = kPair / kLanes;
+  FloatVec s[kVectors];
+  for (int v = 0; v < kVectors; ++v) {
+    s[v] = load(scores + v * kLanes) * args.scale;
+    if (args.softcap > 0) s[v] = args.softcap * tanh(s[v] / args.softcap);
   }
-  for (int p = 0; p < pair.first; ++p) scores[p] = -__builtin_inff();
-  for (int p = pair.last; p < kPair; ++p) scores[p] = -__builtin_inff();
+  if (pair.first > 0 || pair.last < kPair) {
+    for (int v = 0; v < kVectors; ++v) store(scores + v * kLanes, s[v]);
+    for (int p = 0; p < pair.first; ++p) scores[p] = -__builtin_inff();
+    for (int p = pair.last; p < kPair; ++p) scores[p] = -__builtin_inff();
+    for (int v = 0; v < kVectors; ++v) s[v] = load(scores + v * kLanes);
+  }
   FloatVec largest = splat(row.top);
-  for (int p = 0; p < kPair; p += kLanes) largest = at_least(load(scores + p), largest);
+  for (int v = 0; v < kVectors; ++v) largest = at_least(s[v], largest);
   const float top = max_lanes(largest);
   FloatVec sums = {};
-  for (int p = 0; p < kPair; p += kLanes) {
-    const FloatVec w = exp(load(scores + p) - top);
-    store(scores + p, w);
+  for (int v = 0; v < kVectors; ++v) {
+    const FloatVec w = exp(s[v] - top);
+    store(scores + v * kLanes, w);
     sums += w;
   }
-  const float factor = exp(splat(row.top - top))[0];
+  const float factor = row.top == top ? 1.0f : exp(splat(row.top - top))[0];
   row.sum = fma(row.sum, factor, sum_lanes(sums));
   row.top = top;
   return factor;
