@@ -36,6 +36,11 @@ bool cpu_is_x86_64_v4() {
   return cpu_is_x86_64_v3() && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
          __builtin_cpu_supports("avx512cd") && __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl");
 }
+bool cpu_has_avx_vnni() {
+  unsigned a = 0, b = 0, c = 0, d = 0;
+  constexpr unsigned kAvxVnni = 1u << 4;
+  return cpu_is_x86_64_v3() && __get_cpuid_count(7, 1, &a, &b, &c, &d) && (a & kAvxVnni) != 0;
+}
 bool cpu_has_avx512_vnni() {
   return __builtin_cpu_supports("avx512vnni");
 }
@@ -64,6 +69,9 @@ bool cpu_is_x86_64_v3() {
   return false;
 }
 bool cpu_is_x86_64_v4() {
+  return false;
+}
+bool cpu_has_avx_vnni() {
   return false;
 }
 bool cpu_has_avx512_vnni() {

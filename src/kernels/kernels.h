@@ -41,7 +41,7 @@ struct AttentionArgs {
 };
 
 struct Kernels {
-  std::string_view target;  // "baseline", "avx2", "avx512", "amx"
+  std::string_view target;  // "baseline", "avx2", "avxvnni", "avx512", "amx"
 
   // out = x / rms(x) * weight, over n values. out may be x. weight may be null (ones).
   void (*rms_norm)(const float* x, const float* weight, float eps, int64_t n, float* out);

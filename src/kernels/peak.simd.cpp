@@ -26,10 +26,14 @@ typedef int8_t SignedBytes __attribute__((vector_size(kByteLanes), may_alias));
 
 // sums + the products of bytes, with the instructions of this target's weight products: where they are added in 16
 // bits, seldom enough widened not to count.
-#if defined(__AVX512VNNI__)
+#if defined(__AVX512VNNI__) || defined(__AVXVNNI__)
 typedef IntVec Sums;
 MOXIE_INLINE Sums add_products(Sums sums, Bytes a, SignedBytes b) {
+#if defined(__AVX512VNNI__)
   return (Sums)_mm512_dpbusd_epi32((__m512i)sums, (__m512i)a, (__m512i)b);
+#else
+  return (Sums)_mm256_dpbusd_avx_epi32((__m256i)sums, (__m256i)a, (__m256i)b);
+#endif
 }
 #elif defined(__SSSE3__)
 typedef int16_t Sums __attribute__((vector_size(kByteLanes), may_alias));

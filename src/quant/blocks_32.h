@@ -94,11 +94,7 @@ MOXIE_INLINE Bytes64 operator|(Bytes64 a, Bytes64 b) {
 // ---- exact products ----
 
 // With VNNI, signed bytes become unsigned ones that are 128 too large; without, signs go over to the activations.
-#if defined(__AVX512VNNI__)
-constexpr bool kHaveVnni = true;
-#else
-constexpr bool kHaveVnni = false;
-#endif
+constexpr bool kHaveVnni = MOXIE_VNNI;
 
 template <typename Type>
 constexpr int kProductOffset = Type::kSigned&& kHaveVnni ? 128 : Type::kOffset;
@@ -112,7 +108,7 @@ MOXIE_INLINE Bytes64 unpack_for_product(const typename Type::Block& a, const typ
   return w;
 }
 
-#if defined(__SSSE3__) && !defined(__AVX512VNNI__)
+#if defined(__SSSE3__) && !MOXIE_VNNI
 typedef int16_t ShortVec __attribute__((vector_size(4 * kLanes), may_alias));
 
 // Lane i: w[2i] * x[2i] + w[2i + 1] * x[2i + 1]; w is signed or not, x is signed. REQUIRES: unsigned bytes of w are at
@@ -147,8 +143,8 @@ MOXIE_INLINE IntVec add_neighbours(ShortVec pairs) {
 // Lane i: sum over j < 4 of w[4i + j] * x[4i + j]; w is signed or not, x is signed.
 template <bool kSigned>
 MOXIE_INLINE IntVec multiply_bytes(ByteVec w, ByteVec x) {
-#if defined(__AVX512VNNI__)
-  return (IntVec)_mm512_dpbusd_epi32(_mm512_setzero_si512(), (__m512i)w, (__m512i)x);
+#if MOXIE_VNNI
+  return add_byte_products(IntVec{}, (IntVec)w, (IntVec)x);
 #elif defined(__SSSE3__)
   return add_neighbours(multiply_pairs<kSigned>(w, x));
 #else

@@ -35,6 +35,28 @@ MOXIE_INLINE Bytes load_bytes(const void* from) {
   return v;
 }
 
+#if defined(__AVX512VNNI__) || defined(__AVXVNNI__)
+#define MOXIE_VNNI 1
+// Lane i: sums[i] + the products of bytes 4i to 4i + 3, unsigned ones of w and signed ones of x.
+MOXIE_INLINE IntVec add_byte_products(IntVec sums, IntVec w, IntVec x) {
+#if defined(__AVX512VNNI__)
+  return (IntVec)_mm512_dpbusd_epi32((__m512i)sums, (__m512i)w, (__m512i)x);
+#else
+  return (IntVec)_mm256_dpbusd_avx_epi32((__m256i)sums, (__m256i)w, (__m256i)x);
+#endif
+}
+// Lane i: sums[i] + the products of its two signed words.
+MOXIE_INLINE IntVec add_word_products(IntVec sums, IntVec a, IntVec b) {
+#if defined(__AVX512VNNI__)
+  return (IntVec)_mm512_dpwssd_epi32((__m512i)sums, (__m512i)a, (__m512i)b);
+#else
+  return (IntVec)_mm256_dpwssd_avx_epi32((__m256i)sums, (__m256i)a, (__m256i)b);
+#endif
+}
+#else
+#define MOXIE_VNNI 0
+#endif
+
 // The bytes of piece `piece` (values kByteLanes * piece and on) out of groups of kGroup bytes, each byte holding 8 /
 // kBits values that lie kGroup apart. A value's bits land at bit kTo, the other bits are zero. REQUIRES: kTo == 0 where
 // kGroup is 16.
@@ -119,7 +141,11 @@ MOXIE_INLINE IntVec add_products(IntVec sum, Bytes q, SignedBytes x, Shorts scal
   return (IntVec)_mm512_dpwssd_epi32((__m512i)sum, pairs, (__m512i)scales);
 #elif defined(__AVX2__)
   const __m256i pairs = _mm256_maddubs_epi16((__m256i)q, (__m256i)x);
+#if MOXIE_VNNI
+  return add_word_products(sum, (IntVec)pairs, (IntVec)scales);
+#else
   return sum + (IntVec)_mm256_madd_epi16(pairs, (__m256i)scales);
+#endif
 #elif defined(__SSSE3__)
   const __m128i pairs = _mm_maddubs_epi16((__m128i)q, (__m128i)x);
   return sum + (IntVec)_mm_madd_epi16(pairs, (__m128i)scales);

@@ -33,15 +33,15 @@ MOXIE_INLINE IntVec splat_4_bytes(const int8_t* from) {
 template <typename Type, int kTokens, int kGroups>
 MOXIE_INLINE void multiply_block(const IntVec* const (&values)[kGroups], const int8_t (*x)[32],
                                  IntVec (&totals)[kTokens][kGroups]) {
-#if defined(__AVX512VNNI__)
+#if MOXIE_VNNI
 #pragma GCC unroll 8
   for (int i = 0; i < 8; ++i) {
 #pragma GCC unroll 16
     for (int t = 0; t < kTokens; ++t) {
-      const __m512i four = (__m512i)splat_4_bytes(x[t] + 4 * i);
+      const IntVec four = splat_4_bytes(x[t] + 4 * i);
 #pragma GCC unroll 4
       for (int g = 0; g < kGroups; ++g) {
-        totals[t][g] = (IntVec)_mm512_dpbusd_epi32((__m512i)totals[t][g], (__m512i)values[g][i], four);
+        totals[t][g] = add_byte_products(totals[t][g], values[g][i], four);
       }
     }
   }

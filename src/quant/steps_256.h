@@ -62,8 +62,8 @@ constexpr int kScaleDwords = kStepDwords<Parts> > Parts::kSubValues / 4 ? kStepD
 // Sums within a run: lanes of 32 bits with VNNI, of 16 otherwise.
 template <class Parts>
 MOXIE_INLINE IntVec add_dword(IntVec run, IntVec w, IntVec four) {
-#if defined(__AVX512VNNI__)
-  return (IntVec)_mm512_dpbusd_epi32((__m512i)run, (__m512i)w, (__m512i)four);
+#if MOXIE_VNNI
+  return add_byte_products(run, w, four);
 #elif defined(__SSSE3__)
   run = (IntVec)((Shorts)run + (Shorts)multiply_pairs<Parts::kSigned>((ByteVec)w, (ByteVec)four));
   keep_here(run);
@@ -79,8 +79,8 @@ MOXIE_INLINE IntVec add_dword(IntVec run, IntVec w, IntVec four) {
 
 // total + pairs of 16-bit products, lane by lane of 32 bits.
 MOXIE_INLINE IntVec add_pairs(IntVec total, IntVec a, IntVec b) {
-#if defined(__AVX512VNNI__)
-  return (IntVec)_mm512_dpwssd_epi32((__m512i)total, (__m512i)a, (__m512i)b);
+#if MOXIE_VNNI
+  return add_word_products(total, a, b);
 #elif defined(__SSSE3__)
 #if defined(__AVX2__)
   total += (IntVec)_mm256_madd_epi16((__m256i)a, (__m256i)b);
@@ -113,9 +113,9 @@ MOXIE_INLINE IntVec join_sub_blocks(const IntVec* pairs, int a, int b) {
 // one run both are the same.
 template <class Parts>
 MOXIE_INLINE IntVec step_scales(IntVec scales, IntVec factors) {
-#if defined(__AVX512VNNI__)
+#if MOXIE_VNNI
   // The scale stands in the high half alone, so that this is one product of 32 bits.
-  if constexpr (kWideRuns<Parts>) return (IntVec)_mm512_madd_epi16((__m512i)scales, (__m512i)factors);
+  if constexpr (kWideRuns<Parts>) return add_pairs(IntVec{}, scales, factors);
 #elif !defined(__SSSE3__)
   return (scales >> 16) * (factors >> 16);
 #endif
@@ -125,13 +125,17 @@ MOXIE_INLINE IntVec step_scales(IntVec scales, IntVec factors) {
 // total + the step's runs, times `scales` of step_scales.
 template <class Parts>
 MOXIE_INLINE IntVec add_step(IntVec total, const IntVec (&runs)[kRunsInStep<Parts>], IntVec scales) {
-#if defined(__AVX512VNNI__)
+#if MOXIE_VNNI
   if constexpr (kWideRuns<Parts>) {
     return total + runs[0] * scales;
   } else {
-    // Moves the low half of each lane of the second to the high half of the first.
+    // The low half of each lane of the second goes to the high half of the first.
+#if defined(__AVX512VNNI__)
     const __m512i low_halves = _mm512_set4_epi32(0x0d0c0000, 0x09080000, 0x05040000, 0x01000000);
     const __m512i joined = _mm512_mask_shuffle_epi8((__m512i)runs[0], 0xcccccccccccccccc, (__m512i)runs[1], low_halves);
+#else
+    const __m256i joined = _mm256_blend_epi16((__m256i)runs[0], (__m256i)(runs[1] << 16), 0xaa);
+#endif
     return add_pairs(total, (IntVec)joined, scales);
   }
 #elif defined(__SSSE3__)
@@ -157,18 +161,26 @@ MOXIE_INLINE int start_of(int run) {
 }
 template <class Parts>
 MOXIE_INLINE void find_starts(const ActBlock256& x, int32_t starts[32]) {
-#if defined(__AVX512VNNI__)
+#if MOXIE_VNNI
   static_assert(run_dwords<Parts>() >= 2 && run_dwords<Parts>() <= 8);
   constexpr uint32_t kLow = static_cast<uint16_t>(-centre<Parts>()), kHigh = kLow << 16;
-  const __m512i sums = _mm512_loadu_si512(x.part_sums);
-  auto times = [&](uint32_t pair) { return _mm512_madd_epi16(sums, _mm512_set1_epi32(static_cast<int>(pair))); };
-  if constexpr (run_dwords<Parts>() == 2) {
-    _mm512_storeu_si512(starts, times(kLow));
-    _mm512_storeu_si512(starts + 16, times(kHigh));
-  } else {
-    __m512i of_16 = times(kLow | kHigh);
-    if (run_dwords<Parts>() == 8) of_16 = _mm512_add_epi32(of_16, _mm512_shuffle_epi32(of_16, _MM_PERM_CDAB));
-    _mm512_storeu_si512(starts, of_16);
+  for (int first = 0; first < 16; first += kLanes) {
+    IntVec sums;
+    std::memcpy(&sums, x.part_sums + 2 * first, sizeof sums);
+    const auto times = [&](uint32_t pair) { return add_pairs(IntVec{}, sums, splat_int(static_cast<int32_t>(pair))); };
+    if constexpr (run_dwords<Parts>() == 2) {
+      const IntVec even = times(kLow), odd = times(kHigh);
+      std::memcpy(starts + first, &even, sizeof even);
+      std::memcpy(starts + 16 + first, &odd, sizeof odd);
+    } else {
+      IntVec of_16 = times(kLow | kHigh);
+#if defined(__AVX512VNNI__)
+      if (run_dwords<Parts>() == 8) of_16 += (IntVec)_mm512_shuffle_epi32((__m512i)of_16, _MM_PERM_CDAB);
+#else
+      if (run_dwords<Parts>() == 8) of_16 += (IntVec)_mm256_shuffle_epi32((__m256i)of_16, 0xb1);
+#endif
+      std::memcpy(starts + first, &of_16, sizeof of_16);
+    }
   }
 #else
   (void)x, (void)starts;

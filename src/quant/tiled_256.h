@@ -12,9 +12,9 @@ namespace moxie::MOXIE_TARGET {
 namespace {
 
 constexpr int kLeastTiled256Tokens = 40;  // with fewer, too little is won for what unpacking costs
-constexpr int kTiled256Tokens = 192;      // tokens that share an unpacked block of weights
+constexpr int kTiled256Tokens = 256;      // tokens that share an unpacked block of weights
 constexpr int kTiled256Groups = 2;        // of rows, that share what is loaded of the activations
-constexpr int kTiled256Rows = 256;        // rows that share unpacked activations
+constexpr int kTiled256Rows = 512;        // rows that share unpacked activations
 
 // The products of the signed bytes of `v` with 16-bit numbers, one for each two neighbours: low and high bytes.
 struct SplitProducts {

@@ -16,8 +16,8 @@ namespace {
 constexpr int kLeastTiled32Tokens = 40;  // with fewer, too little is won for what unpacking costs
 constexpr int kTiled32Blocks = 8;        // of a row that are unpacked together
 constexpr int kTiled32Groups = 2;        // of rows, that share what is loaded of the activations
-constexpr int kTiled32Tokens = 192;      // tokens that share unpacked weights
-constexpr int kTiled32Rows = 256;        // rows that share copied activations
+constexpr int kTiled32Tokens = 256;      // tokens that share unpacked weights
+constexpr int kTiled32Rows = 512;        // rows that share copied activations
 
 // Some blocks of 16 tokens. Tokens that are not there are zero.
 struct TiledActs32 {
