@@ -107,8 +107,8 @@ void bench_multiply(benchmark::State& state, const CpuTarget& target, const Quan
   const int64_t row_bytes = type.row_bytes(kColumns);
   const int64_t matrix_bytes = kRows * row_bytes;
   const int64_t matrices = tokens == 1 ? std::max<int64_t>(1, kStreamedBytes / matrix_bytes) : 1;
-  // Prompts are limited by arithmetic: fewer rows tell as much.
-  const int64_t rows = tokens == 1 ? kRows : 64;
+  // Prompts are limited by arithmetic: as many rows as a thread takes at once tell as much.
+  const int64_t rows = tokens == 1 ? kRows : 512;
   std::byte* weights = streamed_memory();
   fill_with(type, weights, matrices * matrix_bytes);
   std::vector<std::byte> scratch;

@@ -39,7 +39,8 @@ bool cpu_is_x86_64_v4() {
 bool cpu_has_avx_vnni() {
   unsigned a = 0, b = 0, c = 0, d = 0;
   constexpr unsigned kAvxVnni = 1u << 4;
-  return cpu_is_x86_64_v3() && __get_cpuid_count(7, 1, &a, &b, &c, &d) && (a & kAvxVnni) != 0;
+  if (!__get_cpuid_count(7, 0, &a, &b, &c, &d) || a < 1) return false;  // a: the last subleaf
+  return __get_cpuid_count(7, 1, &a, &b, &c, &d) && (a & kAvxVnni) != 0;
 }
 bool cpu_has_avx512_vnni() {
   return __builtin_cpu_supports("avx512vnni");

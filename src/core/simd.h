@@ -54,6 +54,8 @@ MOXIE_INLINE void keep_here(Vec& v) {
   __asm__("" : "+v"(v));
 #elif defined(__x86_64__)
   __asm__("" : "+x"(v));
+#else
+  (void)v;
 #endif
 }
 

@@ -15,6 +15,8 @@ MOXIE_INLINE void forget(T& value) {
   __asm__ volatile("" : "+v"(value));
 #elif defined(__x86_64__)
   __asm__ volatile("" : "+x"(value));
+#elif defined(__aarch64__)
+  __asm__ volatile("" : "+w"(value));
 #else
   __asm__ volatile("" : "+m"(value));
 #endif

@@ -137,8 +137,7 @@ MOXIE_INLINE SignedBytes look_up(const int8_t table[16], Bytes indices) {
 // REQUIRES: |q[2j] x[2j] + q[2j+1] x[2j+1]| < 2^15.
 MOXIE_INLINE IntVec add_products(IntVec sum, Bytes q, SignedBytes x, Shorts scales) {
 #if defined(__AVX512VNNI__)
-  const __m512i pairs = _mm512_maddubs_epi16((__m512i)q, (__m512i)x);
-  return (IntVec)_mm512_dpwssd_epi32((__m512i)sum, pairs, (__m512i)scales);
+  return add_word_products(sum, (IntVec)_mm512_maddubs_epi16((__m512i)q, (__m512i)x), (IntVec)scales);
 #elif defined(__AVX2__)
   const __m256i pairs = _mm256_maddubs_epi16((__m256i)q, (__m256i)x);
 #if MOXIE_VNNI

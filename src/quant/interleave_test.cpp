@@ -84,7 +84,7 @@ const Kernels& kernels_of(std::string_view name) {
 
 // Rows that fill whole groups, one group and no pair of them, and some that fill none.
 TEST(Interleave, ProductsHaveTheSameBits) {
-  constexpr int64_t kColumns = 512, kTokens = 81;
+  constexpr int64_t kColumns = 1280, kTokens = 81;
   ASSERT_FALSE(pairings().empty());
   for (const Pairing& c : pairings()) {
     const QuantType& type = *c.type;

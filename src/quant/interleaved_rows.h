@@ -66,6 +66,10 @@ class InterleavedRows {
       __builtin_prefetch(reinterpret_cast<const void*>(next + kFarBytes), 0, 2);
     }
   }
+  // Not the rest of a group of rows, of which others stand for the first ones.
+  bool begins_group() const {
+    return lane_ == 0;
+  }
   const std::byte* block(int64_t block) const {
     return first_ + static_cast<size_t>(block) * kGroupBlockBytes;
   }
@@ -85,6 +89,7 @@ class InterleavedRows {
 // What is wanted later.
 template <class Type>
 void add_blocks_ahead(const InterleavedRows<Type>& rows, int64_t first, int64_t count, Ahead& ahead) {
+  if (!rows.begins_group()) return;  // the lines are the first lanes' too
   ahead.add(rows.block(first), static_cast<size_t>(count) * InterleavedRows<Type>::kGroupBlockBytes);
 }
 

@@ -38,7 +38,7 @@ MOXIE_INLINE HalfPairs load_scales(const typename Parts::Block* const* weights, 
   };
   if constexpr (kTokens % 4 == 0) {
     const float minimum = Parts::kMinimum ? half_to_float(load_u16(at(0) + 2)) : 0;
-    return {Float4{} + half_to_float(load_u16(at(0))), Float4{} + minimum};
+    return {half_to_float(load_u16(at(0))) - Float4{}, minimum - Float4{}};
   } else if constexpr (Parts::kMinimum) {
     return load_half_pairs(at(0), at(1), at(2), at(3));
   } else {

@@ -18,6 +18,8 @@
 // Both give one vector lane to each row, so no lane is ever added to another.
 #pragma once
 
+#include <concepts>
+
 #include "quant/make_quant_type.h"
 #include "quant/panel_32.h"
 #include "quant/tiled_32.h"
@@ -119,7 +121,7 @@ class PanelSource {
   Rows rows_;
 };
 
-// One token times interleaved rows: as multiply_32_token, with the sums of multiply_panels.
+// One token times interleaved rows: as multiply_32_token, with the sums of multiply_panels_32.
 template <typename Type>
 void multiply_interleaved_32(const MultiplyArgs& args) {
   const int64_t blocks = args.columns / 32;
@@ -152,7 +154,7 @@ void multiply_32_many(const MultiplyArgs& args) {
     if (args.tokens >= kLeastTiled32Tokens) return multiply_32_tiles<Type, Rows>(args);
   }
 #endif
-  multiply_panel_tokens<Type, PanelSource<Type, Rows>>(args);
+  multiply_32_panels<Type, PanelSource<Type, Rows>>(args);
 }
 
 template <typename Type>

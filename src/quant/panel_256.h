@@ -1,4 +1,4 @@
-// Products of the types with blocks of 256 values with two or more tokens: the weights of kLanes rows are unpacked once
+// Products of the types with blocks of 256 values with several tokens: the weights of kLanes rows are unpacked once
 // into a panel that gives each row a lane, and used for many tokens. For multiply_256.h, whose order of sums it keeps:
 // the same exact integers per block, then the same chain over the blocks.
 #pragma once
@@ -15,10 +15,10 @@ namespace {
 
 // Two groups of rows share what is loaded of the activations where there are registers enough.
 constexpr int kRowGroups = kLanes == 16 ? 2 : 1;
-constexpr int kPanel256Blocks = 4 / kRowGroups;          // about half of the first-level cache
-constexpr int kPanel256Tile = 4;                         // tokens whose sums stay in registers
-constexpr int kPanel256Tokens = 192;                     // tokens that share an unpacked panel
-constexpr int kPanel256Rows = kLanes == 16 ? 512 : 256;  // rows that share copied activations
+constexpr int kPanel256Blocks = 4 / kRowGroups;            // about half of the first-level cache
+constexpr int kPanel256Tile = 4;                           // tokens whose sums stay in registers
+constexpr int kPanel256Tokens = kLanes == 16 ? 192 : 128;  // tokens that share an unpacked panel
+constexpr int kPanel256Rows = kLanes == 16 ? 512 : 256;    // rows that share copied activations
 static_assert(kPanel256Tokens % kPanel256Tile == 0 && kPanel256Rows % (kRowGroups * kLanes) == 0);
 
 struct Panel256 {
@@ -100,8 +100,8 @@ void fill_panel_256(const Rows& rows, int64_t first, int blocks, Panel256& panel
     }
 #pragma GCC unroll 16
     for (int j = 0; j < 64 / kScaleDwords<Parts>; ++j) {
-      const int first = j * kScaleDwords<Parts>, last = first + kScaleDwords<Parts> - 1;
-      panel.scales[b][j] = dwords.scales(first / kSubDwords, last / kSubDwords);
+      const int begin = j * kScaleDwords<Parts>, end = begin + kScaleDwords<Parts>;
+      panel.scales[b][j] = dwords.scales(begin / kSubDwords, (end - 1) / kSubDwords);
       if (kWideRuns<Parts>) panel.scales[b][j] = (IntVec)((UintVec)panel.scales[b][j] & kHighHalf);
     }
 #pragma GCC unroll 8
@@ -118,7 +118,7 @@ void fill_panel_256(const Rows& rows, int64_t first, int blocks, Panel256& panel
 // One block of one token.
 struct alignas(64) PanelActs256 {
   int8_t values[256];
-  int32_t starts[32];  // of runs, where they do not start at zero
+  int32_t starts[kHaveVnni ? 32 : 1];  // of runs, where they do not start at zero
   int16_t factors[16];
   int16_t sums[16];  // of sub-blocks
   float scale;

@@ -6,6 +6,7 @@
 #include "quant/activations.h"
 #include "quant/blocks_32.h"
 #include "quant/parts.h"
+#include "quant/rows.h"
 
 namespace moxie::MOXIE_TARGET {
 namespace {
@@ -82,11 +83,11 @@ MOXIE_INLINE void multiply_block(const IntVec* const (&values)[kGroups], const i
 #endif
 }
 
-constexpr int kPanelBlocks = 16;                      // blocks of a row that a panel holds
-constexpr int kPanelGroups = 2;                       // panels that share what is loaded of the activations
-constexpr int kPanelTile = kLanes == 16 ? 6 : 4;      // tokens whose sums stay in registers
-constexpr int kPanelTokens = 192;                     // tokens that share an unpacked panel
-constexpr int kPanelRows = kLanes == 16 ? 512 : 256;  // rows that share copied activations
+constexpr int kPanelBlocks = 16;                        // blocks of a row that a panel holds
+constexpr int kPanelGroups = 2;                         // panels that share what is loaded of the activations
+constexpr int kPanelTile = kLanes == 16 ? 6 : 4;        // tokens whose sums stay in registers
+constexpr int kPanelTokens = kLanes == 16 ? 192 : 128;  // tokens that share an unpacked panel
+constexpr int kPanelRows = kLanes == 16 ? 512 : 256;    // rows that share copied activations
 static_assert(kPanelTokens % kPanelTile == 0 && kPanelRows % (kPanelGroups * kLanes) == 0);
 
 struct Panel {
@@ -118,8 +119,8 @@ MOXIE_INLINE void copy_acts(const std::byte* from, size_t row_bytes, int tokens,
 
 // kTokens tokens of a tile, from `first` on, times panels: adds to sums[g][first] and on.
 template <typename Type, int kTokens>
-void multiply_panels(const Panel (&panels)[kPanelGroups], int blocks, const PanelActs& x, int first,
-                     FloatVec* const (&sums)[kPanelGroups]) {
+void multiply_panels_32(const Panel (&panels)[kPanelGroups], int blocks, const PanelActs& x, int first,
+                        FloatVec* const (&sums)[kPanelGroups]) {
   FloatVec floats[kTokens][kPanelGroups];
 #pragma GCC unroll 16
   for (int t = 0; t < kTokens; ++t) {
@@ -148,13 +149,13 @@ void multiply_panels(const Panel (&panels)[kPanelGroups], int blocks, const Pane
 }
 
 template <typename Type>
-MOXIE_INLINE void multiply_panel_tile(const Panel (&panels)[kPanelGroups], int blocks, const PanelActs& x, int tokens,
-                                      FloatVec* const (&sums)[kPanelGroups]) {
-  if (tokens >= kPanelTile) return multiply_panels<Type, kPanelTile>(panels, blocks, x, 0, sums);
+MOXIE_INLINE void multiply_panel_32_tile(const Panel (&panels)[kPanelGroups], int blocks, const PanelActs& x,
+                                         int tokens, FloatVec* const (&sums)[kPanelGroups]) {
+  if (tokens >= kPanelTile) return multiply_panels_32<Type, kPanelTile>(panels, blocks, x, 0, sums);
   int t = 0;
-  for (; t + 4 <= tokens; t += 4) multiply_panels<Type, 4>(panels, blocks, x, t, sums);
-  for (; t + 2 <= tokens; t += 2) multiply_panels<Type, 2>(panels, blocks, x, t, sums);
-  if (t < tokens) multiply_panels<Type, 1>(panels, blocks, x, t, sums);
+  for (; t + 4 <= tokens; t += 4) multiply_panels_32<Type, 4>(panels, blocks, x, t, sums);
+  for (; t + 2 <= tokens; t += 2) multiply_panels_32<Type, 2>(panels, blocks, x, t, sums);
+  if (t < tokens) multiply_panels_32<Type, 1>(panels, blocks, x, t, sums);
 }
 
 // Tokens [first_token, first_token + tokens) with rows [first_row, first_row + rows). A Source is made of (args, row)
@@ -162,7 +163,7 @@ MOXIE_INLINE void multiply_panel_tile(const Panel (&panels)[kPanelGroups], int b
 //   fill(block, blocks, panel)      lanes beyond the last row may hold anything finite
 //   fetch_ahead(block, blocks, ahead) asks for blocks that are filled from later, if it can
 template <typename Type, class Source>
-void multiply_panel_part(const MultiplyArgs& args, int64_t first_token, int tokens, int64_t first_row, int rows) {
+void multiply_panel_32_part(const MultiplyArgs& args, int64_t first_token, int tokens, int64_t first_row, int rows) {
   const int tiles = (tokens + kPanelTile - 1) / kPanelTile, groups = (rows + kLanes - 1) / kLanes;
   const size_t x_bytes = args.activation_row_bytes;
   const std::byte* activations = args.activations + static_cast<size_t>(first_token) * x_bytes;
@@ -170,7 +171,7 @@ void multiply_panel_part(const MultiplyArgs& args, int64_t first_token, int toke
   PanelActs x[kPanelTokens / kPanelTile];
   Panel panels[kPanelGroups];
   FloatVec sums[kPanelRows / kLanes][kPanelTokens];
-  for (int g = 0; g < kPanelRows / kLanes && g < groups + groups % kPanelGroups; ++g) {
+  for (int g = 0; g < kPanelRows / kLanes && g < groups + kPanelGroups - 1; ++g) {
     std::memset(sums[g], 0, sizeof(FloatVec) * static_cast<size_t>(tokens));
   }
   for (int64_t block = 0; block < all_blocks; block += kPanelBlocks) {
@@ -196,7 +197,7 @@ void multiply_panel_part(const MultiplyArgs& args, int64_t first_token, int toke
       ahead.begin(tiles);
       for (int tile = 0; tile < tiles; ++tile) {
         ahead.step();
-        multiply_panel_tile<Type>(panels, blocks, x[tile], tokens - tile * kPanelTile, to);
+        multiply_panel_32_tile<Type>(panels, blocks, x[tile], tokens - tile * kPanelTile, to);
         for (FloatVec*& of : to) of += kPanelTile;
       }
     }
@@ -205,9 +206,9 @@ void multiply_panel_part(const MultiplyArgs& args, int64_t first_token, int toke
 }
 
 template <typename Type, class Source>
-void multiply_panel_tokens(const MultiplyArgs& args) {
+void multiply_32_panels(const MultiplyArgs& args) {
   for_parts<kPanelTile>(args, kPanelTokens, kPanelRows, [&](int64_t token, int tokens, int64_t row, int rows) {
-    multiply_panel_part<Type, Source>(args, token, tokens, row, rows);
+    multiply_panel_32_part<Type, Source>(args, token, tokens, row, rows);
   });
 }
 

@@ -91,7 +91,7 @@ class PartedColumns {
 template <typename Type>
 void multiply_parted_columns(const MultiplyArgs& args) {
   if (args.tokens == 1) return multiply_columns_token<Type>(args);
-  multiply_panel_tokens<Type, PartedColumns<Type>>(args);
+  multiply_32_panels<Type, PartedColumns<Type>>(args);
 }
 
 }  // namespace

@@ -113,7 +113,7 @@ void multiply_parted_token(const MultiplyArgs& args) {
 template <typename Type>
 void multiply_parted_rows(const MultiplyArgs& args) {
   if (args.tokens == 1) return multiply_parted_token<Type>(args);
-  multiply_panel_tokens<Type, PartedRows<Type>>(args);
+  multiply_32_panels<Type, PartedRows<Type>>(args);
 }
 
 // ---- what types are made of ----
