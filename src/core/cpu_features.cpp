@@ -48,6 +48,9 @@ bool cpu_has_avx512_vnni() {
 bool cpu_has_avx512_bf16() {
   return __builtin_cpu_supports("avx512bf16");
 }
+bool cpu_has_gfni() {
+  return __builtin_cpu_supports("gfni");
+}
 bool cpu_allows_amx() {
 #if defined(__linux__)
   static const bool allowed = [] {
@@ -79,6 +82,9 @@ bool cpu_has_avx512_vnni() {
   return false;
 }
 bool cpu_has_avx512_bf16() {
+  return false;
+}
+bool cpu_has_gfni() {
   return false;
 }
 bool cpu_allows_amx() {

@@ -42,6 +42,7 @@ TEST(CpuFeatures, AgreeWithTheKernel) {
   EXPECT_EQ(cpu_has_avx_vnni(), has_all({"avx_vnni"}));
   EXPECT_EQ(cpu_has_avx512_vnni(), has_all({"avx512_vnni"}));
   EXPECT_EQ(cpu_has_avx512_bf16(), has_all({"avx512_bf16"}));
+  EXPECT_EQ(cpu_has_gfni(), has_all({"gfni"}));
   EXPECT_EQ(cpu_allows_amx(), has_all({"amx_tile", "amx_int8", "amx_bf16"}));
 }
 #endif

@@ -94,6 +94,19 @@ MOXIE_INLINE Bytes planes(const uint8_t* from, int piece) {
   }
 }
 
+#if defined(__GFNI__) && defined(__AVX512F__)
+// Bits [to, to + bits) of bytes from bits [from, from + bits) of others, as a matrix for multiply_bits: byte 7 - i
+// chooses what bit i is the parity of.
+constexpr uint64_t move_bits(int from, int to, int bits) {
+  constexpr uint64_t kIdentity = 0x0102040810204080;
+  const uint64_t moved = from >= to ? kIdentity << 8 * (from - to) : kIdentity >> 8 * (to - from);
+  return moved & ~uint64_t{0} >> (64 - 8 * bits) << 8 * (8 - to - bits);
+}
+MOXIE_INLINE Bytes multiply_bits(Bytes bytes, uint64_t matrix) {
+  return (Bytes)_mm512_gf2p8affine_epi64_epi8((__m512i)bytes, _mm512_set1_epi64(static_cast<int64_t>(matrix)), 0);
+}
+#endif
+
 // The same where lane r of raw[j] holds dword j of row r's bytes: dword i of the values of each row.
 template <class Words>
 concept RowWords = !std::same_as<Words, const uint8_t*>;
@@ -102,7 +115,10 @@ MOXIE_INLINE Bytes planes(RowWords auto raw, int i) {
   constexpr int kGroupDwords = kGroup / 4, kGroupValues = kGroupDwords * 8 / kBits;
   constexpr uint8_t kMask = ((1 << kBits) - 1) << kTo;
   const Words dword = (Words)raw[i / kGroupValues * kGroupDwords + i % kGroupDwords];
-  const int right = kBits * (i % kGroupValues / kGroupDwords) - kTo;
+  const int from = kBits * (i % kGroupValues / kGroupDwords), right = from - kTo;
+#if defined(__GFNI__) && defined(__AVX512F__)
+  if (right != 0) return multiply_bits((Bytes)dword, move_bits(from, kTo, kBits));
+#endif
   return (Bytes)(right >= 0 ? dword >> right : dword << -right) & kMask;
 }
 // What lies kBytes further on, for either kind of source.
@@ -113,6 +129,31 @@ MOXIE_INLINE const uint8_t* after(const uint8_t* raw) {
 template <int kBytes>
 MOXIE_INLINE auto after(RowWords auto raw) {
   return raw + kBytes / 4;
+}
+
+// Quants of which planes of four bits in `low` hold the low bits and planes in `high` those above.
+template <int kLowGroup, int kHighGroup, int kHighBits, class Raw>
+MOXIE_INLINE Bytes joined_planes(Raw low, Raw high, int i) {
+#if defined(__GFNI__) && defined(__AVX512F__)
+  if constexpr (RowWords<Raw>) {
+    // Both go into one byte, each where it is if the other is not there; then one product puts them in order.
+    constexpr int kLow = kLowGroup / 4, kHigh = kHighGroup / 4, kHighValues = kHigh * 8 / kHighBits;
+    const int low_from = 4 * (i % (2 * kLow) / kLow);
+    int high_from = kHighBits * (i % kHighValues / kHigh);
+    const __m512i low_bits = (__m512i)low[i / (2 * kLow) * kLow + i % kLow];
+    __m512i high_bits = (__m512i)high[i / kHighValues * kHigh + i % kHigh];
+    if (high_from / 4 == low_from / 4) {
+      high_bits = (__m512i)multiply_bits((Bytes)high_bits, move_bits(0, 4, 4) | move_bits(4, 0, 4));
+      high_from ^= 4;
+    }
+    constexpr int kChoose = 0xca;  // mask ? low : high, bit by bit
+    const Bytes both = (Bytes)_mm512_ternarylogic_epi32(_mm512_set1_epi8(static_cast<char>(0x0f << low_from)), low_bits,
+                                                        high_bits, kChoose);
+    if (low_from == 0 && high_from == 4) return both & static_cast<uint8_t>((1 << (4 + kHighBits)) - 1);
+    return multiply_bits(both, move_bits(low_from, 0, 4) | move_bits(high_from, 4, kHighBits));
+  }
+#endif
+  return planes<kLowGroup, 4>(low, i) | planes<kHighGroup, kHighBits, 4>(high, i);
 }
 
 // table[b] for every byte b < 16 of `indices`.

@@ -55,6 +55,16 @@ class InterleavedDwords {
     if constexpr (Parts::kScaleTerm != 0) pair = (IntVec)((Shorts)pair + static_cast<int16_t>(Parts::kScaleTerm));
     return pair;
   }
+  // Of sub-blocks 4 k + j and 4 k + j + 2, likewise. j: 0 or 1.
+  MOXIE_INLINE IntVec scales_of_four(int k, int j) const {
+    if constexpr (Parts::kSignedScales) {
+      const Shorts four = (Shorts)scales_[k];
+      return (IntVec)((j == 0 ? four << 8 : four) >> 8);
+    } else {
+      const Words four = (Words)scales_[k];
+      return (IntVec)((j == 0 ? four & 255 : four >> 8) + static_cast<uint16_t>(Parts::kScaleTerm));
+    }
+  }
   MOXIE_INLINE IntVec minima(int a, int b) const { return spread_bytes(minima_[a / 4], a % 4, b % 4); }
 
  private:
@@ -67,102 +77,170 @@ MOXIE_INLINE InterleavedDwords<Parts> block_dwords(const InterleavedRows<Parts>&
   return InterleavedDwords<Parts>(rows, index);
 }
 
-// One or a few tokens times a vector of interleaved rows of each stream: the steps of multiply_panels_256, with weights
+// One or a few tokens times a vector of interleaved rows of each stream: the sums of multiply_panels_256, with weights
 // unpacked as they are used.
 template <class Parts, int kTokens>
-class InterleavedStep {
+class InterleavedBlock {
  public:
+  using Rows = const InterleavedRows<Parts>[kStreams];
   using Acts = const ActBlock256* const[kTokens];
   using Sums = FloatVec[kStreams][kTokens];
 
+  MOXIE_INLINE InterleavedBlock(Rows& rows, Acts& x, int64_t index)
+      : rows_(rows), x_(x), index_(index), dwords_{{rows[0], index}, {rows[1], index}} {}
+
   // The next step of the chains.
-  MOXIE_INLINE static void add_block(const InterleavedRows<Parts> (&rows)[kStreams], Acts& x, int64_t b, Sums& sums) {
-    const InterleavedDwords<Parts> dwords[kStreams] = {{rows[0], b}, {rows[1], b}};
-    IntVec totals[kStreams][kTokens] = {};
-    int32_t starts[kTokens][32];
+  MOXIE_INLINE void add_to(Sums& sums) {
     for (int t = 0; t < kTokens; ++t) {
       if constexpr (Parts::kMinimum || kCorrection<Parts> != 0) {
-        for (int s = 0; s < kStreams; ++s) add_sums(rows[s], dwords[s], x[t][b], b, totals[s][t], sums[s][t]);
+        for (int s = 0; s < kStreams; ++s) add_sums(s, t, sums[s][t]);
       }
-      if constexpr (centre<Parts>() != 0) find_starts<Parts>(x[t][b], starts[t]);
+      if constexpr (centre<Parts>() != 0) find_starts<Parts>(x_[t][index_], starts_[t]);
     }
-#pragma GCC unroll 64
-    for (int step = 0; step < 64 / kStep; ++step) {
-      IntVec runs[kStreams][kTokens][kRuns] = {};
-      for (int t = 0; t < kTokens; ++t) {
-        if constexpr (centre<Parts>() != 0) {
-#pragma GCC unroll 2
-          for (int k = 0; k < kRuns; ++k) {
-            const IntVec start = splat_int(starts[t][start_of<Parts>(step * kRuns + k)]);
-            for (int s = 0; s < kStreams; ++s) runs[s][t][k] = start;
-          }
-        }
-      }
-#pragma GCC unroll 8
-      for (int i = 0; i < kRun; ++i) {  // runs side by side, since they often take their quants from the same words
-        for (int s = 0; s < kStreams; ++s) rows[s].template prefetch<64 / kRuns>(b, step * kRun + i);
-#pragma GCC unroll 2
-        for (int k = 0; k < kRuns; ++k) add_dwords(dwords, x, b, step * kStep + k * kRun + i, k, runs);
-      }
-      for (int s = 0; s < kStreams; ++s) {
-        const IntVec scales = scales_of_step(dwords[s], step);
-        for (int t = 0; t < kTokens; ++t) {
-          const IntVec factors =
-              splat_int(static_cast<int32_t>(load_u32(x[t][b].factors + factor_of_step<Parts>(step))));
-          totals[s][t] = add_step<Parts>(totals[s][t], runs[s][t], step_scales<Parts>(scales, factors));
-        }
-      }
+    if constexpr (kSubDwords == 4 && kRuns == 2) {
+      add_fours();
+    } else {
+      add_steps();
     }
     for (int s = 0; s < kStreams; ++s) {
-      const FloatVec scale = rows[s].halves(b, Parts::kScaleAt);
-      for (int t = 0; t < kTokens; ++t) sums[s][t] = fma(to_float(totals[s][t]), scale * x[t][b].scale, sums[s][t]);
+      const FloatVec scale = rows_[s].halves(index_, Parts::kScaleAt);
+      for (int t = 0; t < kTokens; ++t) {
+        sums[s][t] = fma(to_float(totals_[s][t]), scale * x_[t][index_].scale, sums[s][t]);
+      }
     }
   }
 
  private:
   static constexpr int kRun = run_dwords<Parts>(), kRuns = kRunsInStep<Parts>, kStep = kStepDwords<Parts>;
   static constexpr int kSubDwords = Parts::kSubValues / 4;
+  using Runs = IntVec[kStreams][kTokens][kRuns];
 
   // What hangs on the activations' sums: minima, and what quants are stored too large by.
-  MOXIE_INLINE static void add_sums(const InterleavedRows<Parts>& rows, const InterleavedDwords<Parts>& dwords,
-                                    const ActBlock256& x, int64_t b, IntVec& total, FloatVec& sum) {
+  MOXIE_INLINE void add_sums(int s, int t, FloatVec& sum) {
+    const ActBlock256& x = x_[t][index_];
     const int16_t* sub_sums = Parts::kSubValues == 16 ? x.sums : x.sums_of_32;
     IntVec minima = {};
 #pragma GCC unroll 8
     for (int k = 0; k < kSumPairs<Parts>; ++k) {
       const IntVec two_sums = splat_int(static_cast<int32_t>(load_u32(sub_sums + 2 * k)));
       if constexpr (Parts::kMinimum) {
-        minima = add_pairs(minima, dwords.minima(2 * k, 2 * k + 1), two_sums);
+        minima = add_pairs(minima, dwords_[s].minima(2 * k, 2 * k + 1), two_sums);
       }
       if constexpr (kCorrection<Parts> != 0) {
-        const Shorts pair = (Shorts)dwords.scales(2 * k, 2 * k + 1);
-        total = add_pairs(total, (IntVec)(pair * (Shorts{} + kCorrection<Parts>)), two_sums);
+        const Shorts pair = (Shorts)dwords_[s].scales(2 * k, 2 * k + 1);
+        totals_[s][t] = add_pairs(totals_[s][t], (IntVec)(pair * (Shorts{} + kCorrection<Parts>)), two_sums);
       }
     }
     if constexpr (Parts::kMinimum) {
-      sum = fma(-to_float(minima), rows.halves(b, Parts::kScaleAt + 2) * x.scale, sum);
+      sum = fma(-to_float(minima), rows_[s].halves(index_, Parts::kScaleAt + 2) * x.scale, sum);
     }
   }
 
-  MOXIE_INLINE static void add_dwords(const InterleavedDwords<Parts> (&dwords)[kStreams], Acts& x, int64_t b, int i,
-                                      int run, IntVec (&runs)[kStreams][kTokens][kRuns]) {
+  // Run k of a step is the one from dword `first` on.
+  MOXIE_INLINE void start_run(int first, int k, Runs& runs) const {
+    for (int t = 0; t < kTokens; ++t) {
+      IntVec start = {};
+      if constexpr (centre<Parts>() != 0) start = splat_int(starts_[t][start_of<Parts>(first / kRun)]);
+      for (int s = 0; s < kStreams; ++s) runs[s][t][k] = start;
+    }
+  }
+
+  MOXIE_INLINE void add_dwords(int i, int k, Runs& runs) const {
     IntVec quants[kStreams];
     for (int s = 0; s < kStreams; ++s) {
-      Bytes bytes = (Bytes)Parts::quants(dwords[s].raw(), i);
+      Bytes bytes = (Bytes)Parts::quants(dwords_[s].raw(), i);
       if constexpr (kShifted<Parts>) bytes ^= 0x80;
       quants[s] = (IntVec)bytes;
     }
     for (int t = 0; t < kTokens; ++t) {
-      const IntVec four = splat_int(static_cast<int32_t>(load_u32(x[t][b].values + 4 * i)));
-      for (int s = 0; s < kStreams; ++s) runs[s][t][run] = add_dword<Parts>(runs[s][t][run], quants[s], four);
+      const IntVec four = splat_int(static_cast<int32_t>(load_u32(x_[t][index_].values + 4 * i)));
+      for (int s = 0; s < kStreams; ++s) runs[s][t][k] = add_dword<Parts>(runs[s][t][k], quants[s], four);
     }
   }
 
+  // A step of which run k begins at dword firsts[k]. Runs go side by side, since they often take their quants from the
+  // same words.
+  MOXIE_INLINE void add_runs(const int (&firsts)[kRuns], const IntVec (&scales)[kStreams][kTokens]) {
+    Runs runs;
+#pragma GCC unroll 2
+    for (int k = 0; k < kRuns; ++k) start_run(firsts[k], k, runs);
+#pragma GCC unroll 8
+    for (int i = 0; i < kRun; ++i) {
+#pragma GCC unroll 2
+      for (int k = 0; k < kRuns; ++k) add_dwords(firsts[k] + i, k, runs);
+    }
+    for (int s = 0; s < kStreams; ++s) {
+      for (int t = 0; t < kTokens; ++t) totals_[s][t] = add_step<Parts>(totals_[s][t], runs[s][t], scales[s][t]);
+    }
+  }
+
+  MOXIE_INLINE IntVec factors(int t, int at) const {
+    return splat_int(static_cast<int32_t>(load_u32(x_[t][index_].factors + at)));
+  }
+
+  MOXIE_INLINE void add_steps() {
+    constexpr int kSteps = 64 / kStep;
+#pragma GCC unroll 64
+    for (int step = 0; step < kSteps; ++step) {
+      prefetch_streams<kSteps>(rows_, index_, step);
+      IntVec scales[kStreams][kTokens];
+      for (int s = 0; s < kStreams; ++s) {
+        const IntVec of_rows = scales_of_step(dwords_[s], step);
+        for (int t = 0; t < kTokens; ++t) {
+          scales[s][t] = step_scales<Parts>(of_rows, factors(t, factor_of_step<Parts>(step)));
+        }
+      }
+      int firsts[kRuns];
+      for (int k = 0; k < kRuns; ++k) firsts[k] = step * kStep + k * kRun;
+      add_runs(firsts, scales);
+    }
+  }
   MOXIE_INLINE static IntVec scales_of_step(const InterleavedDwords<Parts>& dwords, int step) {
     const int first = step * kStep / kScaleDwords<Parts> * kScaleDwords<Parts>, last = first + kScaleDwords<Parts> - 1;
     const IntVec scales = dwords.scales(first / kSubDwords, last / kSubDwords);
     return kWideRuns<Parts> ? (IntVec)((UintVec)scales & kHighHalf) : scales;
   }
+
+  // Sub-blocks of 16 values: of the four whose scales share a dword the first and the third take their steps together,
+  // likewise the second and the fourth. To get such pairs of scales costs less than to get neighbours, and a half of
+  // the block, eight sub-blocks, takes its quants from the same words.
+  MOXIE_INLINE void add_fours() {
+    constexpr int kSteps = 64 / kStep;
+    int step = 0;
+#pragma GCC unroll 2
+    for (int half = 0; half < 2; ++half) {
+      IntVec scales[2][2][kStreams][kTokens];
+#pragma GCC unroll 2
+      for (int k = 0; k < 2; ++k) {
+#pragma GCC unroll 2
+        for (int j = 0; j < 2; ++j) {
+          for (int s = 0; s < kStreams; ++s) {
+            const IntVec of_rows = dwords_[s].scales_of_four(2 * half + k, j);
+            for (int t = 0; t < kTokens; ++t) {
+              // Factors stand there twice: these are of the first and of the second 32 values.
+              scales[k][j][s][t] = step_scales<Parts>(of_rows, factors(t, 4 * (2 * half + k) + 1));
+            }
+          }
+        }
+      }
+#pragma GCC unroll 4
+      for (int from = 0; from < 8; from += kRun) {
+#pragma GCC unroll 2
+        for (int k = 0; k < 2; ++k) {
+          prefetch_streams<kSteps>(rows_, index_, step++);
+          const int first = 32 * half + 16 * k + from;
+          add_runs({first, first + 8}, scales[k][from / 4]);
+        }
+      }
+    }
+  }
+
+  Rows& rows_;
+  Acts& x_;
+  const int64_t index_;
+  const InterleavedDwords<Parts> dwords_[kStreams];
+  IntVec totals_[kStreams][kTokens] = {};
+  int32_t starts_[kTokens][32];
 };
 
 template <class Parts, int kTokens>
@@ -174,7 +252,7 @@ void multiply_interleaved_256(const MultiplyArgs& args) {
   for (int64_t row = 0; row < args.rows; row += kStreams * kLanes) {
     const InterleavedRows<Parts> rows[kStreams] = {{args, row}, {args, row + kLanes}};
     FloatVec sums[kStreams][kTokens] = {};
-    for (int64_t b = 0; b < args.columns / 256; ++b) InterleavedStep<Parts, kTokens>::add_block(rows, x, b, sums);
+    for (int64_t b = 0; b < args.columns / 256; ++b) InterleavedBlock<Parts, kTokens>(rows, x, b).add_to(sums);
     for (int s = 0; s < kStreams && row + s * kLanes < args.rows; ++s) {
       for (int t = 0; t < kTokens; ++t) {
         rows[s].store_results(args.out + t * args.out_stride + row + s * kLanes, sums[s][t]);

@@ -130,8 +130,8 @@ void multiply_interleaved_32(const MultiplyArgs& args) {
     const InterleavedRows<Type> rows[kStreams] = {{args, row}, {args, row + kLanes}};
     FloatVec sums[kStreams] = {};
     for (int64_t b = 0; b < blocks; ++b) {
+      prefetch_streams<1>(rows, b, 0);
       for (int s = 0; s < kStreams; ++s) {
-        rows[s].template prefetch<1>(b, 0);
         IntVec values[8];
         unpack_block(rows[s], b, values);
         IntVec totals[1][1] = {{splat_int(-kProductOffset<Type> * x[b].sum)}};

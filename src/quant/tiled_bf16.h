@@ -65,7 +65,7 @@ MOXIE_INLINE RowPlaces places_of(const MultiplyArgs& args) {
 // How many bytes ahead lines are asked for: of each row, or of all interleaved ones.
 template <bool kInterleaved>
 constexpr size_t kBf16Ahead = kInterleaved ? 4096 : 512;
-constexpr size_t kBf16NearAhead = 1024;  // of interleaved rows and one token: both distances
+constexpr size_t kBf16NearAhead = 2048;  // of interleaved rows and one token: both distances
 
 using Bf16Sums = FloatVec[kTileRows];  // [r]: row r, lane t of token t
 
@@ -199,8 +199,9 @@ MOXIE_INLINE void multiply_token_pieces(const std::byte* const (&rows)[2], RowPl
   if constexpr (kGroups > 1) load_tile<1>(sums + kTileRows, 4);
   for (int i = 0; i < pieces; ++i) {
     const size_t at = static_cast<size_t>(i) * places.piece;
-    for (int g = 0; g < kGroups; ++g) {
-      for (int r = 0; r < kTileRows; ++r) {
+#pragma GCC unroll 1  // for the reason that prefetch_streams() gives
+    for (int r = 0; r < kTileRows; ++r) {
+      for (int g = 0; g < kGroups; ++g) {
         const std::byte* const line = rows[g] + static_cast<size_t>(r) * places.row + at;
         if (kInterleaved) __builtin_prefetch(line + kBf16NearAhead);
         __builtin_prefetch(line + kBf16Ahead<kInterleaved>, 0, kInterleaved ? 2 : 3);

@@ -49,7 +49,7 @@ class Parts {
   MOXIE_INLINE explicit Parts(const Block& block) : packed_(unpack_6bit_pairs(block.scales)) {}
   template <typename Raw>
   MOXIE_INLINE static Bytes quants(Raw raw, int i) {
-    return planes<32, 4>(after<32>(raw), i) | planes<32, 1, 4>(raw, i);
+    return joined_planes<32, 32, 1>(after<32>(raw), raw, i);
   }
   MOXIE_INLINE SixteenScales scales(Factors factors) const { return SixteenScales(times(sub_scales(), factors)); }
   MOXIE_INLINE Shorts16 sub_scales() const { return twice_each(packed_.scales); }

@@ -49,7 +49,7 @@ class Parts {
   MOXIE_INLINE explicit Parts(const Block& block) : block_(block) {}
   template <typename Raw>
   MOXIE_INLINE static Bytes quants(Raw raw, int i) {
-    return planes<64, 4>(raw, i) | planes<32, 2, 4>(after<128>(raw), i);
+    return joined_planes<64, 32, 2>(raw, after<128>(raw), i);
   }
   MOXIE_INLINE SixteenScales scales(Factors factors) const { return SixteenScales(times(sub_scales(), factors)); }
   MOXIE_INLINE Shorts16 sub_scales() const { return shorts_from_bytes(block_.scales); }
