@@ -1,20 +1,21 @@
 // Weight products of every type on every CPU target, one thread: matrix times vector in bytes of weights per second,
-// in turn with plain reading of as many bytes ("of_reading": the median ratio of the two), and matrix times matrix in
-// operations per second (two for each weight and token). "interleaved": with rows as quant/interleave.h has them.
-// Attention of one kv head that four queries share, likewise: tokens one by one and 16 together, at depths of context.
-// The figures named best are of the fastest iteration: what the code can do when nothing else runs.
+// in turn with plain reading of as many bytes, in the way that is the fastest here ("of_reading": the median ratio of
+// the two; "read/target/way" has the ways), and matrix times matrix in operations per second (two for each weight and
+// token). "interleaved": with rows as quant/interleave.h has them. Attention of one kv head that four queries share,
+// likewise: tokens one by one and 16 together, at depths of context. The figures named best are of the fastest
+// iteration: what the code can do when nothing else runs.
 //   ninja -C build kernels_bench && build/kernels_bench --benchmark_filter=avx512/q4_k
 #include <benchmark/benchmark.h>
 #include <time.h>
 
 #include <algorithm>
+#include <array>
 #include <cstring>
 #include <random>
 #include <string>
 #include <vector>
 
 #include "core/buffer.h"
-#include "core/memory_bandwidth.h"
 #include "kernels/select.h"
 #include "quant/activations.h"
 #include "quant/interleave.h"
@@ -89,17 +90,37 @@ Activations make_activations(const Kernels& kernels, ActFormat format, int64_t t
   return x;
 }
 
-void bench_read(benchmark::State& state) {
+constexpr int64_t kReadPart = 32 << 20;
+
+double seconds_to_read(const Kernels& kernels, const std::byte* from, int64_t bytes, int way) {
+  return seconds_of([&] { benchmark::DoNotOptimize(kernels.sum_of_lines(from, static_cast<size_t>(bytes), way)); });
+}
+
+void bench_read(benchmark::State& state, const CpuTarget& target, int way) {
   std::byte* memory = streamed_memory();
   std::memset(memory, 1, kStreamedBytes);
   double best = 1e9;
-  constexpr int64_t kPart = 32 << 20;
   int64_t at = 0;
   for (auto _ : state) {
-    best = std::min(best, seconds_of([&] { benchmark::DoNotOptimize(sum_of_lines(memory + at, kPart)); }));
-    at = (at + kPart) % kStreamedBytes;
+    best = std::min(best, seconds_to_read(*target.kernels, memory + at, kReadPart, way));
+    at = (at + kReadPart) % kStreamedBytes;
   }
-  state.counters["GB/s_best"] = kPart / best * 1e-9;
+  state.counters["GB/s_best"] = kReadPart / best * 1e-9;
+}
+
+// What products are compared with: the best target's fastest way to read. REQUIRES: streamed_memory() was written to.
+double seconds_to_read(const std::byte* from, int64_t bytes) {
+  static const Kernels& kernels = *select_cpu_target().value()->kernels;
+  static const int fastest = [&] {
+    std::array<double, kReadWays> seconds{};
+    for (int64_t at = 0; at < kStreamedBytes; at += kReadPart) {
+      for (int way = 0; way < kReadWays; ++way) {
+        seconds[static_cast<size_t>(way)] += seconds_to_read(kernels, streamed_memory() + at, kReadPart, way);
+      }
+    }
+    return static_cast<int>(std::min_element(seconds.begin(), seconds.end()) - seconds.begin());
+  }();
+  return seconds_to_read(kernels, from, bytes, fastest);
 }
 
 void bench_multiply(benchmark::State& state, const CpuTarget& target, const QuantType& type, int64_t tokens,
@@ -137,9 +158,7 @@ void bench_multiply(benchmark::State& state, const CpuTarget& target, const Quan
     best = std::min(best, seconds);
     if (matrices > 1) {
       const std::byte* other = weights + (matrix + matrices / 2) % matrices * matrix_bytes;
-      of_reading.push_back(
-          seconds_of([&] { benchmark::DoNotOptimize(sum_of_lines(other, static_cast<size_t>(matrix_bytes))); }) /
-          seconds);
+      of_reading.push_back(seconds_to_read(other, matrix_bytes) / seconds);
     }
     matrix = (matrix + 1) % matrices;
   }
@@ -199,9 +218,14 @@ void bench_attention(benchmark::State& state, const CpuTarget& target, KvType ty
 
 int main(int argc, char** argv) {
   using namespace moxie;
-  benchmark::RegisterBenchmark("read", bench_read)->Unit(benchmark::kMillisecond);
   for (const CpuTarget& target : cpu_targets()) {
     if (!target.supported()) continue;
+    for (int way = 0; way < kReadWays; ++way) {
+      const std::string name = "read/" + std::string(target.name) + "/" + std::to_string(way);
+      benchmark::RegisterBenchmark(name.c_str(), [&target, way](benchmark::State& state) {
+        bench_read(state, target, way);
+      })->Unit(benchmark::kMillisecond);
+    }
     for (const auto& [name, type] : {std::pair{"f16", KvType::f16}, std::pair{"q8_0", KvType::q8_0}}) {
       for (const int64_t depth : {512, 4096, 16384}) {
         for (const int64_t tokens : {1, 16}) {

@@ -40,6 +40,9 @@ struct AttentionArgs {
   int64_t out_stride;
 };
 
+constexpr int kReadWays = 4;
+constexpr size_t kReadBytes = 512;
+
 struct Kernels {
   std::string_view target;  // "baseline", "avx2", "avxvnni", "avx512", "amx"
 
@@ -62,6 +65,9 @@ struct Kernels {
   // The same numbers to where a block's keys have those of its position `position` (AttentionArgs).
   void (*store_key)(const float* x, int64_t n, KvType type, int position, std::byte* keys);
   void (*attention)(const AttentionArgs&);
+  // The sum of all 8-byte words, read as fast as one thread can, in one of kReadWays ways: which of them is the fastest
+  // differs between processors. REQUIRES: 0 <= way < kReadWays, bytes is a multiple of kReadBytes.
+  uint64_t (*sum_of_lines)(const std::byte* from, size_t bytes, int way);
   // Multiply-adds as fast as this target has them, `rounds` times some; returns how many. result: a * b for each,
   // the least 16 bits of a lane's sum where a target adds in so many.
   int64_t (*int8_peak)(int64_t rounds, int a, int b, int64_t* result);

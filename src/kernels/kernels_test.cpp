@@ -594,6 +594,16 @@ TEST_P(KernelTest, AttentionToOnePositionAlone) {
 }
 
 // As many multiply-adds are done as are counted, so that a speed made of them is one.
+TEST_P(KernelTest, EveryWayOfReadingReadsEverything) {
+  std::vector<uint64_t> words(6 * kReadBytes / 8);
+  uint64_t sum = 0;
+  for (size_t i = 0; i < words.size(); ++i) sum += words[i] = i * i;
+  for (int way = 0; way < kReadWays; ++way) {
+    EXPECT_EQ(kernels().sum_of_lines(reinterpret_cast<const std::byte*>(words.data()), words.size() * 8, way), sum)
+        << way;
+  }
+}
+
 TEST_P(KernelTest, PeaksDoWhatTheyCount) {
   int64_t integers = 0;
   const int64_t products = kernels().int8_peak(100, 3, -7, &integers);

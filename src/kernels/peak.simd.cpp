@@ -1,4 +1,5 @@
-// Arithmetic and nothing else: what a core can do at most with the instructions that the weight products use.
+// Arithmetic and nothing else, and reading and nothing else: what a core can do at most with the instructions that the
+// weight products use.
 #include "kernels/declare.h"
 #include "quant/tiles.h"
 
@@ -54,7 +55,56 @@ MOXIE_INLINE Sums add_products(Sums sums, Bytes a, SignedBytes b) {
 }
 #endif
 
+// Streams of equal length, in turn. Lines are asked for in a loop of its own (see prefetch_streams in
+// quant/interleaved_rows.h), kNear and kFar bytes ahead where these are not 0.
+template <int kStreams, int kNear, int kFar>
+uint64_t sum_of_streams(const std::byte* from, size_t bytes) {
+  typedef uint64_t Words __attribute__((vector_size(4 * kLanes), may_alias));
+  constexpr size_t kStep = 256;
+  static_assert(kReadBytes % (kStreams * kStep) == 0);
+  const size_t stream = bytes / kStreams;
+  Words sums[4] = {};
+  for (size_t at = 0; at < stream; at += kStep) {
+    if constexpr (kFar > 0) {
+#pragma GCC unroll 1
+      for (size_t line = at; line < at + kStep; line += 64) {
+        for (int s = 0; s < kStreams; ++s) {
+          const std::byte* const here = from + static_cast<size_t>(s) * stream + line;
+          if (kNear > 0) __builtin_prefetch(here + kNear, 0, 3);
+          __builtin_prefetch(here + kFar, 0, 2);
+        }
+      }
+    }
+    for (int s = 0; s < kStreams; ++s) {
+#pragma GCC unroll 16
+      for (size_t i = 0; i < kStep / sizeof(Words); ++i) {
+        Words words;
+        std::memcpy(&words, from + static_cast<size_t>(s) * stream + at + i * sizeof words, sizeof words);
+        sums[i % 4] += words;
+      }
+    }
+  }
+  const Words sum = sums[0] + sums[1] + sums[2] + sums[3];
+  uint64_t total = 0;
+  for (size_t i = 0; i < sizeof sum / sizeof sum[0]; ++i) total += sum[i];
+  return total;
+}
+
 }  // namespace
+
+uint64_t sum_of_lines(const std::byte* from, size_t bytes, int way) {
+  static_assert(kReadWays == 4);
+  switch (way) {
+    case 0:
+      return sum_of_streams<1, 0, 0>(from, bytes);
+    case 1:
+      return sum_of_streams<2, 0, 0>(from, bytes);
+    case 2:
+      return sum_of_streams<1, 0, 4096>(from, bytes);
+    default:
+      return sum_of_streams<2, 2048, 4096>(from, bytes);
+  }
+}
 
 #if defined(__AMX_INT8__)
 int64_t int8_peak(int64_t rounds, int a, int b, int64_t* result) {

@@ -11,9 +11,9 @@
 #include "cli/url_bench.h"
 #include "cli/version.h"
 #include "core/fail.h"
-#include "core/memory_bandwidth.h"
 #include "core/memory_info.h"
 #include "kernels/compute_peak.h"
+#include "kernels/memory_bandwidth.h"
 #include "kernels/select.h"
 
 namespace moxie::cli::commands {
@@ -221,10 +221,10 @@ class Bench final : public Command {
       bytes = std::min(bytes, budget > taken ? budget - taken : 0);
     }
     MachineLimits limits;
-    if (bytes >= kLeastBandwidthBytes) {
-      MOXIE_TRY(limits.memory, measure_read_passes(pool, bytes, kLimitPasses));
-    }
     MOXIE_TRY(const CpuTarget* target, select_cpu_target(runtime.cpu_target));
+    if (bytes >= kLeastBandwidthBytes) {
+      MOXIE_TRY(limits.memory, measure_read_passes(pool, *target->kernels, bytes, kLimitPasses));
+    }
     ComputePeak peak = measure_compute_peak(pool, *target->kernels, kLimitPasses);
     limits.integer_products = std::move(peak.int8_products);
     limits.float_products = std::move(peak.float_products);

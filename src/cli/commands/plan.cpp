@@ -9,10 +9,11 @@
 #include "cli/table.h"
 #include "core/cpu_info.h"
 #include "core/fail.h"
-#include "core/memory_bandwidth.h"
 #include "core/memory_info.h"
 #include "engine/memory_plan.h"
 #include "engine/model_facts.h"
+#include "kernels/memory_bandwidth.h"
+#include "kernels/select.h"
 
 namespace moxie::cli::commands {
 namespace {
@@ -108,8 +109,10 @@ class Plan final : public Command {
     if (memories_.empty()) {
       ThreadPool pool(threads_);
       const uint64_t room = machine_.room_bytes().value_or(kPlanBandwidthBytes * 4);
-      MOXIE_TRY(const double measured,
-                measure_read_bandwidth(pool, std::min(kPlanBandwidthBytes, room / 4), kBandwidthPasses));
+      MOXIE_TRY(const CpuTarget* target, select_cpu_target());
+      MOXIE_TRY(
+          const double measured,
+          measure_read_bandwidth(pool, *target->kernels, std::min(kPlanBandwidthBytes, room / 4), kBandwidthPasses));
       memories_.push_back(measured);
       memory_measured_ = true;
     }
