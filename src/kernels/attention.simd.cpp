@@ -10,6 +10,10 @@ constexpr int kPair = 2 * kBlock;            // positions taken at once: what th
 constexpr int kPart = 32;                    // dimensions that share a scale in q8_0
 constexpr int kTile = kLanes == 16 ? 8 : 4;  // rows that share a read of keys and values: their sums fill the registers
 constexpr int kWide = 2;                     // vectors each of them has
+// Vectors of values that fewer rows take at once.
+constexpr int columns_of(int rows) {
+  return kTile * kWide / rows < 8 ? kTile * kWide / rows : 8;
+}
 
 // The keys of kPart dimensions from `begin` on, kLanes positions from `position` on.
 struct KeysF32 {
@@ -129,7 +133,8 @@ MOXIE_INLINE float weigh(const AttentionArgs& args, const Pair& pair, float* sco
 }
 
 // out of row r = out * factor[r] + weights[r] . values, for kVectors vectors from i on (the first `left` lanes of one
-// if left > 0).
+// if left > 0). The first columns ask for the next pair's values: each position for those of its successor, line by
+// line as it goes, since a burst of a pair's lines waits for room among the requests under way.
 template <typename Values, int kRows, int kVectors>
 MOXIE_INLINE void gather_columns(const Pair& pair, size_t row_bytes, int i, int left, const float (*weights)[kPair],
                                  const float* factors, const Row* rows) {
@@ -143,8 +148,12 @@ MOXIE_INLINE void gather_columns(const Pair& pair, size_t row_bytes, int i, int 
   for (int half = 0; half < 2; ++half) {
     const int begin = half * kBlock, end = begin + kBlock < pair.last ? begin + kBlock : pair.last;
     int p = begin > pair.first ? begin : pair.first;
-    const std::byte* values = pair.values[half] + static_cast<size_t>(p - begin) * row_bytes;
-    for (; p < end; ++p, values += row_bytes) {
+    const size_t offset = static_cast<size_t>(p - begin) * row_bytes;
+    const std::byte *values = pair.values[half] + offset, *next = pair.next_values[half] + offset;
+    for (; p < end; ++p, values += row_bytes, next += row_bytes) {
+      if (i == 0) {
+        for (size_t at = 0; at < row_bytes; at += 64) __builtin_prefetch(next + at);
+      }
       FloatVec value[kVectors];
       for (int v = 0; v < kVectors; ++v) {
         value[v] = left > 0 ? Values::load_part(values, i, left) : Values::load(values, i + v * kLanes);
@@ -171,10 +180,13 @@ template <typename Values, int kRows>
 MOXIE_INLINE void gather(const AttentionArgs& args, const Pair& pair, const float (*weights)[kPair],
                          const float* factors, const Row* rows) {
   const size_t row_bytes = kv_row_bytes(args.kv_type, args.value_dim);
-  for (const std::byte* next : pair.next_values) {
-    for (size_t at = 0; at < row_bytes * kBlock; at += 64) __builtin_prefetch(next + at);
-  }
   int i = 0;
+  constexpr int kColumns = columns_of(kRows);
+  if constexpr (kColumns > kWide) {
+    for (; i + kColumns * kLanes <= args.value_dim; i += kColumns * kLanes) {
+      gather_columns<Values, kRows, kColumns>(pair, row_bytes, i, 0, weights, factors, rows);
+    }
+  }
   for (; i + kWide * kLanes <= args.value_dim; i += kWide * kLanes) {
     gather_columns<Values, kRows, kWide>(pair, row_bytes, i, 0, weights, factors, rows);
   }
