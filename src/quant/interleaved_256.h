@@ -249,16 +249,17 @@ void multiply_interleaved_256(const MultiplyArgs& args) {
   for (int t = 0; t < kTokens; ++t) {
     x[t] = reinterpret_cast<const ActBlock256*>(args.activations + t * args.activation_row_bytes);
   }
-  for (int64_t row = 0; row < args.rows; row += kStreams * kLanes) {
-    const InterleavedRows<Parts> rows[kStreams] = {{args, row}, {args, row + kLanes}};
+  for_streams(args, [&](int64_t first, int64_t second) {
+    const int64_t firsts[kStreams] = {first, second};
+    const InterleavedRows<Parts> rows[kStreams] = {{args, first}, {args, second}};
     FloatVec sums[kStreams][kTokens] = {};
     for (int64_t b = 0; b < args.columns / 256; ++b) InterleavedBlock<Parts, kTokens>(rows, x, b).add_to(sums);
-    for (int s = 0; s < kStreams && row + s * kLanes < args.rows; ++s) {
+    for (int s = 0; s < kStreams && firsts[s] < args.rows; ++s) {
       for (int t = 0; t < kTokens; ++t) {
-        rows[s].store_results(args.out + t * args.out_stride + row + s * kLanes, sums[s][t]);
+        rows[s].store_results(args.out + t * args.out_stride + firsts[s], sums[s][t]);
       }
     }
-  }
+  });
 }
 
 }  // namespace

@@ -12,8 +12,21 @@ namespace {
 
 // Vectors of rows that are worked on in turn: a processor fetches two streams of memory faster than one.
 constexpr int kStreams = 2;
-// How far ahead lines are asked for: into the first cache, and into the second.
-constexpr ptrdiff_t kNearBytes = 2048, kFarBytes = 4096;
+// How far ahead lines are asked for: into the first cache, and into the second; or once for both.
+constexpr ptrdiff_t kNearBytes = 2048, kFarBytes = 4096, kOnceBytes = 4096;
+// How long a stream is at least, where there are rows enough: at its end the next lines were not asked for.
+constexpr size_t kLongBytes = 65536;
+
+// AMD's processors, of which Zen 5 was measured, do best when lines are asked for once and streams are as long as can
+// be; Intel's, of which Sapphire Rapids was measured, when lines are asked for twice and streams are no longer than
+// needed.
+MOXIE_INLINE bool is_amd() {
+#if defined(__x86_64__)
+  return __builtin_cpu_is("amd") != 0;
+#else
+  return false;
+#endif
+}
 
 // Words of 4 bytes of kLanes rows: lane r of [i] holds word i of row r.
 class LaneWords {
@@ -74,19 +87,41 @@ template <int kParts, class Type>
 MOXIE_INLINE void prefetch_streams(const InterleavedRows<Type> (&rows)[kStreams], int64_t block, int part) {
   constexpr int kLines = static_cast<int>((InterleavedRows<Type>::kGroupBlockBytes + 63) / 64);
   constexpr int kApart = kLanes == kInterleavedRows ? kStreams : 1;  // with fewer lanes both streams share lines
+  const auto each_line = [&](const auto& ask) {
 #pragma GCC unroll 1
-  for (int line = kLines * part / kParts; line < kLines * (part + 1) / kParts; ++line) {
-    for (int s = 0; s < kApart; ++s) {
-      const std::byte* const at = rows[s].block(block) + 64 * line;
+    for (int line = kLines * part / kParts; line < kLines * (part + 1) / kParts; ++line) {
+      for (int s = 0; s < kApart; ++s) ask(rows[s].block(block) + 64 * line);
+    }
+  };
+  if (is_amd()) {
+    each_line([](const std::byte* at) { __builtin_prefetch(at + kOnceBytes, 0, 0); });
+  } else {
+    each_line([](const std::byte* at) {
       __builtin_prefetch(at + kNearBytes, 0, 3);
       __builtin_prefetch(at + kFarBytes, 0, 2);
-    }
+    });
+  }
+}
+
+// Calls body(first, second) with the first rows of vectors that are to be worked on in turn, so that each stream runs
+// through kLongBytes of memory or more; `second` may lie beyond the last row.
+template <typename Body>
+MOXIE_INLINE void for_streams(const MultiplyArgs& args, const Body& body) {
+  static_assert(kStreams == 2);
+  const int64_t vectors = (args.rows + kLanes - 1) / kLanes;
+  const size_t group_bytes = kInterleavedRows * args.row_bytes;
+  const int64_t long_enough = is_amd() ? vectors : static_cast<int64_t>((kLongBytes + group_bytes - 1) / group_bytes);
+  // Vectors that are parts of one group stay together: they share lines.
+  const int64_t most = kLanes < kInterleavedRows ? 1 : long_enough;
+  for (int64_t begin = 0; begin < vectors; begin += 2 * most) {
+    const int64_t left = (vectors - begin + 1) / 2, length = left < most ? left : most;
+    for (int64_t i = begin; i < begin + length; ++i) body(i * kLanes, (i + length) * kLanes);
   }
 }
 
 // What is wanted later.
-template <class Type>
-void add_blocks_ahead(const InterleavedRows<Type>& rows, int64_t first, int64_t count, Ahead& ahead) {
+template <class Type, int kCache>
+void add_blocks_ahead(const InterleavedRows<Type>& rows, int64_t first, int64_t count, LinesAhead<kCache>& ahead) {
   if (!rows.begins_group()) return;  // the lines are the first lanes' too
   ahead.add(rows.block(first), static_cast<size_t>(count) * InterleavedRows<Type>::kGroupBlockBytes);
 }

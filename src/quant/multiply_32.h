@@ -112,7 +112,8 @@ class PanelSource {
       if constexpr (Type::kMinimum) panel.minima[b] = load_halves<Type>(rows_, first + b, Type::kMinimumAt);
     }
   }
-  void fetch_ahead(int64_t first, int64_t count, Ahead& ahead) const {
+  template <int kCache>
+  void fetch_ahead(int64_t first, int64_t count, LinesAhead<kCache>& ahead) const {
     // Rows that lie apart were asked for when they were unpacked.
     if constexpr (!std::same_as<Rows, RowGroup>) add_blocks_ahead(rows_, first, count, ahead);
   }
@@ -126,8 +127,9 @@ template <typename Type>
 void multiply_interleaved_32(const MultiplyArgs& args) {
   const int64_t blocks = args.columns / 32;
   const ActBlock32* x = reinterpret_cast<const ActBlock32*>(args.activations);
-  for (int64_t row = 0; row < args.rows; row += kStreams * kLanes) {
-    const InterleavedRows<Type> rows[kStreams] = {{args, row}, {args, row + kLanes}};
+  for_streams(args, [&](int64_t first, int64_t second) {
+    const int64_t firsts[kStreams] = {first, second};
+    const InterleavedRows<Type> rows[kStreams] = {{args, first}, {args, second}};
     FloatVec sums[kStreams] = {};
     for (int64_t b = 0; b < blocks; ++b) {
       prefetch_streams<1>(rows, b, 0);
@@ -141,10 +143,10 @@ void multiply_interleaved_32(const MultiplyArgs& args) {
         sums[s] = add_block<Type>(sums[s], totals[0][0], load_scales<Type>(rows[s], b), minima, x[b]);
       }
     }
-    for (int s = 0; s < kStreams && row + s * kLanes < args.rows; ++s) {
-      rows[s].store_results(args.out + row + s * kLanes, sums[s]);
+    for (int s = 0; s < kStreams && firsts[s] < args.rows; ++s) {
+      rows[s].store_results(args.out + firsts[s], sums[s]);
     }
-  }
+  });
 }
 
 template <typename Type, class Rows>

@@ -9,10 +9,13 @@
 //   void load(const std::byte* row, int64_t column, FloatVec* to)                  kStep columns of a row
 //   void load_part(const std::byte* row, int64_t column, int64_t n, FloatVec* to)  the last n < kStep columns, then
 //   zeros
+//   int64_t bytes(int64_t columns)                     what so many columns of a row take, whole steps or all of them
 #pragma once
 
 #include "core/simd.h"
+#include "quant/parts.h"
 #include "quant/quant_type.h"
+#include "quant/rows.h"
 
 namespace moxie::MOXIE_TARGET {
 namespace {
@@ -59,110 +62,156 @@ void multiply_float_rows(const MultiplyArgs& args, int64_t token) {
   for (; row < args.rows; ++row) multiply_float_tile<Source, 1, kTokens>(args, row, token);
 }
 
-// ---- many tokens: a panel of weights, decoded once, and the activations' columns beside it stay in the caches ----
+// ---- many tokens: weights are decoded once into a panel, activations copied side by side; both stay in the caches
+// ----
 
 struct FloatPanel {
   static constexpr int kRows = 16;
-  static constexpr int kColumns = 512;
-  static constexpr int kTokens = 48;
+  static constexpr int kColumns = 256;
   static constexpr int kTileRows = 4;
   static constexpr int kTileTokens = kLanes == 16 ? 6 : 3;
-  static constexpr int kLeastTokens = 6;  // with fewer, decoding twice is not worth avoiding
+  static constexpr int kPartRows = 96;                        // that share copied activations
+  static constexpr int kPartTokens = kLanes == 16 ? 96 : 48;  // that share decoded weights
+  static constexpr int kLeastTokens = 6;                      // with fewer, decoding twice is not worth avoiding
+  static_assert(kPartTokens % kTileTokens == 0 && kPartRows % kRows == 0 && kRows % kTileRows == 0);
 
   FloatVec weights[kRows][kColumns / kLanes];
-  FloatVec sums[kRows][kTokens];
 };
 
-// Goes on with the sums of kTileRows rows and kTokens tokens over `columns` columns of the panel.
-template <int kTokens>
-void multiply_panel_tile(FloatPanel& panel, int row, int token, const std::byte* activations,
-                         size_t activation_row_bytes, int64_t columns) {
-  constexpr int kRows = FloatPanel::kTileRows;
-  const float* x[kTokens];
-  FloatVec sums[kRows][kTokens];
-  for (int t = 0; t < kTokens; ++t) {
-    x[t] = reinterpret_cast<const float*>(activations + (token + t) * activation_row_bytes);
-    for (int r = 0; r < kRows; ++r) sums[r][t] = panel.sums[row + r][token + t];
+// Some columns of a tile's tokens in the order of use: rows of activations often lie whole pages apart, so that few of
+// them find room in a cache.
+using FloatActs = FloatVec[FloatPanel::kColumns / kLanes][FloatPanel::kTileTokens];
+using FloatSums = FloatVec[FloatPanel::kPartRows][FloatPanel::kPartTokens];
+
+// Columns [column, column + count) of `tokens` tokens; lanes beyond the last column are zero.
+MOXIE_INLINE void copy_float_acts(const MultiplyArgs& args, int64_t token, int tokens, int64_t column, int64_t count,
+                                  FloatActs& to) {
+  for (int t = 0; t < tokens; ++t) {
+    const float* x =
+        reinterpret_cast<const float*>(args.activations + (token + t) * args.activation_row_bytes) + column;
+    int64_t vector = 0;
+    for (; (vector + 1) * kLanes <= count; ++vector) to[vector][t] = load(x + vector * kLanes);
+    if (const int64_t left = count - vector * kLanes; left > 0) to[vector][t] = load_part(x + vector * kLanes, left);
   }
-  const FloatVec* weights = panel.weights[row];
-  constexpr int kStride = FloatPanel::kColumns / kLanes;
-  auto add = [&](int64_t vector, const FloatVec(&values)[kTokens]) {
+}
+
+// Goes on with the sums of kTileRows rows and kTokens tokens of a tile, from `first` on, over `vectors` vectors.
+template <int kTokens>
+void multiply_panel_tile(const FloatPanel& panel, int panel_row, const FloatActs& x, int first, int64_t vectors,
+                         FloatVec (*sums_of_rows)[FloatPanel::kPartTokens], int token) {
+  constexpr int kRows = FloatPanel::kTileRows;
+  FloatVec sums[kRows][kTokens];
+  for (int r = 0; r < kRows; ++r) {
+    for (int t = 0; t < kTokens; ++t) sums[r][t] = sums_of_rows[r][token + t];
+  }
+  const FloatVec(*weights)[FloatPanel::kColumns / kLanes] = panel.weights + panel_row;
+  for (int64_t vector = 0; vector < vectors; ++vector) {
+    FloatVec values[kTokens];
+    for (int t = 0; t < kTokens; ++t) values[t] = x[vector][first + t];
     for (int r = 0; r < kRows; ++r) {
-      const FloatVec w = weights[r * kStride + vector];
+      const FloatVec w = weights[r][vector];
       for (int t = 0; t < kTokens; ++t) sums[r][t] = fma(w, values[t], sums[r][t]);
     }
-  };
-  FloatVec values[kTokens];
-  int64_t vector = 0;
-  for (; (vector + 1) * kLanes <= columns; ++vector) {
-    for (int t = 0; t < kTokens; ++t) values[t] = load(x[t] + vector * kLanes);
-    add(vector, values);
-  }
-  if (const int64_t left = columns - vector * kLanes; left > 0) {
-    for (int t = 0; t < kTokens; ++t) values[t] = load_part(x[t] + vector * kLanes, left);
-    add(vector, values);
   }
   for (int r = 0; r < kRows; ++r) {
-    for (int t = 0; t < kTokens; ++t) panel.sums[row + r][token + t] = sums[r][t];
+    for (int t = 0; t < kTokens; ++t) sums_of_rows[r][token + t] = sums[r][t];
   }
 }
 
-// Columns [column, column + count) of `rows` rows; rows up to the next whole tile are zero.
-template <typename Source>
-void fill_float_panel(const MultiplyArgs& args, int64_t row, int rows, int64_t column, int64_t count,
-                      FloatPanel& panel) {
-  for (int r = 0; r < rows; ++r) {
-    const std::byte* weights = args.weights + (row + r) * args.row_bytes;
-    int64_t i = 0;
-    for (; i + Source::kStep <= count; i += Source::kStep) {
-      Source::load(weights, column + i, &panel.weights[r][i / kLanes]);
-    }
-    if (i < count) Source::load_part(weights, column + i, count - i, &panel.weights[r][i / kLanes]);
-  }
-  for (int r = rows; r % FloatPanel::kTileRows != 0; ++r) std::memset(panel.weights[r], 0, sizeof panel.weights[r]);
-}
-
-// All columns of up to kRows rows and kTokens tokens. kFill fills a panel: (args, row, rows, column, count, panel).
-template <auto kFill>
-void multiply_float_panel(const MultiplyArgs& args, int64_t row, int rows, int64_t token, int tokens,
-                          FloatPanel& panel) {
-  std::memset(panel.sums, 0, sizeof panel.sums);
-  const size_t x_bytes = args.activation_row_bytes;
+// All columns of up to kPartTokens tokens and kPartRows rows. A Source gives
+//   fill(args, row, rows, column, count, panel)   columns [column, column + count) of `rows` rows; lanes beyond the
+//   last
+//                                                 column and rows up to the next whole tile are zero
+//   add_ahead(args, row, rows, column, count, ahead)  asks for what it will be filled from later, if it can
+template <class Source>
+void multiply_float_part(const MultiplyArgs& args, int64_t token, int tokens, int64_t row, int rows) {
+  constexpr int kTile = FloatPanel::kTileTokens;
+  FloatPanel panel;
+  FloatActs x[FloatPanel::kPartTokens / kTile];
+  FloatSums sums;
+  const int tiles = (tokens + kTile - 1) / kTile;
+  const auto part_rows = [&](int r) { return rows - r < FloatPanel::kRows ? rows - r : FloatPanel::kRows; };
+  const auto part_columns = [&](int64_t column) {
+    const int64_t left = args.columns - column;
+    return left < FloatPanel::kColumns ? left : FloatPanel::kColumns;
+  };
+  const int all_rows = (rows + FloatPanel::kTileRows - 1) / FloatPanel::kTileRows * FloatPanel::kTileRows;
+  for (int r = 0; r < all_rows; ++r) std::memset(sums[r], 0, sizeof(FloatVec) * static_cast<size_t>(tokens));
   for (int64_t column = 0; column < args.columns; column += FloatPanel::kColumns) {
-    const int64_t left = args.columns - column, count = left < FloatPanel::kColumns ? left : FloatPanel::kColumns;
-    kFill(args, row, rows, column, count, panel);
-    const std::byte* x = args.activations + token * x_bytes + column * static_cast<int64_t>(sizeof(float));
-    auto all_rows = [&]<int kTokens>(int t) {
-      for (int r = 0; r < rows; r += FloatPanel::kTileRows)
-        multiply_panel_tile<kTokens>(panel, r, t, x, x_bytes, count);
-    };
-    constexpr int kTile = FloatPanel::kTileTokens;
-    int t = 0;
-    for (; t + kTile <= tokens; t += kTile) all_rows.template operator()<kTile>(t);
-    for (; t + 2 <= tokens; t += 2) all_rows.template operator()<2>(t);
-    if (t < tokens) all_rows.template operator()<1>(t);
+    const int64_t count = part_columns(column), vectors = (count + kLanes - 1) / kLanes;
+    for (int tile = 0; tile < tiles; ++tile) {
+      const int left = tokens - tile * kTile;
+      copy_float_acts(args, token + tile * kTile, left < kTile ? left : kTile, column, count, x[tile]);
+    }
+    for (int r = 0; r < rows; r += FloatPanel::kRows) {
+      Source::fill(args, row + r, part_rows(r), column, count, panel);
+      RowsAhead ahead;
+      const int64_t next_column = column + FloatPanel::kColumns;
+      if (r + FloatPanel::kRows < rows) {
+        const int next = r + FloatPanel::kRows;
+        Source::add_ahead(args, row + next, part_rows(next), column, count, ahead);
+      } else if (next_column < args.columns) {
+        Source::add_ahead(args, row, part_rows(0), next_column, part_columns(next_column), ahead);
+      }
+      ahead.begin(tiles);
+      for (int tile = 0; tile < tiles; ++tile) {
+        ahead.step();
+        const int first = tile * kTile, left = tokens - first;
+        auto all_of_panel = [&]<int kTokens>(int t) {
+          for (int i = 0; i < part_rows(r); i += FloatPanel::kTileRows) {
+            multiply_panel_tile<kTokens>(panel, i, x[tile], t, vectors, sums + r + i, first + t);
+          }
+        };
+        if (left >= kTile) {
+          all_of_panel.template operator()<kTile>(0);
+          continue;
+        }
+        int t = 0;
+        for (; t + 2 <= left; t += 2) all_of_panel.template operator()<2>(t);
+        if (t < left) all_of_panel.template operator()<1>(t);
+      }
+    }
   }
   for (int t = 0; t < tokens; ++t) {
     float* out = args.out + (token + t) * args.out_stride + row;
-    for (int r = 0; r < rows; ++r) out[r] = sum_lanes(panel.sums[r][t]);
+    for (int r = 0; r < rows; ++r) out[r] = sum_lanes(sums[r][t]);
   }
 }
+
+template <class Source>
+void multiply_float_parts(const MultiplyArgs& args) {
+  for_parts<FloatPanel::kTileTokens>(args, FloatPanel::kPartTokens, FloatPanel::kPartRows,
+                                     [&](int64_t token, int tokens, int64_t row, int rows) {
+                                       multiply_float_part<Source>(args, token, tokens, row, rows);
+                                     });
+}
+
+// Rows that lie in memory one after another.
+template <typename Source>
+struct FloatRows {
+  static void fill(const MultiplyArgs& args, int64_t row, int rows, int64_t column, int64_t count, FloatPanel& panel) {
+    for (int r = 0; r < rows; ++r) {
+      const std::byte* weights = args.weights + (row + r) * args.row_bytes;
+      int64_t i = 0;
+      for (; i + Source::kStep <= count; i += Source::kStep) {
+        Source::load(weights, column + i, &panel.weights[r][i / kLanes]);
+      }
+      if (i < count) Source::load_part(weights, column + i, count - i, &panel.weights[r][i / kLanes]);
+    }
+    for (int r = rows; r % FloatPanel::kTileRows != 0; ++r) std::memset(panel.weights[r], 0, sizeof panel.weights[r]);
+  }
+  static void add_ahead(const MultiplyArgs& args, int64_t row, int rows, int64_t column, int64_t count,
+                        RowsAhead& ahead) {
+    ahead.add(args.weights + row * args.row_bytes + Source::bytes(column), args.row_bytes, rows,
+              static_cast<size_t>(Source::bytes(count)));
+  }
+};
 
 template <typename Source>
 void multiply_float(const MultiplyArgs& args) {
   static_assert(FloatPanel::kColumns % Source::kStep == 0);
+  if (args.tokens >= FloatPanel::kLeastTokens) return multiply_float_parts<FloatRows<Source>>(args);
   int64_t token = 0;
-  if (args.tokens >= FloatPanel::kLeastTokens) {
-    FloatPanel panel;
-    for (; token < args.tokens; token += FloatPanel::kTokens) {
-      const int64_t left = args.tokens - token;
-      const int tokens = static_cast<int>(left < FloatPanel::kTokens ? left : FloatPanel::kTokens);
-      for (int64_t row = 0; row < args.rows; row += FloatPanel::kRows) {
-        const int64_t rows = args.rows - row < FloatPanel::kRows ? args.rows - row : FloatPanel::kRows;
-        multiply_float_panel<fill_float_panel<Source>>(args, row, static_cast<int>(rows), token, tokens, panel);
-      }
-    }
-  }
   for (; token + 4 <= args.tokens; token += 4) multiply_float_rows<Source, 4>(args, token);
   for (; token < args.tokens; ++token) multiply_float_rows<Source, 1>(args, token);
 }
@@ -179,6 +228,7 @@ struct NumberSource {
   MOXIE_INLINE static void load_part(const std::byte* row, int64_t column, int64_t n, FloatVec* to) {
     *to = kLoadPart(row + column * static_cast<int64_t>(sizeof(Number)), n);
   }
+  static int64_t bytes(int64_t columns) { return columns * static_cast<int64_t>(sizeof(Number)); }
 };
 
 // Blocks that kDecode turns into floats. Rows are whole blocks.
@@ -190,6 +240,7 @@ struct DecodedSource {
     kDecode(reinterpret_cast<const Block*>(row)[column / kValues], reinterpret_cast<float*>(to));
   }
   MOXIE_INLINE static void load_part(const std::byte*, int64_t, int64_t, FloatVec*) {}
+  static int64_t bytes(int64_t columns) { return columns / kValues * static_cast<int64_t>(sizeof(Block)); }
 };
 
 }  // namespace

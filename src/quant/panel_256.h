@@ -15,7 +15,7 @@ namespace {
 
 // Two groups of rows share what is loaded of the activations where there are registers enough.
 constexpr int kRowGroups = kLanes == 16 ? 2 : 1;
-constexpr int kPanel256Blocks = 4 / kRowGroups;            // about half of the first-level cache
+constexpr int kPanel256Blocks = kLanes == 16 ? 1 : 4;      // a half of the first-level cache or less
 constexpr int kPanel256Tile = 4;                           // tokens whose sums stay in registers
 constexpr int kPanel256Tokens = kLanes == 16 ? 192 : 128;  // tokens that share an unpacked panel
 constexpr int kPanel256Rows = kLanes == 16 ? 512 : 256;    // rows that share copied activations
@@ -80,10 +80,10 @@ MOXIE_INLINE BlockDwords<Parts> block_dwords(const RowGroup& rows, int64_t index
 }
 
 // What is wanted later of some rows.
-template <class Rows>
-using AheadOf = std::conditional_t<std::same_as<Rows, RowGroup>, RowsAhead, Ahead>;
-template <class Parts>
-void add_blocks_ahead(const RowGroup& rows, int64_t first, int64_t count, RowsAhead& ahead) {
+template <class Rows, int kCache = 2>
+using AheadOf = std::conditional_t<std::same_as<Rows, RowGroup>, LinesOfRowsAhead<kCache>, LinesAhead<kCache>>;
+template <class Parts, int kCache>
+void add_blocks_ahead(const RowGroup& rows, int64_t first, int64_t count, LinesOfRowsAhead<kCache>& ahead) {
   constexpr size_t kBytes = sizeof(typename Parts::Block);
   ahead.add(rows, static_cast<size_t>(first) * kBytes, static_cast<size_t>(count) * kBytes);
 }
@@ -263,18 +263,25 @@ void multiply_panel_256_part(const MultiplyArgs& args, int64_t first_token, int 
     const int64_t next = block + blocks, next_end = next + blocks < all_blocks ? next + blocks : all_blocks;
     for (int g = 0; g < groups; g += kRowGroups) {
       FloatVec* to[kRowGroups];
-      AheadOf<Rows> ahead;
+      AheadOf<Rows> ahead;    // the next blocks of these rows
+      AheadOf<Rows, 3> soon;  // these blocks of the rows that come next
       for (int i = 0; i < kRowGroups; ++i) {
         // Beyond the last group that one stands in, and is not stored.
         const int group = g + i < groups ? g + i : groups - 1;
         const Rows source(args, first_row + group * kLanes);
         fill_panel_256<Parts>(source, block, blocks, panels[i]);
         if (next < all_blocks) add_blocks_ahead<Parts>(source, next, next_end - next, ahead);
+        if (g + kRowGroups + i < groups) {
+          const Rows beside(args, first_row + (g + kRowGroups + i) * kLanes);
+          add_blocks_ahead<Parts>(beside, block, blocks, soon);
+        }
         to[i] = sums[g + i];
       }
       ahead.begin(tiles);
+      soon.begin(tiles);
       for (int tile = 0; tile < tiles; ++tile) {
         ahead.step();
+        soon.step();
         multiply_panel_256_tile<Parts>(panels, blocks, x[tile], tokens - tile * kPanel256Tile, to);
         for (FloatVec*& of : to) of += kPanel256Tile;
       }

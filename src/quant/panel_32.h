@@ -83,7 +83,7 @@ MOXIE_INLINE void multiply_block(const IntVec* const (&values)[kGroups], const i
 #endif
 }
 
-constexpr int kPanelBlocks = 16;                        // blocks of a row that a panel holds
+constexpr int kPanelBlocks = kLanes == 16 ? 8 : 16;     // blocks of a row that a panel holds
 constexpr int kPanelGroups = 2;                         // panels that share what is loaded of the activations
 constexpr int kPanelTile = kLanes == 16 ? 6 : 4;        // tokens whose sums stay in registers
 constexpr int kPanelTokens = kLanes == 16 ? 192 : 128;  // tokens that share an unpacked panel
@@ -185,18 +185,25 @@ void multiply_panel_32_part(const MultiplyArgs& args, int64_t first_token, int t
     const int64_t next = block + blocks, next_end = next + blocks < all_blocks ? next + blocks : all_blocks;
     for (int g = 0; g < groups; g += kPanelGroups) {
       FloatVec* to[kPanelGroups];
-      Ahead ahead;
+      LinesAhead<2> ahead;  // the next blocks of these rows
+      LinesAhead<3> soon;   // these blocks of the rows that come next
       for (int i = 0; i < kPanelGroups; ++i) {
         // Beyond the last group that one stands in, and is not stored.
         const int group = g + i < groups ? g + i : groups - 1;
         Source source(args, first_row + group * kLanes);
         source.fill(block, blocks, panels[i]);
         source.fetch_ahead(next, next_end - next, ahead);
+        if (g + kPanelGroups + i < groups) {
+          const Source beside(args, first_row + (g + kPanelGroups + i) * kLanes);
+          beside.fetch_ahead(block, blocks, soon);
+        }
         to[i] = sums[g + i];
       }
       ahead.begin(tiles);
+      soon.begin(tiles);
       for (int tile = 0; tile < tiles; ++tile) {
         ahead.step();
+        soon.step();
         multiply_panel_32_tile<Type>(panels, blocks, x[tile], tokens - tile * kPanelTile, to);
         for (FloatVec*& of : to) of += kPanelTile;
       }

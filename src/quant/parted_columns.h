@@ -81,7 +81,8 @@ class PartedColumns {
       }
     }
   }
-  void fetch_ahead(int64_t, int64_t, Ahead&) const {}
+  template <int kCache>
+  void fetch_ahead(int64_t, int64_t, LinesAhead<kCache>&) const {}
 
  private:
   typename Type::Source source_;

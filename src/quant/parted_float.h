@@ -7,31 +7,18 @@
 namespace moxie::MOXIE_TARGET {
 namespace {
 
-// Columns [column, column + count) of `rows` rows; what is left of the last vectors and of the last tile of rows is
-// zero.
 template <auto kDecode>
-void fill_decoded_panel(const MultiplyArgs& args, int64_t row, int rows, int64_t column, int64_t count,
-                        FloatPanel& panel) {
-  for (int r = 0; r < rows; ++r) {
-    float* to = reinterpret_cast<float*>(panel.weights[r]);
-    kDecode(*args.parted, args.first_row + row + r, column, count, to);
-    for (int64_t i = count; i % kLanes != 0; ++i) to[i] = 0;
-  }
-  for (int r = rows; r % FloatPanel::kTileRows != 0; ++r) std::memset(panel.weights[r], 0, sizeof panel.weights[r]);
-}
-
-template <auto kDecode>
-void multiply_decoded(const MultiplyArgs& args) {
-  FloatPanel panel;
-  for (int64_t token = 0; token < args.tokens; token += FloatPanel::kTokens) {
-    const int64_t left = args.tokens - token;
-    const int tokens = static_cast<int>(left < FloatPanel::kTokens ? left : FloatPanel::kTokens);
-    for (int64_t row = 0; row < args.rows; row += FloatPanel::kRows) {
-      const int64_t rows = args.rows - row < FloatPanel::kRows ? args.rows - row : FloatPanel::kRows;
-      multiply_float_panel<fill_decoded_panel<kDecode>>(args, row, static_cast<int>(rows), token, tokens, panel);
+struct DecodedParts {
+  static void fill(const MultiplyArgs& args, int64_t row, int rows, int64_t column, int64_t count, FloatPanel& panel) {
+    for (int r = 0; r < rows; ++r) {
+      float* to = reinterpret_cast<float*>(panel.weights[r]);
+      kDecode(*args.parted, args.first_row + row + r, column, count, to);
+      for (int64_t i = count; i % kLanes != 0; ++i) to[i] = 0;
     }
+    for (int r = rows; r % FloatPanel::kTileRows != 0; ++r) std::memset(panel.weights[r], 0, sizeof panel.weights[r]);
   }
-}
+  static void add_ahead(const MultiplyArgs&, int64_t, int, int64_t, int64_t, RowsAhead&) {}
+};
 
 struct PartedFacts {
   std::string_view name;
@@ -49,7 +36,7 @@ constexpr QuantType make_decoded_type(const PartedFacts& facts) {
   type.block_values = 1;
   type.activations = ActFormat::f32;
   type.decode_columns = kDecode;
-  type.multiply = multiply_decoded<kDecode>;
+  type.multiply = multiply_float_parts<DecodedParts<kDecode>>;
   return type;
 }
 

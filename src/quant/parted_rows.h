@@ -69,7 +69,8 @@ class PartedRows {
       panel.minima[b] = minimum;
     }
   }
-  void fetch_ahead(int64_t, int64_t, Ahead&) const {}
+  template <int kCache>
+  void fetch_ahead(int64_t, int64_t, LinesAhead<kCache>&) const {}
 
   FloatVec scale = {}, minimum = {};  // of the block's group
 

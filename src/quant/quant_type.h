@@ -67,7 +67,10 @@ struct QuantType {
   void (*decode_columns)(const PartedWeights& from, int64_t row, int64_t column, int64_t count, float* to) = nullptr;
 
   bool parted() const { return decode_columns != nullptr; }
-  bool can_interleave(int64_t columns) const { return halves_at >= 0 && row_bytes(columns) % word_bytes == 0; }
+  // Words that are parts of blocks need no whole number of them.
+  bool can_interleave(int64_t columns) const {
+    return halves_at >= 0 && (word_bytes <= block_bytes || row_bytes(columns) % word_bytes == 0);
+  }
   bool computable() const { return decode != nullptr || parted(); }
   // Bytes of a row of `columns` values. REQUIRES: columns % block_values == 0.
   constexpr int64_t row_bytes(int64_t columns) const { return columns / block_values * block_bytes; }

@@ -41,9 +41,10 @@ MOXIE_INLINE void prefetch_block(const Block* block, size_t distance, size_t cou
     __builtin_prefetch(reinterpret_cast<const void*>(address + line));
 }
 
-// What is to be in the second cache soon, asked for a few lines at a time while others are worked on, so that no core
-// waits for them, nor for room to ask. Up to two runs of bytes one after another.
-class Ahead {
+// What is to be in a cache, asked for a few lines at a time while others are worked on, so that no core waits for them,
+// nor for room to ask. Up to two runs of bytes one after another. kCache: 3 is the first cache, 2 the second.
+template <int kCache>
+class LinesAhead {
  public:
   void add(const std::byte* from, size_t bytes) {
     const uintptr_t begin = reinterpret_cast<uintptr_t>(from);
@@ -58,7 +59,7 @@ class Ahead {
         if (at_ + 1 >= count_) return;
         ++at_;
       }
-      __builtin_prefetch(reinterpret_cast<const void*>(runs_[at_].next), 0, 2);
+      __builtin_prefetch(reinterpret_cast<const void*>(runs_[at_].next), 0, kCache);
       runs_[at_].next += 64;
     }
   }
@@ -70,14 +71,18 @@ class Ahead {
   Run runs_[2];
   size_t count_ = 0, at_ = 0, lines_ = 0, lines_of_step_ = 0;
 };
+using Ahead = LinesAhead<2>;
 
 // The same for up to two groups of rows that lie apart: some bytes of each. A step costs more.
-class RowsAhead {
+template <int kCache>
+class LinesOfRowsAhead {
  public:
-  void add(const RowGroup& rows, size_t at, size_t bytes) {
+  void add(const RowGroup& rows, size_t at, size_t bytes) { add(rows.row(0) + at, rows.stride(), rows.count(), bytes); }
+  // `bytes` of each of `count` rows, the first of them at `from`.
+  void add(const std::byte* from, size_t stride, int count, size_t bytes) {
     if (bytes == 0) return;
-    groups_[count_++] = {reinterpret_cast<uintptr_t>(rows.row(0)) + at, bytes, rows.count(), rows.stride()};
-    lines_ += static_cast<size_t>(rows.count()) * ((bytes + 126) / 64);
+    groups_[count_++] = {reinterpret_cast<uintptr_t>(from), bytes, count, stride};
+    lines_ += static_cast<size_t>(count) * ((bytes + 126) / 64);
   }
   void begin(int steps) {
     lines_of_step_ = (lines_ + static_cast<size_t>(steps) - 1) / static_cast<size_t>(steps);
@@ -87,7 +92,7 @@ class RowsAhead {
     for (size_t line = 0; line < lines_of_step_; ++line) {
       if (at_ == count_) return;
       Group& group = groups_[at_];
-      __builtin_prefetch(reinterpret_cast<const void*>(next_), 0, 2);
+      __builtin_prefetch(reinterpret_cast<const void*>(next_), 0, kCache);
       next_ = (next_ | 63) + 1;
       if (next_ < group.row + group.bytes) continue;
       group.row += group.stride;
@@ -107,6 +112,7 @@ class RowsAhead {
   uintptr_t next_ = 0;
   size_t count_ = 0, at_ = 0, lines_ = 0, lines_of_step_ = 0;
 };
+using RowsAhead = LinesOfRowsAhead<2>;
 
 // to[i] lane r = lane i of rows[r].
 MOXIE_INLINE void transpose(const IntVec (&rows)[kLanes], IntVec* to) {
