@@ -12,21 +12,10 @@ namespace {
 
 // Vectors of rows that are worked on in turn: a processor fetches two streams of memory faster than one.
 constexpr int kStreams = 2;
-// How far ahead lines are asked for: into the first cache, and into the second; or once for both.
-constexpr ptrdiff_t kNearBytes = 2048, kFarBytes = 4096, kOnceBytes = 4096;
+// How far ahead lines are asked for: into the first cache, and into the second; or once (kOnceBytes).
+constexpr ptrdiff_t kNearBytes = 2048, kFarBytes = 4096;
 // How long a stream is at least, where there are rows enough: at its end the next lines were not asked for.
 constexpr size_t kLongBytes = 65536;
-
-// AMD's processors, of which Zen 5 was measured, do best when lines are asked for once and streams are as long as can
-// be; Intel's, of which Sapphire Rapids was measured, when lines are asked for twice and streams are no longer than
-// needed.
-MOXIE_INLINE bool is_amd() {
-#if defined(__x86_64__)
-  return __builtin_cpu_is("amd") != 0;
-#else
-  return false;
-#endif
-}
 
 // Words of 4 bytes of kLanes rows: lane r of [i] holds word i of row r.
 class LaneWords {

@@ -22,10 +22,12 @@ namespace {
 
 // ---- few tokens: weights go straight from memory into the sums ----
 
-template <typename Source, int kRows, int kTokens>
-void multiply_float_tile(const MultiplyArgs& args, int64_t row, int64_t token) {
+// Rows `row`, row + apart, ... kAsks: asks for their lines ahead.
+template <typename Source, int kRows, int kTokens, bool kAsks = false>
+void multiply_float_tile(const MultiplyArgs& args, int64_t row, int64_t token, int64_t apart = 1) {
   constexpr int kVectors = Source::kStep / kLanes;
   const std::byte* weights = args.weights + row * args.row_bytes;
+  const int64_t stride = apart * static_cast<int64_t>(args.row_bytes);
   const float* x[kTokens];
   for (int t = 0; t < kTokens; ++t) {
     x[t] = reinterpret_cast<const float*>(args.activations + (token + t) * args.activation_row_bytes);
@@ -34,7 +36,14 @@ void multiply_float_tile(const MultiplyArgs& args, int64_t row, int64_t token) {
   FloatVec w[kRows][kVectors];
   int64_t column = 0;
   for (; column + Source::kStep <= args.columns; column += Source::kStep) {
-    for (int r = 0; r < kRows; ++r) Source::load(weights + r * args.row_bytes, column, w[r]);
+    if constexpr (kAsks) {
+      if (Source::bytes(column) % 64 < Source::bytes(Source::kStep)) {
+        for (int r = 0; r < kRows; ++r) {
+          __builtin_prefetch(weights + r * stride + Source::bytes(column) + kOnceBytes, 0, 0);
+        }
+      }
+    }
+    for (int r = 0; r < kRows; ++r) Source::load(weights + r * stride, column, w[r]);
     for (int v = 0; v < kVectors; ++v) {
       for (int t = 0; t < kTokens; ++t) {
         const FloatVec values = load(x[t] + column + v * kLanes);
@@ -43,21 +52,29 @@ void multiply_float_tile(const MultiplyArgs& args, int64_t row, int64_t token) {
     }
   }
   if (const int64_t left = args.columns - column; left > 0) {
-    for (int r = 0; r < kRows; ++r) Source::load_part(weights + r * args.row_bytes, column, left, w[r]);
+    for (int r = 0; r < kRows; ++r) Source::load_part(weights + r * stride, column, left, w[r]);
     for (int t = 0; t < kTokens; ++t) {
       const FloatVec values = load_part(x[t] + column, left);
       for (int r = 0; r < kRows; ++r) sums[r][t] = fma(w[r][0], values, sums[r][t]);
     }
   }
   for (int r = 0; r < kRows; ++r) {
-    for (int t = 0; t < kTokens; ++t) args.out[(token + t) * args.out_stride + row + r] = sum_lanes(sums[r][t]);
+    for (int t = 0; t < kTokens; ++t) args.out[(token + t) * args.out_stride + row + r * apart] = sum_lanes(sums[r][t]);
   }
 }
 
 template <typename Source, int kTokens>
 void multiply_float_rows(const MultiplyArgs& args, int64_t token) {
-  constexpr int kRows = Source::kStep == kLanes ? 4 : 1;  // decoded blocks of one row fill the registers
+  constexpr bool kNumbers = Source::kStep == kLanes;
+  constexpr int kRows = kNumbers ? 4 : 1;  // decoded blocks of one row fill the registers
   int64_t row = 0;
+  if constexpr (kTokens == 1 && kNumbers) {
+    if (is_amd()) {
+      const int64_t half = args.rows / 2;
+      for (; row < half; ++row) multiply_float_tile<Source, 2, 1, true>(args, row, token, half);
+      row = 2 * half;
+    }
+  }
   for (; row + kRows <= args.rows; row += kRows) multiply_float_tile<Source, kRows, kTokens>(args, row, token);
   for (; row < args.rows; ++row) multiply_float_tile<Source, 1, kTokens>(args, row, token);
 }

@@ -8,6 +8,18 @@
 namespace moxie::MOXIE_TARGET {
 namespace {
 
+// AMD's processors, of which Zen 5 was measured, do best when lines are asked for once and streams are as long as can
+// be; Intel's, of which Sapphire Rapids was measured, when lines are asked for twice and streams are no longer than
+// needed.
+MOXIE_INLINE bool is_amd() {
+#if defined(__x86_64__)
+  return __builtin_cpu_is("amd") != 0;
+#else
+  return false;
+#endif
+}
+constexpr ptrdiff_t kOnceBytes = 4096;  // how far ahead
+
 // Rows [row, row + kLanes) of a product; where fewer are left the last one stands in, and its results are not stored.
 class RowGroup {
  public:
