@@ -195,7 +195,10 @@ void Engine::Impl::describe(const WeightFiles& files, const ModelPlan& plan) {
                 .float_products = plan.float_products,
                 .bf16_products = plan.bf16_products,
                 .attention_products =
-                    2 * static_cast<uint64_t>(plan.hp.layers * plan.hp.heads * plan.hp.head_dim)};  // keys, values
+                    2 * static_cast<uint64_t>(plan.hp.layers * plan.hp.heads * plan.hp.head_dim),  // keys, values
+                .output_integer_products = plan.output_integer_products,
+                .output_float_products = plan.output_float_products,
+                .output_bf16_products = plan.output_bf16_products};
 }
 
 // Puts the quantized weights in place of `files`, where they are floats.
@@ -317,9 +320,10 @@ Result<void> Engine::Impl::load_model(const WeightFiles& files, ModelPlan plan, 
   }
   if (pooled) load.pool = &ledger.pool;
   if (!pooled) {
-    log.write(LogLevel::info,
-              "weights are mapped as they lie in the file; --no-mmap reads them into memory, rows in the order products "
-              "read fastest: a later start, faster from then on");
+    log.write(
+        LogLevel::info,
+        "weights are mapped as they lie in the file; --no-mmap reads them into memory, rows in the order products "
+        "read fastest: a later start, faster from then on");
   }
   if (!ledger.pool.complete) describe_streaming(ledger, budget, plan, log);
   MOXIE_TRY(model, Model::load(files, std::move(plan), load));

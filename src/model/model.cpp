@@ -61,12 +61,18 @@ Result<int64_t> vocabulary_size(const WeightFiles& files) {
   return tensor->shape[0];
 }
 
-void add_products(ModelPlan& plan, bool kept_as_float, const QuantType& type, uint64_t products) {
-  uint64_t& sum = kept_as_float                        ? plan.float_products
-                  : type.name == "bf16"                ? plan.bf16_products
-                  : type.activations == ActFormat::f32 ? plan.float_products
-                                                       : plan.integer_products;
-  sum += products;
+void add_products(ModelPlan& plan, bool kept_as_float, bool output, const QuantType& type, uint64_t products) {
+  auto add = [&](uint64_t& all, uint64_t& of_output) {
+    all += products;
+    if (output) of_output += products;
+  };
+  if (!kept_as_float && type.name == "bf16") {
+    add(plan.bf16_products, plan.output_bf16_products);
+  } else if (kept_as_float || type.activations == ActFormat::f32) {
+    add(plan.float_products, plan.output_float_products);
+  } else {
+    add(plan.integer_products, plan.output_integer_products);
+  }
 }
 
 void add_up(ModelPlan& plan) {
@@ -79,7 +85,8 @@ void add_up(ModelPlan& plan) {
       if (static_cast<Role>(r) != Role::token_embd || tied) {
         plan.active_bytes_per_token += bytes(tensor);
         if (tensor.weight != nullptr && tensor.weight->shape.size() >= 2) {
-          add_products(plan, is_one_of(kFloatRoles, static_cast<Role>(r)), *tensor.weight->type,
+          const bool output = static_cast<Role>(r) == (tied ? Role::token_embd : Role::output);
+          add_products(plan, is_one_of(kFloatRoles, static_cast<Role>(r)), output, *tensor.weight->type,
                        static_cast<uint64_t>(tensor.weight->elements()));
         }
       }
@@ -93,7 +100,7 @@ void add_up(ModelPlan& plan) {
     }
     for (size_t id = 0; id < std::min(layer.size(), static_cast<size_t>(plan.hp.router.used)); ++id) {
       for (const ProjectionRecord* p : {&layer[id].gate, &layer[id].up, &layer[id].down}) {
-        add_products(plan, false, *p->tensor->type, static_cast<uint64_t>(p->rows * p->columns));
+        add_products(plan, false, false, *p->tensor->type, static_cast<uint64_t>(p->rows * p->columns));
       }
     }
     plan.expert_bytes += layer_bytes;

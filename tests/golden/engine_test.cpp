@@ -41,6 +41,13 @@ TEST_F(EngineTest, TellsWhatItOpened) {
   EXPECT_TRUE(engine->adds_bos());
   // 5 layers, of whose experts a quarter is read, and the output matrix.
   EXPECT_LT(engine->model().active_bytes_per_token, engine->model().weight_bytes / 2);
+  const ModelInfo& model = engine->model();
+  const int64_t output = model.vocabulary * model.hidden;
+  const auto sum = [](uint64_t a, uint64_t b, uint64_t c) { return static_cast<int64_t>(a + b + c); };
+  EXPECT_EQ(sum(model.output_integer_products, model.output_float_products, model.output_bf16_products), output);
+  const int64_t of_layers = sum(model.integer_products, model.float_products, model.bf16_products) - output;
+  EXPECT_GT(of_layers, 0);
+  EXPECT_EQ(of_layers % model.layers, 0);
 }
 
 TEST_F(EngineTest, FullContextEndsTheAnswerAndSaysSo) {
