@@ -151,11 +151,24 @@ void multiply_panels_32(const Panel (&panels)[kPanelGroups], int blocks, const P
 template <typename Type>
 MOXIE_INLINE void multiply_panel_32_tile(const Panel (&panels)[kPanelGroups], int blocks, const PanelActs& x,
                                          int tokens, FloatVec* const (&sums)[kPanelGroups]) {
-  if (tokens >= kPanelTile) return multiply_panels_32<Type, kPanelTile>(panels, blocks, x, 0, sums);
-  int t = 0;
-  for (; t + 4 <= tokens; t += 4) multiply_panels_32<Type, 4>(panels, blocks, x, t, sums);
-  for (; t + 2 <= tokens; t += 2) multiply_panels_32<Type, 2>(panels, blocks, x, t, sums);
-  if (t < tokens) multiply_panels_32<Type, 1>(panels, blocks, x, t, sums);
+  static_assert(kPanelTile <= 6);
+  switch (tokens) {
+    case 1:
+      return multiply_panels_32<Type, 1>(panels, blocks, x, 0, sums);
+    case 2:
+      return multiply_panels_32<Type, 2>(panels, blocks, x, 0, sums);
+    case 3:
+      return multiply_panels_32<Type, 3>(panels, blocks, x, 0, sums);
+    case 4:
+      if constexpr (kPanelTile > 4) return multiply_panels_32<Type, 4>(panels, blocks, x, 0, sums);
+      break;
+    case 5:
+      if constexpr (kPanelTile > 5) return multiply_panels_32<Type, 5>(panels, blocks, x, 0, sums);
+      break;
+    default:
+      break;
+  }
+  multiply_panels_32<Type, kPanelTile>(panels, blocks, x, 0, sums);
 }
 
 // Tokens [first_token, first_token + tokens) with rows [first_row, first_row + rows). A Source is made of (args, row)
