@@ -593,7 +593,6 @@ TEST_P(KernelTest, AttentionToOnePositionAlone) {
   for (size_t i = 0; i < 64; ++i) EXPECT_EQ(out[i], static_cast<float>(cache.exact_values[40][i]));
 }
 
-// As many multiply-adds are done as are counted, so that a speed made of them is one.
 TEST_P(KernelTest, EveryWayOfReadingReadsEverything) {
   std::vector<uint64_t> words(6 * kReadBytes / 8);
   uint64_t sum = 0;
@@ -604,6 +603,7 @@ TEST_P(KernelTest, EveryWayOfReadingReadsEverything) {
   }
 }
 
+// As many multiply-adds are done as are counted, so that a speed made of them is one.
 TEST_P(KernelTest, PeaksDoWhatTheyCount) {
   int64_t integers = 0;
   const int64_t products = kernels().int8_peak(100, 3, -7, &integers);

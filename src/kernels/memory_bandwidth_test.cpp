@@ -11,7 +11,7 @@ namespace {
 
 TEST(MemoryBandwidth, IsWithinReason) {
   ThreadPool pool(3);  // parts of unequal size
-  const Kernels& kernels = *cpu_targets().front().kernels;
+  const Kernels& kernels = *select_cpu_target().value()->kernels;
   const auto bandwidth = measure_read_bandwidth(pool, kernels, 20 << 20, 2);
   ASSERT_TRUE(bandwidth.ok()) << bandwidth.error().message;
   EXPECT_GT(*bandwidth, 0);     // how slow it is depends on who else computes
