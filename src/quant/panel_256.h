@@ -235,17 +235,8 @@ void multiply_panels_256(const Panel256 (&panels)[kRowGroups], int blocks, const
 template <class Parts>
 MOXIE_INLINE void multiply_panel_256_tile(const Panel256 (&panels)[kRowGroups], int blocks, const PanelActs256Tile& x,
                                           int tokens, FloatVec* const (&sums)[kRowGroups]) {
-  static_assert(kPanel256Tile == 4);
-  switch (tokens) {
-    case 1:
-      return multiply_panels_256<Parts, 1>(panels, blocks, x, 0, sums);
-    case 2:
-      return multiply_panels_256<Parts, 2>(panels, blocks, x, 0, sums);
-    case 3:
-      return multiply_panels_256<Parts, 3>(panels, blocks, x, 0, sums);
-    default:
-      return multiply_panels_256<Parts, 4>(panels, blocks, x, 0, sums);
-  }
+  with_count<kPanel256Tile>(tokens,
+                            [&]<int kTokens>() { multiply_panels_256<Parts, kTokens>(panels, blocks, x, 0, sums); });
 }
 
 // Tokens [first_token, first_token + tokens) with rows [first_row, first_row + rows).

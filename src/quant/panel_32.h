@@ -151,24 +151,7 @@ void multiply_panels_32(const Panel (&panels)[kPanelGroups], int blocks, const P
 template <typename Type>
 MOXIE_INLINE void multiply_panel_32_tile(const Panel (&panels)[kPanelGroups], int blocks, const PanelActs& x,
                                          int tokens, FloatVec* const (&sums)[kPanelGroups]) {
-  static_assert(kPanelTile <= 6);
-  switch (tokens) {
-    case 1:
-      return multiply_panels_32<Type, 1>(panels, blocks, x, 0, sums);
-    case 2:
-      return multiply_panels_32<Type, 2>(panels, blocks, x, 0, sums);
-    case 3:
-      return multiply_panels_32<Type, 3>(panels, blocks, x, 0, sums);
-    case 4:
-      if constexpr (kPanelTile > 4) return multiply_panels_32<Type, 4>(panels, blocks, x, 0, sums);
-      break;
-    case 5:
-      if constexpr (kPanelTile > 5) return multiply_panels_32<Type, 5>(panels, blocks, x, 0, sums);
-      break;
-    default:
-      break;
-  }
-  multiply_panels_32<Type, kPanelTile>(panels, blocks, x, 0, sums);
+  with_count<kPanelTile>(tokens, [&]<int kTokens>() { multiply_panels_32<Type, kTokens>(panels, blocks, x, 0, sums); });
 }
 
 // Tokens [first_token, first_token + tokens) with rows [first_row, first_row + rows). A Source is made of (args, row)

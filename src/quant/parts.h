@@ -24,6 +24,15 @@ MOXIE_INLINE void for_parts(const MultiplyArgs& args, int64_t most_tokens, int64
   }
 }
 
+// Calls body<count>() for a count up to kMost, body<kMost>() for more: a loop of its own for each size of a last tile.
+template <int kMost, typename Body>
+MOXIE_INLINE void with_count(int count, const Body& body) {
+  if constexpr (kMost > 1) {
+    if (count < kMost) return with_count<kMost - 1>(count, body);
+  }
+  body.template operator()<kMost>();
+}
+
 // Writes a part of a product: sums[g][t] holds rows [g * kLanes, g * kLanes + kLanes) of token t.
 template <int kTokens>
 MOXIE_INLINE void store_sums(const MultiplyArgs& args, int64_t first_token, int tokens, int64_t first_row, int rows,
