@@ -114,7 +114,9 @@ Result<HubReference> parse_hub_reference(std::string_view text) {
     return fail(ErrorCode::invalid_argument,
                 "'{}' names no repository of the hub; write ORG/NAME, ORG/NAME@REVISION or ORG/NAME:FILE", given);
   }
-  if (!reference.revision.empty() && !is_safe_repo_path(reference.revision))
+  // Git allows no colon in a name of a revision, and here one would begin the file.
+  const bool has_colon = reference.revision.find(':') != std::string::npos;
+  if (!reference.revision.empty() && (has_colon || !is_safe_repo_path(reference.revision)))
     return fail(ErrorCode::invalid_argument, "'{}': '{}' is no revision", given, printable(reference.revision));
   if (!reference.file.empty() && !is_safe_repo_path(reference.file))
     return fail(ErrorCode::invalid_argument, "'{}': '{}' is no file of a repository", given, printable(reference.file));

@@ -28,8 +28,9 @@ TEST(HubReference, PartsInAnyCombination) {
   EXPECT_EQ(parts("https://huggingface.co/org/name"), "org/name||");
   EXPECT_EQ(parts("https://huggingface.co/org/name/tree/main"), "org/name|main|");
   EXPECT_EQ(parts("https://huggingface.co/org/name/blob/main/sub/x.gguf?download=true"), "org/name|main|sub/x.gguf");
-  for (const char* wrong : {"", "hf:", "a/b/c", "../etc", "org/..", "org/name@../x", "org/name:/etc/passwd",
-                            "org/name:../x", "org/na me", "https://huggingface.co", "-x/y"}) {
+  for (const char* wrong :
+       {"", "hf:", "a/b/c", "../etc", "org/..", "org/name@../x", "org/name:/etc/passwd", "org/name:../x", "org/na me",
+        "https://huggingface.co", "-x/y", "https://huggingface.co/org/name/blob/main:/x.gguf"}) {
     EXPECT_EQ(parts(wrong), "error") << wrong;
   }
   EXPECT_EQ(parse_hub_reference("org/name@v1:f")->text(), "hf:org/name@v1:f");

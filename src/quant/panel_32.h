@@ -34,6 +34,7 @@ MOXIE_INLINE IntVec splat_4_bytes(const int8_t* from) {
 template <typename Type, int kTokens, int kGroups>
 MOXIE_INLINE void multiply_block(const IntVec* const (&values)[kGroups], const int8_t (*x)[32],
                                  IntVec (&totals)[kTokens][kGroups]) {
+  static_assert(Type::kLargest <= 128, "products of bytes");
 #if MOXIE_VNNI
 #pragma GCC unroll 8
   for (int i = 0; i < 8; ++i) {
