@@ -112,6 +112,9 @@ class InterleavedBlock {
 
  private:
   static constexpr int kRun = run_dwords<Parts>(), kRuns = kRunsInStep<Parts>, kStep = kStepDwords<Parts>;
+  static constexpr int kSteps = 64 / kStep;
+  // How often in a step lines are asked for: runs this short have many dwords of different lines.
+  static constexpr int kAsks = kRun == 2 ? 2 : 1;
   static constexpr int kSubDwords = Parts::kSubValues / 4;
   using Runs = IntVec[kStreams][kTokens][kRuns];
 
@@ -160,12 +163,13 @@ class InterleavedBlock {
 
   // A step of which run k begins at dword firsts[k]. Runs go side by side, since they often take their quants from the
   // same words.
-  MOXIE_INLINE void add_runs(const int (&firsts)[kRuns], const IntVec (&scales)[kStreams][kTokens]) {
+  MOXIE_INLINE void add_runs(int step, const int (&firsts)[kRuns], const IntVec (&scales)[kStreams][kTokens]) {
     Runs runs;
 #pragma GCC unroll 2
     for (int k = 0; k < kRuns; ++k) start_run(firsts[k], k, runs);
 #pragma GCC unroll 8
     for (int i = 0; i < kRun; ++i) {
+      if (i % (kRun / kAsks) == 0) prefetch_streams<kSteps * kAsks>(rows_, index_, step * kAsks + i / (kRun / kAsks));
 #pragma GCC unroll 2
       for (int k = 0; k < kRuns; ++k) add_dwords(firsts[k] + i, k, runs);
     }
@@ -179,10 +183,8 @@ class InterleavedBlock {
   }
 
   MOXIE_INLINE void add_steps() {
-    constexpr int kSteps = 64 / kStep;
 #pragma GCC unroll 64
     for (int step = 0; step < kSteps; ++step) {
-      prefetch_streams<kSteps>(rows_, index_, step);
       IntVec scales[kStreams][kTokens];
       for (int s = 0; s < kStreams; ++s) {
         const IntVec of_rows = scales_of_step(dwords_[s], step);
@@ -192,7 +194,7 @@ class InterleavedBlock {
       }
       int firsts[kRuns];
       for (int k = 0; k < kRuns; ++k) firsts[k] = step * kStep + k * kRun;
-      add_runs(firsts, scales);
+      add_runs(step, firsts, scales);
     }
   }
   MOXIE_INLINE static IntVec scales_of_step(const InterleavedDwords<Parts>& dwords, int step) {
@@ -205,7 +207,6 @@ class InterleavedBlock {
   // likewise the second and the fourth. To get such pairs of scales costs less than to get neighbours, and a half of
   // the block, eight sub-blocks, takes its quants from the same words.
   MOXIE_INLINE void add_fours() {
-    constexpr int kSteps = 64 / kStep;
     int step = 0;
 #pragma GCC unroll 2
     for (int half = 0; half < 2; ++half) {
@@ -227,9 +228,8 @@ class InterleavedBlock {
       for (int from = 0; from < 8; from += kRun) {
 #pragma GCC unroll 2
         for (int k = 0; k < 2; ++k) {
-          prefetch_streams<kSteps>(rows_, index_, step++);
           const int first = 32 * half + 16 * k + from;
-          add_runs({first, first + 8}, scales[k][from / 4]);
+          add_runs(step++, {first, first + 8}, scales[k][from / 4]);
         }
       }
     }

@@ -69,6 +69,17 @@ class InterleavedRows {
   size_t lane_;
 };
 
+// Asks for lines of two streams. One loop for all that ask, so that few instructions do it again and again: Zen 5
+// learns from each how its addresses go on, and reads 2 to 8 % faster than with a loop in each place.
+[[gnu::noinline, maybe_unused]] static void ask_once(const std::byte* a, const std::byte* b, int lines) {
+#pragma GCC unroll 1
+  for (int i = 0; i < lines; ++i) {
+    asm volatile("");  // else a call has no effect that a compiler knows of
+    __builtin_prefetch(a + 64 * i, 0, 0);
+    __builtin_prefetch(b + 64 * i, 0, 0);
+  }
+}
+
 // Asks for the `part`th of kParts of what lies a little further on than block `block` of each stream, and for what lies
 // a page further. In a loop of its own, not unrolled: processors learn from the few instructions that come again and
 // again how the addresses go on. As many instructions as there are lines teach them nothing: 8 to 14 % slower.
@@ -76,19 +87,20 @@ template <int kParts, class Type>
 MOXIE_INLINE void prefetch_streams(const InterleavedRows<Type> (&rows)[kStreams], int64_t block, int part) {
   constexpr int kLines = static_cast<int>((InterleavedRows<Type>::kGroupBlockBytes + 63) / 64);
   constexpr int kApart = kLanes == kInterleavedRows ? kStreams : 1;  // with fewer lanes both streams share lines
-  const auto each_line = [&](const auto& ask) {
-#pragma GCC unroll 1
-    for (int line = kLines * part / kParts; line < kLines * (part + 1) / kParts; ++line) {
-      for (int s = 0; s < kApart; ++s) ask(rows[s].block(block) + 64 * line);
-    }
-  };
+  const int begin = kLines * part / kParts, end = kLines * (part + 1) / kParts;
   if (is_amd()) {
-    each_line([](const std::byte* at) { __builtin_prefetch(at + kOnceBytes, 0, 0); });
-  } else {
-    each_line([](const std::byte* at) {
+    static_assert(kStreams == 2);
+    const ptrdiff_t ahead = kOnceBytes + 64 * begin;
+    ask_once(rows[0].block(block) + ahead, rows[kApart - 1].block(block) + ahead, end - begin);
+    return;
+  }
+#pragma GCC unroll 1
+  for (int line = begin; line < end; ++line) {
+    for (int s = 0; s < kApart; ++s) {
+      const std::byte* at = rows[s].block(block) + 64 * line;
       __builtin_prefetch(at + kNearBytes, 0, 3);
       __builtin_prefetch(at + kFarBytes, 0, 2);
-    });
+    }
   }
 }
 

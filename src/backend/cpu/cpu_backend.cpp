@@ -16,7 +16,9 @@ namespace {
 constexpr int64_t kParallelValues = 16384;
 // Weight rows per piece: enough pieces for an even split, each long enough to hide the counter, and whole groups of
 // rows, of which products take two in turn.
-constexpr int64_t kMinTileRows = 2 * kInterleavedRows;
+constexpr int64_t kMinTileRows = 2 * kInterleavedRows, kMostTileRows = 512;
+// With one token a piece is a stretch of memory, at whose begin a core waits for what it did not ask for ahead.
+constexpr int64_t kMostTileRowsOfOneToken = 2048;
 // Tokens that attend together at most: the keys and values of a block of positions stay in the first cache meanwhile.
 constexpr int64_t kAttentionTokens = 16;
 
@@ -102,20 +104,28 @@ const std::byte* CpuBackend::activation_rows(const MatmulJob& job, size_t* row_b
 }
 
 void CpuBackend::matmul(std::span<const MatmulJob> jobs) {
-  int64_t total_rows = 0;
+  int64_t rows_left = 0;
   size_t gathered_bytes = 0;
+  bool one_token = true;
   for (const MatmulJob& job : jobs) {
     MOXIE_DCHECK(job.weights->columns == job.x->columns());
     prepare(*job.x, job.weights->type->activations);
-    total_rows += job.weights->rows;
+    if (job.rows > 0) rows_left += job.weights->rows;
+    one_token = one_token && job.rows <= 1;
     if (job.gather != nullptr && job.rows > 1) {
       gathered_bytes +=
           Activations::row_bytes(job.weights->type->activations, job.x->columns()) * static_cast<size_t>(job.rows);
     }
   }
   if (gathered_.size() < gathered_bytes) gathered_.resize(gathered_bytes);
-  const int64_t tile_rows =
-      std::max(kMinTileRows, std::min<int64_t>(512, total_rows / (pool_.threads() * 8)) / kMinTileRows * kMinTileRows);
+  const int64_t even_rows = std::min(kMostTileRows, rows_left / (pool_.threads() * 8));
+  const auto rows_of_tile = [&] {
+    int64_t rows = even_rows;
+    if (one_token) {  // long ones, then shorter ones, so that all threads are done at once
+      rows = std::min(kMostTileRowsOfOneToken, pool_.threads() == 1 ? rows_left : rows_left / (pool_.threads() * 2));
+    }
+    return std::max(kMinTileRows, rows / kMinTileRows * kMinTileRows);
+  };
 
   tiles_.clear();
   size_t gathered_used = 0;
@@ -135,8 +145,10 @@ void CpuBackend::matmul(std::span<const MatmulJob> jobs) {
       gathered_used += static_cast<size_t>(job.rows) * row_bytes;
       activations = to;
     }
-    for (int64_t first = 0; first < job.weights->rows; first += tile_rows) {
-      tiles_.push_back({&job, activations, row_bytes, first, std::min(job.weights->rows, first + tile_rows)});
+    for (int64_t first = 0, last; first < job.weights->rows; first = last) {
+      last = std::min(job.weights->rows, first + rows_of_tile());
+      tiles_.push_back({&job, activations, row_bytes, first, last});
+      rows_left -= last - first;
     }
   }
 
