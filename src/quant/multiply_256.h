@@ -115,11 +115,17 @@ void multiply_256_few(const MultiplyArgs& args) {
   for (int64_t row = 0; row < args.rows; row += 4) multiply_256_tile<Parts, 4, kTokens>(args, row);
 }
 
+template <class Parts, class Rows>
+using RowsOf = std::conditional_t<std::same_as<Rows, RowGroup>, RowGroup, InterleavedRows<Parts>>;
+
 template <typename Parts, class Rows>
 void multiply_256_many(const MultiplyArgs& args) {
 #if defined(__AMX_INT8__)
   if (args.tokens >= kLeastTiled256Tokens) return multiply_256_tiles<Parts, Rows>(args);
 #endif
+  if constexpr (kHaveVnni && kRunsAreParts<Parts>) {
+    if (is_amd()) return multiply_256_panels<LongRuns<Parts>, RowsOf<LongRuns<Parts>, Rows>>(args);
+  }
   multiply_256_panels<Parts, Rows>(args);
 }
 
