@@ -57,6 +57,24 @@ MOXIE_INLINE IntVec add_word_products(IntVec sums, IntVec a, IntVec b) {
 #define MOXIE_VNNI 0
 #endif
 
+// total + pairs of 16-bit products, lane by lane of 32 bits.
+MOXIE_INLINE IntVec add_pairs(IntVec total, IntVec a, IntVec b) {
+#if MOXIE_VNNI
+  return add_word_products(total, a, b);
+#elif defined(__SSSE3__)
+#if defined(__AVX2__)
+  total += (IntVec)_mm256_madd_epi16((__m256i)a, (__m256i)b);
+#else
+  total += (IntVec)_mm_madd_epi16((__m128i)a, (__m128i)b);
+#endif
+  keep_here(total);
+  return total;
+#else
+  for (int i = 0; i < 2 * kLanes; ++i) total[i / 2] += ((Shorts)a)[i] * ((Shorts)b)[i];
+  return total;
+#endif
+}
+
 // The bytes of piece `piece` (values kByteLanes * piece and on) out of groups of kGroup bytes, each byte holding 8 /
 // kBits values that lie kGroup apart. A value's bits land at bit kTo, the other bits are zero. REQUIRES: kTo == 0 where
 // kGroup is 16.

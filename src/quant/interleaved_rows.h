@@ -69,17 +69,6 @@ class InterleavedRows {
   size_t lane_;
 };
 
-// Asks for lines of two streams. One loop for all that ask, so that few instructions do it again and again: Zen 5
-// learns from each how its addresses go on, and reads 2 to 8 % faster than with a loop in each place.
-[[gnu::noinline, maybe_unused]] static void ask_once(const std::byte* a, const std::byte* b, int lines) {
-#pragma GCC unroll 1
-  for (int i = 0; i < lines; ++i) {
-    asm volatile("");  // else a call has no effect that a compiler knows of
-    __builtin_prefetch(a + 64 * i, 0, 0);
-    __builtin_prefetch(b + 64 * i, 0, 0);
-  }
-}
-
 // Asks for the `part`th of kParts of what lies a little further on than block `block` of each stream, and for what lies
 // a page further. In a loop of its own, not unrolled: processors learn from the few instructions that come again and
 // again how the addresses go on. As many instructions as there are lines teach them nothing: 8 to 14 % slower.

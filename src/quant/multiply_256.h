@@ -12,6 +12,7 @@
 //                          block's bytes, of dword i where raw are dwords of many rows; planes() takes either
 //   sub_scales()           the sub-blocks' scales, one per 16 values
 //   scales(factors)        the same times the activations' factors, as ByteScales or SixteenScales, for pieces
+//   kUnpacksFast           given where a core with vectors of 64 bytes unpacks rows much faster than it reads them
 //   kMinimum               whether sub-blocks have minima: then
 //   sub_minima()           gives them, one per 16 values; they are multiplied with a scale of their own and subtracted
 // and, where rows can be interleaved, what interleaved_256.h wants.
@@ -46,6 +47,31 @@ MOXIE_INLINE HalfPairs load_scales(const typename Parts::Block* const* weights, 
   }
 }
 
+// The exact sums over a block of one row, for kTokens tokens, in lanes: x[t] is the block of token t.
+template <typename Parts, int kTokens>
+MOXIE_INLINE void sum_block(const typename Parts::Block& weights, const ActBlock256* const (&x)[kTokens],
+                            IntVec* totals, PartialSums* minima) {
+  const Parts parts(weights);
+  const uint8_t* raw = reinterpret_cast<const uint8_t*>(&weights) + Parts::kRawAt;
+  decltype(parts.scales(Factors(x[0]->factors))) scales[kTokens];
+  for (int t = 0; t < kTokens; ++t) {
+    totals[t] = IntVec{};
+    if constexpr (Parts::kMinimum) minima[t] = sum_products(parts.sub_minima(), x[t]->sums);
+    if constexpr (Parts::kOffset != 0) {
+      totals[t] = widen(sum_products(times(parts.sub_scales(), -Parts::kOffset), x[t]->sums));
+    }
+    scales[t] = parts.scales(Factors(x[t]->factors));
+  }
+#pragma GCC unroll 16
+  for (int piece = 0; piece < 256 / kByteLanes; ++piece) {
+    const auto quants = Parts::quants(raw, piece);
+    for (int t = 0; t < kTokens; ++t) {
+      const SignedBytes values = (SignedBytes)load_bytes(x[t]->values + kByteLanes * piece);
+      totals[t] = add_products(totals[t], quants, values, scales[t].piece(piece));
+    }
+  }
+}
+
 // kRows rows times all tokens. Where fewer rows are left the last one is computed again and not stored.
 template <typename Parts, int kRows, int kTokens>
 void multiply_256_tile(const MultiplyArgs& args, int64_t row) {
@@ -65,31 +91,14 @@ void multiply_256_tile(const MultiplyArgs& args, int64_t row) {
   for (int64_t block = 0; block < args.columns / 256; ++block) {
     IntVec totals[kSums];
     PartialSums minima[kSums];
+    const ActBlock256* of_block[kTokens];
+    for (int t = 0; t < kTokens; ++t) of_block[t] = x[t] + block;
 #pragma GCC unroll 8
     for (int r = 0; r < kRows; ++r) {
       // The next rows, once through the caches per call: processors foresee the few blocks of a row too late. From 10
       // to 14 GB/s on a core that reads 15.
       prefetch_block(weights[r] + block, kRows * args.row_bytes);
-      const Parts parts(weights[r][block]);
-      const uint8_t* raw = reinterpret_cast<const uint8_t*>(weights[r] + block) + Parts::kRawAt;
-      decltype(parts.scales(Factors(x[0]->factors))) scales[kTokens];
-      for (int t = 0; t < kTokens; ++t) {
-        const int i = r * kTokens + t;
-        totals[i] = IntVec{};
-        if constexpr (Parts::kMinimum) minima[i] = sum_products(parts.sub_minima(), x[t][block].sums);
-        if constexpr (Parts::kOffset != 0) {
-          totals[i] = widen(sum_products(times(parts.sub_scales(), -Parts::kOffset), x[t][block].sums));
-        }
-        scales[t] = parts.scales(Factors(x[t][block].factors));
-      }
-#pragma GCC unroll 16
-      for (int piece = 0; piece < 256 / kByteLanes; ++piece) {
-        const auto quants = Parts::quants(raw, piece);
-        for (int t = 0; t < kTokens; ++t) {
-          const SignedBytes values = (SignedBytes)load_bytes(x[t][block].values + kByteLanes * piece);
-          totals[r * kTokens + t] = add_products(totals[r * kTokens + t], quants, values, scales[t].piece(piece));
-        }
-      }
+      sum_block<Parts>(weights[r][block], of_block, totals + r * kTokens, minima + r * kTokens);
     }
 #pragma GCC unroll 4
     for (int i = 0; i < kSums; i += 4) {
@@ -107,6 +116,63 @@ void multiply_256_tile(const MultiplyArgs& args, int64_t row) {
   for (int i = 0; i < kSums; ++i) {
     const int64_t r = row + i / kTokens, t = i % kTokens;
     if (r < args.rows) args.out[t * args.out_stride + r] = sums[i / 4][i % 4];
+  }
+}
+
+// One token, on AMD's processors: rows half of the matrix apart are two streams, two blocks of each at a time. Of
+// q6_k a Zen 5 reads 40 GB/s so and 29 in tiles of four rows; but it sums the lanes of four blocks of one row later
+// than those of one block of four, which slows types down that take longer to unpack.
+template <typename Parts>
+void multiply_256_streams(const MultiplyArgs& args) {
+  using Block = typename Parts::Block;
+  const int64_t blocks = args.columns / 256, half = (args.rows + 1) / 2;
+  const ActBlock256* x = reinterpret_cast<const ActBlock256*>(args.activations);
+  for (int64_t row = 0; row < half; ++row) {
+    const int64_t rows[2] = {row, row + half < args.rows ? row + half : args.rows - 1};
+    const Block* weights[2];
+    for (int s = 0; s < 2; ++s) {
+      weights[s] = reinterpret_cast<const Block*>(args.weights + rows[s] * static_cast<int64_t>(args.row_bytes));
+    }
+    Float4 sums = {};  // of both rows, twice
+    for (int64_t block = 0; block < blocks; block += 2) {
+      const bool single = block + 1 == blocks;
+      IntVec totals[4];  // of both rows, then those of the next block
+      PartialSums minima[4];
+      const Block* of[4];
+      Float4 x_scales;
+      const int64_t ahead = kOnceBytes + block * static_cast<int64_t>(sizeof(Block)) / 64 * 64;
+#pragma GCC unroll 1
+      for (size_t line = 0; line < 2 * sizeof(Block); line += 64) {
+        for (int s = 0; s < 2; ++s)
+          __builtin_prefetch(reinterpret_cast<const std::byte*>(weights[s]) + ahead + line, 0, 0);
+      }
+#pragma GCC unroll 2
+      for (int k = 0; k < 2; ++k) {
+        const int64_t at = single ? block : block + k;
+#pragma GCC unroll 2
+        for (int s = 0; s < 2; ++s) {
+          const int i = 2 * k + s;
+          of[i] = weights[s] + at;
+          sum_block<Parts, 1>(*of[i], {x + at}, totals + i, minima + i);
+          x_scales[i] = x[at].scale;
+        }
+      }
+      const HalfPairs scales = load_scales<Parts, 1>(of, 0, 0);
+      const auto next_of = [](Float4 v) { return __builtin_shufflevector(v, v, 2, 3, 2, 3); };
+      Float4 minus, minimum;
+      if constexpr (Parts::kMinimum) {
+        minus = -__builtin_convertvector(sum_each(minima[0], minima[1], minima[2], minima[3]), Float4);
+        minimum = scales.second * x_scales;
+        sums = fma(minus, minimum, sums);
+      }
+      const Float4 total = __builtin_convertvector(sum_each(totals[0], totals[1], totals[2], totals[3]), Float4);
+      const Float4 scale = scales.first * x_scales;
+      sums = fma(total, scale, sums);
+      if (single) break;
+      if constexpr (Parts::kMinimum) sums = fma(next_of(minus), next_of(minimum), sums);
+      sums = fma(next_of(total), next_of(scale), sums);
+    }
+    for (int s = 0; s < 2; ++s) args.out[rows[s]] = sums[s];
   }
 }
 
@@ -133,6 +199,9 @@ template <typename Parts>
 void multiply_plain_256(const MultiplyArgs& args) {
   switch (args.tokens) {  // with so few it costs more to fill a panel than to sum lanes
     case 1:
+      if constexpr (kLanes == 16 && requires { Parts::kUnpacksFast; }) {
+        if (is_amd()) return multiply_256_streams<Parts>(args);
+      }
       return multiply_256_few<Parts, 1>(args);
     case 2:
       return multiply_256_few<Parts, 2>(args);

@@ -144,14 +144,14 @@ MOXIE_INLINE void copy_acts_256(const std::byte* from, size_t row_bytes, int tok
   }
 }
 
-// kTokens tokens of a tile, from `first` on, times the panels of kRowGroups groups: adds to sums[g][first] and on.
+// kTokens tokens of a tile times the panels of kRowGroups groups: adds to sums[g][0] and on.
 template <class Parts, int kTokens>
-void multiply_panels_256(const Panel256 (&panels)[kRowGroups], int blocks, const PanelActs256Tile& acts, int first,
+void multiply_panels_256(const Panel256 (&panels)[kRowGroups], int blocks, const PanelActs256Tile& acts,
                          FloatVec* const (&sums)[kRowGroups]) {
   constexpr int kRun = run_dwords<Parts>(), kRuns = kRunsInStep<Parts>, kStep = kStepDwords<Parts>,
                 kUnit = kScaleDwords<Parts>, kSteps = kUnit / kStep;
   for (int b = 0; b < blocks; ++b) {
-    const PanelActs256* const x = acts[b] + first;
+    const PanelActs256* const x = acts[b];
     IntVec totals[kTokens][kRowGroups] = {};
     if constexpr (Parts::kMinimum || kCorrection<Parts> != 0) {
       IntVec minima[kTokens][kRowGroups] = {};
@@ -171,7 +171,7 @@ void multiply_panels_256(const Panel256 (&panels)[kRowGroups], int blocks, const
       if constexpr (Parts::kMinimum) {
         for (int t = 0; t < kTokens; ++t) {
           for (int g = 0; g < kRowGroups; ++g) {
-            FloatVec& sum = sums[g][first + t];
+            FloatVec& sum = sums[g][t];
             sum = fma(-to_float(minima[t][g]), panels[g].minimum[b] * x[t].scale, sum);
           }
         }
@@ -225,7 +225,7 @@ void multiply_panels_256(const Panel256 (&panels)[kRowGroups], int blocks, const
     }
     for (int t = 0; t < kTokens; ++t) {
       for (int g = 0; g < kRowGroups; ++g) {
-        FloatVec& sum = sums[g][first + t];
+        FloatVec& sum = sums[g][t];
         sum = fma(to_float(totals[t][g]), panels[g].scale[b] * x[t].scale, sum);
       }
     }
@@ -236,7 +236,7 @@ template <class Parts>
 MOXIE_INLINE void multiply_panel_256_tile(const Panel256 (&panels)[kRowGroups], int blocks, const PanelActs256Tile& x,
                                           int tokens, FloatVec* const (&sums)[kRowGroups]) {
   with_count<kPanel256Tile>(tokens,
-                            [&]<int kTokens>() { multiply_panels_256<Parts, kTokens>(panels, blocks, x, 0, sums); });
+                            [&]<int kTokens>() { multiply_panels_256<Parts, kTokens>(panels, blocks, x, sums); });
 }
 
 // Tokens [first_token, first_token + tokens) with rows [first_row, first_row + rows).

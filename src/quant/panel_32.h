@@ -3,6 +3,8 @@
 // which says what a type gives and tells the order of sums, and its like.
 #pragma once
 
+#include <type_traits>
+
 #include "quant/activations.h"
 #include "quant/blocks_32.h"
 #include "quant/parts.h"
@@ -84,6 +86,21 @@ MOXIE_INLINE void multiply_block(const IntVec* const (&values)[kGroups], const i
 #endif
 }
 
+// The same with words, x[t] being in the order of a WordPanel.
+template <int kTokens, int kGroups>
+MOXIE_INLINE void multiply_block(const IntVec* const (&values)[kGroups], const int16_t (*x)[32],
+                                 IntVec (&totals)[kTokens][kGroups]) {
+#pragma GCC unroll 16
+  for (int i = 0; i < 16; ++i) {
+#pragma GCC unroll 16
+    for (int t = 0; t < kTokens; ++t) {
+      const IntVec two = splat_int(static_cast<int32_t>(load_u32(x[t] + i % 2 * 16 + i / 2 * 2)));
+#pragma GCC unroll 4
+      for (int g = 0; g < kGroups; ++g) totals[t][g] = add_pairs(totals[t][g], values[g][i], two);
+    }
+  }
+}
+
 constexpr int kPanelBlocks = kLanes == 16 ? 8 : 16;     // blocks of a row that a panel holds
 constexpr int kPanelGroups = 2;                         // panels that share what is loaded of the activations
 constexpr int kPanelTile = kLanes == 16 ? 6 : 4;        // tokens whose sums stay in registers
@@ -97,20 +114,48 @@ struct Panel {
   FloatVec minima[kPanelBlocks];
 };
 
+// Whether weights and activations are multiplied as numbers of 16 bits: of bytes no two sums of pairs would fit 16
+// bits, and signs would have to be moved from weights to activations.
+#if !MOXIE_VNNI && defined(__SSSE3__)
+template <typename Type>
+constexpr bool kPanelWords = Type::kSigned && 32767 / (2 * 127 * Type::kLargest) < 2;
+#else
+template <typename Type>
+constexpr bool kPanelWords = false;
+#endif
+
+// The values of a panel as words: [2i] the even bytes of the panel's [i], [2i + 1] the odd ones.
+struct WordPanel {
+  IntVec values[kPanelBlocks][16];
+};
+
 // Some blocks of kPanelTile tokens.
+template <typename Type>
 struct PanelActs {
-  int8_t values[kPanelBlocks][kPanelTile][32];
+  // Words in the order of a WordPanel: those of even columns, then those of odd ones.
+  std::conditional_t<kPanelWords<Type>, int16_t, int8_t> values[kPanelBlocks][kPanelTile][32];
   int32_t starts[kPanelBlocks][kPanelTile];  // makes good what the weights' bytes are too large by
   float scales[kPanelBlocks][kPanelTile];
   float sums[kPanelBlocks][kPanelTile];
 };
 
+MOXIE_INLINE void copy_words(const int8_t (&from)[32], int16_t* to) {
+  for (int i = 0; i < 16; ++i) {
+    to[i] = from[2 * i];
+    to[16 + i] = from[2 * i + 1];
+  }
+}
+
 template <typename Type>
-MOXIE_INLINE void copy_acts(const std::byte* from, size_t row_bytes, int tokens, int blocks, PanelActs& to) {
+MOXIE_INLINE void copy_acts(const std::byte* from, size_t row_bytes, int tokens, int blocks, PanelActs<Type>& to) {
   for (int t = 0; t < tokens; ++t) {
     const ActBlock32* x = reinterpret_cast<const ActBlock32*>(from + static_cast<size_t>(t) * row_bytes);
     for (int b = 0; b < blocks; ++b) {
-      std::memcpy(to.values[b][t], x[b].values, sizeof x[b].values);
+      if constexpr (kPanelWords<Type>) {
+        copy_words(x[b].values, to.values[b][t]);
+      } else {
+        std::memcpy(to.values[b][t], x[b].values, sizeof x[b].values);
+      }
       to.starts[b][t] = -kProductOffset<Type> * x[b].sum;
       to.scales[b][t] = x[b].scale;
       if constexpr (Type::kMinimum) to.sums[b][t] = static_cast<float>(x[b].sum);
@@ -118,41 +163,66 @@ MOXIE_INLINE void copy_acts(const std::byte* from, size_t row_bytes, int tokens,
   }
 }
 
-// kTokens tokens of a tile, from `first` on, times panels: adds to sums[g][first] and on.
+template <typename Type>
+struct Panels {
+  Panel panels[kPanelGroups];
+  WordPanel words[kPanelWords<Type> ? kPanelGroups : 1];
+
+  const IntVec* values(int g, int b) const { return kPanelWords<Type> ? words[g].values[b] : panels[g].values[b]; }
+  // Once panel g is filled.
+  void widen(int g, int blocks) {
+    if constexpr (kPanelWords<Type>) {
+      for (int b = 0; b < blocks; ++b) {
+        for (int i = 0; i < 8; ++i) {
+          const Shorts bytes = (Shorts)panels[g].values[b][i];
+          words[g].values[b][2 * i] = (IntVec)((bytes << 8) >> 8);
+          words[g].values[b][2 * i + 1] = (IntVec)(bytes >> 8);
+        }
+      }
+    }
+  }
+};
+
+// kTokens tokens of a tile times panels: adds to sums[g][0] and on.
 template <typename Type, int kTokens>
-void multiply_panels_32(const Panel (&panels)[kPanelGroups], int blocks, const PanelActs& x, int first,
+void multiply_panels_32(const Panels<Type>& all, int blocks, const PanelActs<Type>& x,
                         FloatVec* const (&sums)[kPanelGroups]) {
+  const Panel(&panels)[kPanelGroups] = all.panels;
   FloatVec floats[kTokens][kPanelGroups];
 #pragma GCC unroll 16
   for (int t = 0; t < kTokens; ++t) {
-    for (int g = 0; g < kPanelGroups; ++g) floats[t][g] = sums[g][first + t];
+    for (int g = 0; g < kPanelGroups; ++g) floats[t][g] = sums[g][t];
   }
   for (int b = 0; b < blocks; ++b) {
-    const IntVec* const values[kPanelGroups] = {panels[0].values[b], panels[1].values[b]};
+    const IntVec* const values[kPanelGroups] = {all.values(0, b), all.values(1, b)};
     IntVec totals[kTokens][kPanelGroups];
 #pragma GCC unroll 16
     for (int t = 0; t < kTokens; ++t) {
-      for (int g = 0; g < kPanelGroups; ++g) totals[t][g] = splat_int(x.starts[b][first + t]);
+      for (int g = 0; g < kPanelGroups; ++g) totals[t][g] = splat_int(x.starts[b][t]);
     }
-    multiply_block<Type>(values, x.values[b] + first, totals);
+    if constexpr (kPanelWords<Type>) {
+      multiply_block(values, x.values[b], totals);
+    } else {
+      multiply_block<Type>(values, x.values[b], totals);
+    }
 #pragma GCC unroll 16
     for (int t = 0; t < kTokens; ++t) {
       for (int g = 0; g < kPanelGroups; ++g) {
         floats[t][g] = add_block<Type>(floats[t][g], totals[t][g], panels[g].scales[b], panels[g].minima[b],
-                                       x.scales[b][first + t], x.sums[b][first + t]);
+                                       x.scales[b][t], x.sums[b][t]);
       }
     }
   }
 #pragma GCC unroll 16
   for (int t = 0; t < kTokens; ++t) {
-    for (int g = 0; g < kPanelGroups; ++g) sums[g][first + t] = floats[t][g];
+    for (int g = 0; g < kPanelGroups; ++g) sums[g][t] = floats[t][g];
   }
 }
 
 template <typename Type>
-MOXIE_INLINE void multiply_panel_32_tile(const Panel (&panels)[kPanelGroups], int blocks, const PanelActs& x,
-                                         int tokens, FloatVec* const (&sums)[kPanelGroups]) {
-  with_count<kPanelTile>(tokens, [&]<int kTokens>() { multiply_panels_32<Type, kTokens>(panels, blocks, x, 0, sums); });
+MOXIE_INLINE void multiply_panel_32_tile(const Panels<Type>& panels, int blocks, const PanelActs<Type>& x, int tokens,
+                                         FloatVec* const (&sums)[kPanelGroups]) {
+  with_count<kPanelTile>(tokens, [&]<int kTokens>() { multiply_panels_32<Type, kTokens>(panels, blocks, x, sums); });
 }
 
 // Tokens [first_token, first_token + tokens) with rows [first_row, first_row + rows). A Source is made of (args, row)
@@ -165,8 +235,8 @@ void multiply_panel_32_part(const MultiplyArgs& args, int64_t first_token, int t
   const size_t x_bytes = args.activation_row_bytes;
   const std::byte* activations = args.activations + static_cast<size_t>(first_token) * x_bytes;
   const int64_t all_blocks = args.columns / 32;
-  PanelActs x[kPanelTokens / kPanelTile];
-  Panel panels[kPanelGroups];
+  PanelActs<Type> x[kPanelTokens / kPanelTile];
+  Panels<Type> panels;
   FloatVec sums[kPanelRows / kLanes][kPanelTokens];
   for (int g = 0; g < kPanelRows / kLanes && g < groups + kPanelGroups - 1; ++g) {
     std::memset(sums[g], 0, sizeof(FloatVec) * static_cast<size_t>(tokens));
@@ -188,7 +258,8 @@ void multiply_panel_32_part(const MultiplyArgs& args, int64_t first_token, int t
         // Beyond the last group that one stands in, and is not stored.
         const int group = g + i < groups ? g + i : groups - 1;
         Source source(args, first_row + group * kLanes);
-        source.fill(block, blocks, panels[i]);
+        source.fill(block, blocks, panels.panels[i]);
+        panels.widen(i, blocks);
         source.fetch_ahead(next, next_end - next, ahead);
         if (g + kPanelGroups + i < groups) {
           const Source beside(args, first_row + (g + kPanelGroups + i) * kLanes);

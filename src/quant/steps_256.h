@@ -94,24 +94,6 @@ MOXIE_INLINE IntVec add_dword(IntVec run, IntVec w, IntVec four) {
 #endif
 }
 
-// total + pairs of 16-bit products, lane by lane of 32 bits.
-MOXIE_INLINE IntVec add_pairs(IntVec total, IntVec a, IntVec b) {
-#if MOXIE_VNNI
-  return add_word_products(total, a, b);
-#elif defined(__SSSE3__)
-#if defined(__AVX2__)
-  total += (IntVec)_mm256_madd_epi16((__m256i)a, (__m256i)b);
-#else
-  total += (IntVec)_mm_madd_epi16((__m128i)a, (__m128i)b);
-#endif
-  keep_here(total);
-  return total;
-#else
-  for (int i = 0; i < 2 * kLanes; ++i) total[i / 2] += ((Shorts)a)[i] * ((Shorts)b)[i];
-  return total;
-#endif
-}
-
 typedef uint32_t UintVec __attribute__((vector_size(kLanes * 4), may_alias));
 constexpr uint32_t kHighHalf = 0xffff0000u;
 

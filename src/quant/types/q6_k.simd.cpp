@@ -43,7 +43,7 @@ void decode(const Block& from, float* to) {
 class Parts {
  public:
   using Block = MOXIE_TARGET::Block;
-  static constexpr bool kMinimum = false, kSigned = false;
+  static constexpr bool kMinimum = false, kSigned = false, kUnpacksFast = true;
   static constexpr int kSubValues = 16, kLargest = 63, kOffset = 32;
   static constexpr size_t kScaleAt = offsetof(Block, scale), kRawAt = offsetof(Block, low), kRawBytes = 192;
   MOXIE_INLINE explicit Parts(const Block& block) : block_(block) {}
