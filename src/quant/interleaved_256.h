@@ -169,7 +169,7 @@ class InterleavedBlock {
     for (int k = 0; k < kRuns; ++k) start_run(firsts[k], k, runs);
 #pragma GCC unroll 8
     for (int i = 0; i < kRun; ++i) {
-      if (i % (kRun / kAsks) == 0) prefetch_streams<kSteps * kAsks>(rows_, index_, step * kAsks + i / (kRun / kAsks));
+      if (i % (kRun / kAsks) == 0) prefetch_streams<kSteps, kAsks>(rows_, index_, step, i / (kRun / kAsks));
 #pragma GCC unroll 2
       for (int k = 0; k < kRuns; ++k) add_dwords(firsts[k] + i, k, runs);
     }

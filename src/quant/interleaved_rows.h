@@ -71,20 +71,24 @@ class InterleavedRows {
 
 // Asks for the `part`th of kParts of what lies a little further on than block `block` of each stream, and for what lies
 // a page further. In a loop of its own, not unrolled: processors learn from the few instructions that come again and
-// again how the addresses go on. As many instructions as there are lines teach them nothing: 8 to 14 % slower.
-template <int kParts, class Type>
-MOXIE_INLINE void prefetch_streams(const InterleavedRows<Type> (&rows)[kStreams], int64_t block, int part) {
+// again how the addresses go on. As many instructions as there are lines teach them nothing: 8 to 14 % slower. Where
+// lines are asked for once, a part may be asked for in kAsks goes, of which this is the `ask`th.
+template <int kParts, int kAsks = 1, class Type>
+MOXIE_INLINE void prefetch_streams(const InterleavedRows<Type> (&rows)[kStreams], int64_t block, int part,
+                                   int ask = 0) {
+  static_assert(kStreams == 2);
   constexpr int kLines = static_cast<int>((InterleavedRows<Type>::kGroupBlockBytes + 63) / 64);
   constexpr int kApart = kLanes == kInterleavedRows ? kStreams : 1;  // with fewer lanes both streams share lines
-  const int begin = kLines * part / kParts, end = kLines * (part + 1) / kParts;
   if (is_amd()) {
-    static_assert(kStreams == 2);
+    const int go = part * kAsks + ask;
+    const int begin = kLines * go / (kParts * kAsks), end = kLines * (go + 1) / (kParts * kAsks);
     const ptrdiff_t ahead = kOnceBytes + 64 * begin;
     ask_once(rows[0].block(block) + ahead, rows[kApart - 1].block(block) + ahead, end - begin);
     return;
   }
+  if (ask > 0) return;
 #pragma GCC unroll 1
-  for (int line = begin; line < end; ++line) {
+  for (int line = kLines * part / kParts; line < kLines * (part + 1) / kParts; ++line) {
     for (int s = 0; s < kApart; ++s) {
       const std::byte* at = rows[s].block(block) + 64 * line;
       __builtin_prefetch(at + kNearBytes, 0, 3);
