@@ -20,7 +20,7 @@ namespace moxie {
 namespace {
 
 // Blocks larger than this would need more room around every expert than they are worth.
-constexpr uint64_t kMaxAlignment = 65536;
+[[maybe_unused]] constexpr uint64_t kMaxAlignment = 65536;
 
 int open_descriptor(const std::string& path, int flags) {
   int descriptor;

@@ -14,7 +14,7 @@
 namespace moxie {
 namespace {
 
-constexpr int kRedirectsMax = 8;
+[[maybe_unused]] constexpr int kRedirectsMax = 8;
 
 bool same_name(std::string_view a, std::string_view b) {
   return std::equal(a.begin(), a.end(), b.begin(), b.end(),
