@@ -83,7 +83,7 @@ MOXIE_INLINE void prefetch_streams(const InterleavedRows<Type> (&rows)[kStreams]
     const int go = part * kAsks + ask;
     const int begin = kLines * go / (kParts * kAsks), end = kLines * (go + 1) / (kParts * kAsks);
     const ptrdiff_t ahead = kOnceBytes + 64 * begin;
-    ask_once(rows[0].block(block) + ahead, rows[kApart - 1].block(block) + ahead, end - begin);
+    ask_once<kApart>(rows[0].block(block) + ahead, rows[1].block(block) + ahead, end - begin);
     return;
   }
   if (ask > 0) return;

@@ -12,7 +12,8 @@
 //                          block's bytes, of dword i where raw are dwords of many rows; planes() takes either
 //   sub_scales()           the sub-blocks' scales, one per 16 values
 //   scales(factors)        the same times the activations' factors, as ByteScales or SixteenScales, for pieces
-//   kUnpacksFast           given where a core with vectors of 64 bytes unpacks rows much faster than it reads them
+//   kUnpacksFast           given, without minima, where a core with vectors of 64 bytes unpacks rows much faster than
+//                          it reads them
 //   kMinimum               whether sub-blocks have minima: then
 //   sub_minima()           gives them, one per 16 values; they are multiplied with a scale of their own and subtracted
 // and, where rows can be interleaved, what interleaved_256.h wants.
@@ -47,7 +48,8 @@ MOXIE_INLINE HalfPairs load_scales(const typename Parts::Block* const* weights, 
   }
 }
 
-// The exact sums over a block of one row, for kTokens tokens, in lanes: x[t] is the block of token t.
+// The exact sums over a block of one row, for kTokens tokens, in lanes: x[t] is the block of token t. Without minima
+// `minima` is not used.
 template <typename Parts, int kTokens>
 MOXIE_INLINE void sum_block(const typename Parts::Block& weights, const ActBlock256* const (&x)[kTokens],
                             IntVec* totals, PartialSums* minima) {
@@ -124,6 +126,7 @@ void multiply_256_tile(const MultiplyArgs& args, int64_t row) {
 // than those of one block of four, which slows types down that take longer to unpack.
 template <typename Parts>
 void multiply_256_streams(const MultiplyArgs& args) {
+  static_assert(!Parts::kMinimum);
   using Block = typename Parts::Block;
   const int64_t blocks = args.columns / 256, half = (args.rows + 1) / 2;
   const ActBlock256* x = reinterpret_cast<const ActBlock256*>(args.activations);
@@ -136,16 +139,12 @@ void multiply_256_streams(const MultiplyArgs& args) {
     Float4 sums = {};  // of both rows, twice
     for (int64_t block = 0; block < blocks; block += 2) {
       const bool single = block + 1 == blocks;
+      const int64_t ahead = kOnceBytes + block * static_cast<int64_t>(sizeof(Block)) / 64 * 64;
+      ask_once<2>(reinterpret_cast<const std::byte*>(weights[0]) + ahead,
+                  reinterpret_cast<const std::byte*>(weights[1]) + ahead, (2 * sizeof(Block) + 63) / 64);
       IntVec totals[4];  // of both rows, then those of the next block
-      PartialSums minima[4];
       const Block* of[4];
       Float4 x_scales;
-      const int64_t ahead = kOnceBytes + block * static_cast<int64_t>(sizeof(Block)) / 64 * 64;
-#pragma GCC unroll 1
-      for (size_t line = 0; line < 2 * sizeof(Block); line += 64) {
-        for (int s = 0; s < 2; ++s)
-          __builtin_prefetch(reinterpret_cast<const std::byte*>(weights[s]) + ahead + line, 0, 0);
-      }
 #pragma GCC unroll 2
       for (int k = 0; k < 2; ++k) {
         const int64_t at = single ? block : block + k;
@@ -153,24 +152,15 @@ void multiply_256_streams(const MultiplyArgs& args) {
         for (int s = 0; s < 2; ++s) {
           const int i = 2 * k + s;
           of[i] = weights[s] + at;
-          sum_block<Parts, 1>(*of[i], {x + at}, totals + i, minima + i);
+          sum_block<Parts, 1>(*of[i], {x + at}, totals + i, nullptr);
           x_scales[i] = x[at].scale;
         }
       }
-      const HalfPairs scales = load_scales<Parts, 1>(of, 0, 0);
       const auto next_of = [](Float4 v) { return __builtin_shufflevector(v, v, 2, 3, 2, 3); };
-      Float4 minus, minimum;
-      if constexpr (Parts::kMinimum) {
-        minus = -__builtin_convertvector(sum_each(minima[0], minima[1], minima[2], minima[3]), Float4);
-        minimum = scales.second * x_scales;
-        sums = fma(minus, minimum, sums);
-      }
       const Float4 total = __builtin_convertvector(sum_each(totals[0], totals[1], totals[2], totals[3]), Float4);
-      const Float4 scale = scales.first * x_scales;
+      const Float4 scale = load_scales<Parts, 1>(of, 0, 0).first * x_scales;
       sums = fma(total, scale, sums);
-      if (single) break;
-      if constexpr (Parts::kMinimum) sums = fma(next_of(minus), next_of(minimum), sums);
-      sums = fma(next_of(total), next_of(scale), sums);
+      if (!single) sums = fma(next_of(total), next_of(scale), sums);
     }
     for (int s = 0; s < 2; ++s) args.out[rows[s]] = sums[s];
   }

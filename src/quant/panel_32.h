@@ -32,11 +32,15 @@ MOXIE_INLINE IntVec splat_4_bytes(const int8_t* from) {
   return splat_int(four);
 }
 
+// How many sums of two products of bytes fit 16 bits.
+template <typename Type>
+constexpr int kPairSums = 32767 / (2 * 127 * Type::kLargest);
+
 // totals[t][g] += the exact sum over one block of each row of group g, for kTokens tokens.
 template <typename Type, int kTokens, int kGroups>
 MOXIE_INLINE void multiply_block(const IntVec* const (&values)[kGroups], const int8_t (*x)[32],
                                  IntVec (&totals)[kTokens][kGroups]) {
-  static_assert(Type::kLargest <= 128, "products of bytes");
+  static_assert(kPairSums<Type> >= 1);
 #if MOXIE_VNNI
 #pragma GCC unroll 8
   for (int i = 0; i < 8; ++i) {
@@ -51,8 +55,7 @@ MOXIE_INLINE void multiply_block(const IntVec* const (&values)[kGroups], const i
   }
 #elif defined(__SSSE3__)
   // As many pair sums as fit are added up in 16 bits before they are widened.
-  constexpr int kFit = 32767 / (2 * 127 * Type::kLargest);
-  constexpr int kRun = kFit >= 8 ? 8 : kFit >= 4 ? 4 : kFit >= 2 ? 2 : 1;
+  constexpr int kFit = kPairSums<Type>, kRun = kFit >= 8 ? 8 : kFit >= 4 ? 4 : kFit >= 2 ? 2 : 1;
 #pragma GCC unroll 8
   for (int first = 0; first < 8; first += kRun) {
     ShortVec pairs[kTokens][kGroups];
@@ -118,7 +121,7 @@ struct Panel {
 // bits, and signs would have to be moved from weights to activations.
 #if !MOXIE_VNNI && defined(__SSSE3__)
 template <typename Type>
-constexpr bool kPanelWords = Type::kSigned && 32767 / (2 * 127 * Type::kLargest) < 2;
+constexpr bool kPanelWords = Type::kSigned&& kPairSums<Type> < 2;
 #else
 template <typename Type>
 constexpr bool kPanelWords = false;
