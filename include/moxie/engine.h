@@ -25,8 +25,10 @@ struct ModelInfo {
   uint64_t active_bytes_per_token = 0;  // weights one decoded token reads
   // Multiply-adds of one token: with weights, by the arithmetic they are computed in; and for each position it sees.
   uint64_t integer_products = 0, float_products = 0, bf16_products = 0, attention_products = 0;
-  // Of those with weights the output matrix's, which only the last token of a prompt takes.
-  uint64_t output_integer_products = 0, output_float_products = 0, output_bf16_products = 0;
+  // Of those what only tokens take whose logits are wanted, as the last one of a prompt: the last layer, but for its
+  // keys and values, and the output matrix.
+  uint64_t output_integer_products = 0, output_float_products = 0, output_bf16_products = 0,
+           output_attention_products = 0;
   std::string chat_template;  // Jinja source; empty: none
 };
 

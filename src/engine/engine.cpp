@@ -198,7 +198,8 @@ void Engine::Impl::describe(const WeightFiles& files, const ModelPlan& plan) {
                     2 * static_cast<uint64_t>(plan.hp.layers * plan.hp.heads * plan.hp.head_dim),  // keys, values
                 .output_integer_products = plan.output_integer_products,
                 .output_float_products = plan.output_float_products,
-                .output_bf16_products = plan.output_bf16_products};
+                .output_bf16_products = plan.output_bf16_products,
+                .output_attention_products = 2 * static_cast<uint64_t>(plan.hp.heads * plan.hp.head_dim)};
 }
 
 // Puts the quantized weights in place of `files`, where they are floats.
@@ -390,20 +391,20 @@ Result<void> Engine::Impl::compute_logits(const float* normed, int64_t rows) {
   return model->check_mappings();
 }
 
-Result<void> Engine::Impl::compute(SequenceState& state, std::span<const int32_t> ids, std::vector<float>* last,
-                                   const std::function<void(int64_t, std::span<const float>)>* each,
-                                   const std::atomic<bool>* stop, std::vector<int32_t>* last_choice,
-                                   LayerObserver* observer) {
-  const int64_t count = static_cast<int64_t>(ids.size());
-  const int64_t vocabulary = model->hp().vocabulary;
+Result<void> Engine::Impl::compute(const Batch& batch) {
+  SequenceState& state = batch.state;
+  const int64_t count = std::ssize(batch.ids), vocabulary = model->hp().vocabulary;
+  const bool all = batch.each != nullptr || batch.observer != nullptr || batch.whole;
+  const int64_t outputs = all ? count : batch.last != nullptr ? 1 : 0;
   MOXIE_TRY_VOID(state.reserve(count));
-  BatchSegment segment{&state, ids};
-  Step step = {.segments = {&segment, 1}, .workspace = &workspace, .stop = stop, .last_choice = last_choice};
+  BatchSegment segment{&state, batch.ids, outputs};
+  Step step = {
+      .segments = {&segment, 1}, .workspace = &workspace, .stop = batch.stop, .last_choice = batch.last_choice};
   const int64_t first_position = state.tokens();
-  if (observer == nullptr) {
+  if (batch.observer == nullptr) {
     MOXIE_TRY_VOID(run(step));
   } else {
-    ObservedStep observed(*observer, *model, *backend, workspace, first_position);
+    ObservedStep observed(*batch.observer, *model, *backend, workspace, first_position);
     step.visitor = &observed;
     observers.push_back(&observed);
     auto computed = run(step);
@@ -412,19 +413,19 @@ Result<void> Engine::Impl::compute(SequenceState& state, std::span<const int32_t
     observed.on_end(count);
   }
   state.commit(count);
-  if (last == nullptr && each == nullptr) return {};
-  for (int64_t row = each != nullptr ? 0 : count - 1; row < count; row += kLogitRows) {
-    const int64_t rows = std::min(kLogitRows, count - row);
+  if (batch.last == nullptr && batch.each == nullptr) return {};
+  for (int64_t row = batch.each != nullptr ? 0 : outputs - 1; row < outputs; row += kLogitRows) {
+    const int64_t rows = std::min(kLogitRows, outputs - row);
     if (auto computed = compute_logits(workspace.normed + row * model->hp().hidden, rows); !computed.ok()) {
       static_cast<void>(state.truncate(first_position));  // as after an error in a layer: nothing was computed
       return computed;
     }
-    for (int64_t i = 0; each != nullptr && i < rows; ++i) {
-      (*each)(first_position + row + i, {logits.data() + i * vocabulary, static_cast<size_t>(vocabulary)});
+    for (int64_t i = 0; batch.each != nullptr && i < rows; ++i) {
+      (*batch.each)(first_position + row + i, {logits.data() + i * vocabulary, static_cast<size_t>(vocabulary)});
     }
-    if (row + rows == count && last != nullptr) {
+    if (row + rows == outputs && batch.last != nullptr) {
       const float* begin = logits.data() + (rows - 1) * vocabulary;
-      last->assign(begin, begin + vocabulary);
+      batch.last->assign(begin, begin + vocabulary);
     }
   }
   return {};

@@ -83,8 +83,8 @@ struct Engine::Impl {
     bool decoding = false;                        // see ForwardPass
     std::vector<int32_t>* last_choice = nullptr;  // of the last token, see Sequence::last_experts
   };
-  // Afterwards workspace->normed has a row for each token that goes to the output; nothing is committed. REQUIRES: step
-  // is held, states have reserved.
+  // Afterwards workspace->normed has a row for each token that goes to the output (BatchSegment); nothing is committed.
+  // REQUIRES: step is held, states have reserved.
   Result<void> run(Step& step);
   // `rows` of at most kLogitRows rows of normed states to `logits`. Errors: those of Model::check_mappings. REQUIRES:
   // step is held.
@@ -92,11 +92,19 @@ struct Engine::Impl {
   // REQUIRES: step is held, and no lease lives: between steps, or between two layers of one.
   ExpertStats expert_stats() const;
 
-  // Computes one batch (at most ubatch_size tokens) of a sequence and commits it to its state. `each`, where given,
-  // gets the logits of every token in order; else `last` gets those of the last token. REQUIRES: step is held.
-  Result<void> compute(SequenceState& state, std::span<const int32_t> ids, std::vector<float>* last,
-                       const std::function<void(int64_t, std::span<const float>)>* each, const std::atomic<bool>* stop,
-                       std::vector<int32_t>* last_choice, LayerObserver* observer = nullptr);
+  // Tokens of one sequence, at most ubatch_size, and what is wanted of them.
+  struct Batch {
+    SequenceState& state;
+    std::span<const int32_t> ids;
+    std::vector<float>* last = nullptr;                                          // gets the logits of the last token
+    const std::function<void(int64_t, std::span<const float>)>* each = nullptr;  // those of every token, in order
+    LayerObserver* observer = nullptr;
+    bool whole = false;  // the last layer is computed for every token, for others who watch
+    const std::atomic<bool>* stop = nullptr;
+    std::vector<int32_t>* last_choice = nullptr;  // see Step; complete with `last` or `each`
+  };
+  // Computes it and commits it to the sequence's state. REQUIRES: step is held.
+  Result<void> compute(const Batch& batch);
 
  private:
   std::shared_ptr<const grammar::TokenTrie> make_token_trie() const;

@@ -29,7 +29,11 @@ class Measuring {
     const std::function<void(int64_t, std::span<const float>)> nothing = [](int64_t, std::span<const float>) {};
     while (!chunk.empty()) {
       const size_t count = std::min(chunk.size(), static_cast<size_t>(engine_.workspace.max_tokens));
-      MOXIE_TRY_VOID(engine_.compute(cache_, chunk.first(count), nullptr, output ? &nothing : nullptr, stop, nullptr));
+      MOXIE_TRY_VOID(engine_.compute({.state = cache_,
+                                      .ids = chunk.first(count),
+                                      .each = output ? &nothing : nullptr,
+                                      .whole = true,
+                                      .stop = stop}));
       chunk = chunk.subspan(count);
     }
     return {};

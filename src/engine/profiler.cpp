@@ -118,7 +118,7 @@ struct Profiler::Pass {
     Result<void> done;
     while (done.ok() && !chunk.empty()) {
       const size_t count = std::min(chunk.size(), static_cast<size_t>(engine.workspace.max_tokens));
-      done = engine.compute(cache, chunk.first(count), nullptr, nullptr, stop, nullptr);
+      done = engine.compute({.state = cache, .ids = chunk.first(count), .whole = true, .stop = stop});
       chunk = chunk.subspan(count);
     }
     engine.skip_experts = false;

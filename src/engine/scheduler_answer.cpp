@@ -45,12 +45,12 @@ void Scheduler::Impl::take_states(Round& done) {
     if (!job.drawing) {
       job.timings.computed_tokens += share.count;
       if (!job.pooled.empty()) {
-        pool_rows(job, done.workspace->normed + row * engine.model->hp().hidden, share.count);
+        pool_rows(job, done.workspace->normed + row * engine.model->hp().hidden, share.outputs);
       }
       keep(job, false);
       job.listener->on_prompt_progress(job.state->tokens(), job.timings.prompt_tokens);
     }
-    row += share.count;
+    row += share.outputs;
   }
 }
 
@@ -76,7 +76,7 @@ void Scheduler::Impl::take_logits(Round& done) {
   std::vector<Row> rows;
   int64_t begin = 0;
   for (const Share& share : done.shares) {
-    const int64_t end = begin + share.count;
+    const int64_t end = begin + share.outputs;
     if (share.job->pending() == 0 && share.job->request.pooling != Pooling::none) {
       finish_embedding(*share.job);
     } else if (share.job->pending() == 0) {

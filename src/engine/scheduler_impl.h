@@ -85,6 +85,7 @@ struct Scheduler::Impl final : public LayerVisitor {
     JobPtr job;
     int64_t count;
     int64_t drafts = 0;
+    int64_t outputs = 0;  // rows that the step leaves of it, see BatchSegment
   };
   // A step, and the memory it is computed in.
   struct Round {

@@ -244,10 +244,16 @@ void Scheduler::Impl::compute(Round& to) {
   if (to.shares.empty()) return;
   to.segments.clear();
   int64_t prompt_tokens = 0;
-  for (const Share& share : to.shares) {
-    const auto first = static_cast<size_t>(share.job->state->tokens());
+  for (Share& share : to.shares) {
+    const Job& job = *share.job;
+    if (job.request.pooling != Pooling::none) {
+      share.outputs = share.count;
+    } else {
+      share.outputs = share.count == job.pending() ? 1 + share.drafts : 0;
+    }
+    const auto first = static_cast<size_t>(job.state->tokens());
     to.segments.push_back(
-        {share.job->state.get(), std::span(share.job->ids).subspan(first, static_cast<size_t>(share.count))});
+        {job.state.get(), std::span(job.ids).subspan(first, static_cast<size_t>(share.count)), share.outputs});
     if (share.count > 1 + share.drafts) prompt_tokens += share.count;
     share.job->passing = true;
   }

@@ -56,8 +56,13 @@ Result<void> Sequence::Impl::append(std::span<const int32_t> more,
   while (!more.empty()) {
     const size_t count = std::min<size_t>(more.size(), static_cast<size_t>(engine.workspace.max_tokens));
     const bool last = count == more.size();
-    auto computed =
-        engine.compute(*state, more.first(count), last ? &logits : nullptr, each, &stop, &experts, observer);
+    auto computed = engine.compute({.state = *state,
+                                    .ids = more.first(count),
+                                    .last = last ? &logits : nullptr,
+                                    .each = each,
+                                    .observer = observer,
+                                    .stop = &stop,
+                                    .last_choice = &experts});
     // A cancel() ends one call, not those after it.
     if (!computed.ok() && computed.error().code == ErrorCode::cancelled) stop.store(false, std::memory_order_relaxed);
     MOXIE_TRY_VOID(std::move(computed));

@@ -92,7 +92,9 @@ ForwardPass::ForwardPass(const Model& model_, Backend& backend_, Workspace& work
     : model(model_), hp(model_.hp()), backend(backend_), ws(workspace), segments(segments_), stop_(stop) {
   model.rope().reset(ws.rope);
   for (const BatchSegment& segment : segments) {
-    tokens += static_cast<int64_t>(segment.ids.size());
+    MOXIE_CHECK(segment.outputs >= 0 && segment.outputs <= std::ssize(segment.ids));
+    tokens += std::ssize(segment.ids);
+    outputs += segment.outputs;
     model.rope().append(ws.rope, segment.state->tokens(), static_cast<int64_t>(segment.ids.size()));
   }
 }
@@ -106,20 +108,43 @@ bool ForwardPass::enter(int64_t layer) {
 void ForwardPass::drop_segment(size_t index) {
   MOXIE_CHECK(index < segments.size() && segments.size() > 1);
   int64_t first = 0;
-  for (size_t i = 0; i < index; ++i) first += static_cast<int64_t>(segments[i].ids.size());
-  const auto count = static_cast<int64_t>(segments[index].ids.size());
-  const auto erase_rows = [&](float* rows, int64_t width) {
-    std::copy(rows + (first + count) * width, rows + tokens * width, rows + first * width);
-  };
-  erase_rows(ws.x, hp.hidden);
-  for (std::vector<float>* angles : {&ws.rope.cos, &ws.rope.sin}) {
-    erase_rows(angles->data(), ws.rope.half);
-    angles->resize(static_cast<size_t>((tokens - count) * ws.rope.half));
-  }
+  for (size_t i = 0; i < index; ++i) first += std::ssize(segments[i].ids);
+  const int64_t count = std::ssize(segments[index].ids);
+  move_rows(first + count, tokens, first);
+  set_rows(tokens - count);
+  outputs -= segments[index].outputs;
   std::move(segments.begin() + static_cast<std::ptrdiff_t>(index) + 1, segments.end(),
             segments.begin() + static_cast<std::ptrdiff_t>(index));
   segments = segments.first(segments.size() - 1);
-  tokens -= count;
+}
+
+void ForwardPass::keep_outputs() {
+  int64_t end = 0, kept = 0;
+  for (const BatchSegment& segment : segments) {
+    end += std::ssize(segment.ids);
+    move_rows(end - segment.outputs, end, kept);
+    kept += segment.outputs;
+  }
+  set_rows(kept);
+  only_outputs_ = true;
+  ws.normed_acts.set(ws.normed, tokens, hp.hidden);
+}
+
+void ForwardPass::move_rows(int64_t from, int64_t end, int64_t to) {
+  if (from == to) return;
+  const auto move = [&](float* rows, int64_t width) {
+    std::copy(rows + from * width, rows + end * width, rows + to * width);
+  };
+  move(ws.x, hp.hidden);
+  move(ws.normed, hp.hidden);
+  move(ws.rope.cos.data(), ws.rope.half);
+  move(ws.rope.sin.data(), ws.rope.half);
+}
+
+void ForwardPass::set_rows(int64_t rows) {
+  tokens = rows;
+  for (std::vector<float>* angles : {&ws.rope.cos, &ws.rope.sin})
+    angles->resize(static_cast<size_t>(rows * ws.rope.half));
 }
 
 bool ForwardPass::stopped() {

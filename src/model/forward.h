@@ -23,6 +23,7 @@ class Model;
 struct BatchSegment {
   SequenceState* state;
   std::span<const int32_t> ids;
+  int64_t outputs;  // how many of its last tokens go to the output; the others only leave keys and values behind
 };
 
 // Memory of a pass, sized once for the largest batch; nothing allocates between passes of that size. What lives from
@@ -107,8 +108,9 @@ class ForwardPass {
   Backend& backend;
   Workspace& ws;
   std::span<BatchSegment> segments;
-  int64_t tokens = 0;
-  Error error;  // why the pass stopped, if it did
+  int64_t tokens = 0;   // rows: all of the segments', then those that go to the output (keep_outputs)
+  int64_t outputs = 0;  // tokens that go to the output
+  Error error;          // why the pass stopped, if it did
   LayerVisitor* visitor = nullptr;
   bool decoding = false;  // every segment is a decode step, for what the experts' store learns from it
   std::span<RoutingObserver* const> observers;
@@ -121,6 +123,16 @@ class ForwardPass {
   // Takes a segment out of the batch; the rows of the others stay what they are. Only from LayerVisitor::on_layer. The
   // last one cannot leave: stop the pass.
   void drop_segment(size_t index);
+  // Whether keep_outputs() is due in this layer, once its keys and values are stored: nothing that comes after them
+  // there is seen by another token.
+  bool ends_with_outputs(int64_t layer) const { return layer + 1 == layers() && outputs < tokens; }
+  // Leaves of each segment the rows that go to the output, which may be none.
+  void keep_outputs();
+  // A segment's rows, and how many of its tokens come before them.
+  int64_t rows_of(const BatchSegment& segment) const { return std::ssize(segment.ids) - tokens_before(segment); }
+  int64_t tokens_before(const BatchSegment& segment) const {
+    return only_outputs_ ? std::ssize(segment.ids) - segment.outputs : 0;
+  }
   // True once the caller gave up or a block failed: forward returns, results are void.
   bool stopped();
   void fail_with(Error reason);
@@ -134,8 +146,13 @@ class ForwardPass {
   }
 
  private:
+  // Moves rows [from, end) of what lives from block to block to `to` and on.
+  void move_rows(int64_t from, int64_t end, int64_t to);
+  void set_rows(int64_t rows);
+
   const std::atomic<bool>* stop_;
   bool failed_ = false;
+  bool only_outputs_ = false;
 };
 
 enum class QkNorm : uint8_t { none, per_head, full_width };
@@ -144,7 +161,8 @@ struct AttentionOptions {
   QkNorm qk_norm = QkNorm::none;
 };
 
-// Shared blocks (blocks/*.cpp). Each adds its result to ws.x, except embed (sets it) and norm (writes ws.normed).
+// Shared blocks (blocks/*.cpp). Each adds its result to ws.x, except embed (sets it) and norm (writes ws.normed). The
+// last layer's attention keeps only the rows that go to the output.
 void embed(ForwardPass& pass);
 void norm(ForwardPass& pass, Role role, int64_t layer);
 void attention(ForwardPass& pass, int64_t layer, const AttentionOptions& options);

@@ -77,16 +77,20 @@ void add_products(ModelPlan& plan, bool kept_as_float, bool output, const QuantT
 
 void add_up(ModelPlan& plan) {
   const bool tied = plan.roles[index(Role::output)][0].weight == plan.roles[index(Role::token_embd)][0].weight;
+  const auto last_layer = static_cast<size_t>(plan.hp.layers - 1);
   for (size_t r = 0; r < plan.roles.size(); ++r) {
-    if (static_cast<Role>(r) == Role::output && tied) continue;
+    const Role role = static_cast<Role>(r);
+    if (role == Role::output && tied) continue;
     for (const RoleTensor& tensor : plan.roles[r]) {
       plan.parameters += elements(tensor);
       plan.dense_bytes += bytes(tensor);
-      if (static_cast<Role>(r) != Role::token_embd || tied) {
+      if (role != Role::token_embd || tied) {
         plan.active_bytes_per_token += bytes(tensor);
         if (tensor.weight != nullptr && tensor.weight->shape.size() >= 2) {
-          const bool output = static_cast<Role>(r) == (tied ? Role::token_embd : Role::output);
-          add_products(plan, is_one_of(kFloatRoles, static_cast<Role>(r)), output, *tensor.weight->type,
+          const bool output_matrix = role == (tied ? Role::token_embd : Role::output);
+          const bool in_last_layer = static_cast<size_t>(&tensor - plan.roles[r].data()) == last_layer;
+          const bool output = output_matrix || (in_last_layer && role != Role::attn_k && role != Role::attn_v);
+          add_products(plan, is_one_of(kFloatRoles, role), output, *tensor.weight->type,
                        static_cast<uint64_t>(tensor.weight->elements()));
         }
       }
@@ -100,7 +104,8 @@ void add_up(ModelPlan& plan) {
     }
     for (size_t id = 0; id < std::min(layer.size(), static_cast<size_t>(plan.hp.router.used)); ++id) {
       for (const ProjectionRecord* p : {&layer[id].gate, &layer[id].up, &layer[id].down}) {
-        add_products(plan, false, false, *p->tensor->type, static_cast<uint64_t>(p->rows * p->columns));
+        add_products(plan, false, &layer == &plan.experts.experts.back(), *p->tensor->type,
+                     static_cast<uint64_t>(p->rows * p->columns));
       }
     }
     plan.expert_bytes += layer_bytes;

@@ -39,7 +39,8 @@ struct ModelPlan {
   uint64_t parameters = 0;
   // Multiply-adds with weights that one token takes, by the arithmetic that their types are computed in.
   uint64_t integer_products = 0, float_products = 0, bf16_products = 0;
-  // Of these the output matrix's, which only tokens that predict the next one take.
+  // Of these what only tokens that go to the output take: the last layer's, but for its keys and values, and the output
+  // matrix's.
   uint64_t output_integer_products = 0, output_float_products = 0, output_bf16_products = 0;
 };
 

@@ -75,6 +75,35 @@ TEST_P(Golden, SameBitsForAnyThreadsAndBatch) {
   }
 }
 
+// The last layer computes the last token alone where only its logits are wanted, and nothing of parts of a prompt that
+// come before: keys and values aside.
+TEST_P(Golden, LastLogitsAsAmongAll) {
+  const Variant& variant = GetParam().variants.front();
+  const std::vector<int32_t>& prompt = GetParam().prompt_ids;
+  ASSERT_GE(prompt.size(), size_t{8});
+  const auto all = golden::logits_of({.model = variant.path.string()}, prompt);
+  ASSERT_TRUE(all.ok()) << all.error().message;
+  for (const auto& [batch, ubatch] : std::vector<std::pair<int64_t, int64_t>>{{2048, 512}, {2048, 3}, {5, 5}, {4, 2}}) {
+    const EngineOptions options = {.model = variant.path.string(), .batch_size = batch, .ubatch_size = ubatch};
+    const auto engine = test::open_engine(options).value();
+    const auto sequence = engine->new_sequence().value();
+    const std::span<const int32_t> ids = prompt;
+    const auto expect_logits = [&](size_t tokens) {
+      const auto vocabulary = static_cast<size_t>(engine->model().vocabulary);
+      const auto expected = std::span(*all).subspan((tokens - 1) * vocabulary, vocabulary);
+      EXPECT_TRUE(std::equal(expected.begin(), expected.end(), sequence->logits().begin(), sequence->logits().end()))
+          << tokens << " tokens, batches of " << batch << ", " << ubatch;
+    };
+    ASSERT_TRUE(sequence->append(ids.first(ids.size() - 2)).ok());
+    expect_logits(ids.size() - 2);
+    // Steps of one token see what all the tokens left behind.
+    ASSERT_TRUE(sequence->append(ids.subspan(ids.size() - 2, 1)).ok());
+    expect_logits(ids.size() - 1);
+    ASSERT_TRUE(sequence->append(ids.last(1)).ok());
+    expect_logits(ids.size());
+  }
+}
+
 INSTANTIATE_TEST_SUITE_P(Models, Golden, testing::ValuesIn(golden::all_models()), [](const auto& info) {
   std::string name = info.param.name;
   std::replace_if(

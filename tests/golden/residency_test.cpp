@@ -100,12 +100,36 @@ TEST(PromptLargerThanThePool, ReadsTheFileOnce) {
     auto engine =
         Engine::open({.model = source_dir() + "/models/demo", .ubatch_size = 64, .expert_slots = slots}).value();
     auto sequence = engine->new_sequence().value();
-    ASSERT_TRUE(sequence->append(prompt).ok());
+    ASSERT_TRUE(sequence->append(prompt, [](int64_t, std::span<const float>) {}).ok());
     const ExpertStats stats = engine->expert_stats();
     // Nothing is read twice; whole blocks of 4 KiB are a little more than the weights.
     EXPECT_GE(stats.bytes_read, engine->model().weight_bytes) << slots;
     EXPECT_LE(stats.bytes_read, engine->model().weight_bytes * 104 / 100) << slots;
     EXPECT_GE(stats.misses, static_cast<uint64_t>(engine->model().layers * engine->model().experts)) << slots;
+  }
+}
+
+TEST(PromptLargerThanThePool, LeavesOutTheLastLayersOtherExperts) {
+  // Where the last token's logits alone are wanted, the last layer's experts are read for that token alone.
+  std::vector<int32_t> prompt;
+  for (int32_t i = 0; i < 300; ++i) prompt.push_back(300 + i * 7919 % 3700);
+  for (const char* lookahead : {"off", "on"}) {
+    for (const int64_t batch : {64, 2048}) {
+      auto engine = Engine::open({.model = source_dir() + "/models/demo",
+                                  .batch_size = batch,
+                                  .ubatch_size = 64,
+                                  .expert_slots = 4,
+                                  .lookahead = lookahead})
+                        .value();
+      auto sequence = engine->new_sequence().value();
+      ASSERT_TRUE(sequence->append(prompt).ok());
+      const ExpertStats stats = engine->expert_stats();
+      const auto last = static_cast<size_t>(engine->model().layers - 1);
+      for (size_t layer = 0; layer < last; ++layer) {
+        EXPECT_GE(stats.layer_misses[layer], static_cast<uint64_t>(engine->model().experts)) << layer;
+      }
+      EXPECT_EQ(stats.layer_misses[last], static_cast<uint64_t>(engine->model().experts_used));
+    }
   }
 }
 

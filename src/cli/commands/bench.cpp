@@ -272,14 +272,15 @@ class Bench final : public Command {
   static void add_costs(const Engine& engine, Measurement& one) {
     const uint64_t seen = static_cast<uint64_t>(one.depth + one.tokens / 2 + 1);
     const ModelInfo& model = engine.model();
-    // Of a prompt only the last token meets the output matrix.
+    // Of a prompt only the last token passes the whole last layer and the output matrix.
     const double without_output = one.prompt ? 1 - 1 / static_cast<double>(one.tokens) : 0;
     const auto products = [&](uint64_t all, uint64_t output) {
       return static_cast<double>(all) - without_output * static_cast<double>(output);
     };
     one.integer_products = products(model.integer_products, model.output_integer_products);
     one.bf16_products = products(model.bf16_products, model.output_bf16_products);
-    one.float_products = products(model.float_products + model.attention_products * seen, model.output_float_products);
+    one.float_products = products(model.float_products + model.attention_products * seen,
+                                  model.output_float_products + model.output_attention_products * seen);
     if (!one.prompt) one.bytes = model.active_bytes_per_token + engine.runtime().kv_bytes_per_token * seen;
   }
 

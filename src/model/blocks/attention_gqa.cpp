@@ -10,12 +10,13 @@
 namespace moxie {
 namespace {
 
-// Part of the batch: `count` tokens from row `first` on.
+// Part of the batch: `count` tokens from row `first` on; and what to compute of them.
 struct Chunk {
   int64_t first, count;
+  bool queries, keys_values;
 };
 
-void project_qkv(ForwardPass& pass, int64_t layer, Chunk chunk) {
+void project_qkv(ForwardPass& pass, int64_t layer, const Chunk& chunk) {
   Workspace& ws = pass.ws;
   ws.jobs.clear();
   const auto add = [&](Role role, float* out) {
@@ -27,9 +28,11 @@ void project_qkv(ForwardPass& pass, int64_t layer, Chunk chunk) {
                        .out = out,
                        .out_stride = weights.rows});
   };
-  add(Role::attn_q, ws.q);
-  add(Role::attn_k, ws.k);
-  add(Role::attn_v, ws.v);
+  if (chunk.queries) add(Role::attn_q, ws.q);
+  if (chunk.keys_values) {
+    add(Role::attn_k, ws.k);
+    add(Role::attn_v, ws.v);
+  }
   pass.backend.matmul(ws.jobs);
 }
 
@@ -37,32 +40,28 @@ void clamp(float* x, int64_t n, float limit) {
   for (int64_t i = 0; i < n; ++i) x[i] = std::clamp(x[i], -limit, limit);
 }
 
-void norm_qk(ForwardPass& pass, int64_t layer, QkNorm kind, int64_t tokens) {
+// The norm of queries or keys: (tokens, heads, head_dim).
+void norm_heads(ForwardPass& pass, Role role, int64_t layer, QkNorm kind, int64_t tokens, int64_t heads, float* x) {
   const Hyperparameters& hp = pass.hp;
   const bool per_head = kind == QkNorm::per_head;
-  const int64_t q_rows = per_head ? tokens * hp.heads : tokens;
-  const int64_t k_rows = per_head ? tokens * hp.kv_heads : tokens;
-  const int64_t q_width = per_head ? hp.head_dim : hp.heads * hp.head_dim;
-  const int64_t k_width = per_head ? hp.head_dim : hp.kv_heads * hp.head_dim;
-  pass.backend.rms_norm(pass.ws.q, pass.model.vector(Role::attn_q_norm, layer), hp.norm_eps, q_rows, q_width,
-                        pass.ws.q);
-  pass.backend.rms_norm(pass.ws.k, pass.model.vector(Role::attn_k_norm, layer), hp.norm_eps, k_rows, k_width,
-                        pass.ws.k);
+  pass.backend.rms_norm(x, pass.model.vector(role, layer), hp.norm_eps, per_head ? tokens * heads : tokens,
+                        per_head ? hp.head_dim : heads * hp.head_dim, x);
 }
 
-void store_and_attend(ForwardPass& pass, int64_t layer, Chunk chunk) {
+void store_and_attend(ForwardPass& pass, int64_t layer, const Chunk& chunk) {
   const Hyperparameters& hp = pass.hp;
   Workspace& ws = pass.ws;
   const int64_t q_width = hp.heads * hp.head_dim, kv_width = hp.kv_heads * hp.head_dim;
   ws.attention_jobs.clear();
   int64_t segment_row = 0;  // of the batch
   for (const BatchSegment& segment : pass.segments) {
-    const int64_t segment_tokens = static_cast<int64_t>(segment.ids.size());
+    const int64_t segment_rows = pass.rows_of(segment);
     // What of the segment lies in the chunk.
     const int64_t begin = std::max(segment_row, chunk.first),
-                  end = std::min(segment_row + segment_tokens, chunk.first + chunk.count);
-    const int64_t first_in_segment = begin - segment_row, row = begin - chunk.first, count = end - begin;
-    segment_row += segment_tokens;
+                  end = std::min(segment_row + segment_rows, chunk.first + chunk.count);
+    const int64_t row = begin - chunk.first, count = end - begin;
+    const int64_t first_in_segment = pass.tokens_before(segment) + begin - segment_row;
+    segment_row += segment_rows;
     if (count <= 0) continue;
     KvCache* cache = segment.state->kv();
     MOXIE_CHECK(cache != nullptr);
@@ -84,25 +83,29 @@ void store_and_attend(ForwardPass& pass, int64_t layer, Chunk chunk) {
                                  .kv_type = layout.type,
                                  .scale = 1.0f / std::sqrt(static_cast<float>(hp.head_dim)),
                                  .sinks = pass.model.vector(Role::attn_sinks, layer)});
+    if (!chunk.keys_values) continue;
     pass.backend.store_kv(ws.attention_jobs.back(), ws.k + row * kv_width, ws.v + row * kv_width);
   }
-  pass.backend.attention(ws.attention_jobs);
+  if (chunk.queries) pass.backend.attention(ws.attention_jobs);
 }
 
-void attend(ForwardPass& pass, int64_t layer, const AttentionOptions& options, Chunk chunk) {
+void attend(ForwardPass& pass, int64_t layer, const AttentionOptions& options, const Chunk& chunk) {
   const Hyperparameters& hp = pass.hp;
   Workspace& ws = pass.ws;
   const int64_t tokens = chunk.count;
   project_qkv(pass, layer, chunk);
-  if (options.qk_norm != QkNorm::none) norm_qk(pass, layer, options.qk_norm, tokens);
-  if (hp.clamp_qkv > 0) {
-    clamp(ws.q, tokens * hp.heads * hp.head_dim, static_cast<float>(hp.clamp_qkv));
-    clamp(ws.k, tokens * hp.kv_heads * hp.head_dim, static_cast<float>(hp.clamp_qkv));
-    clamp(ws.v, tokens * hp.kv_heads * hp.head_dim, static_cast<float>(hp.clamp_qkv));
+  const auto prepare = [&](float* x, int64_t heads, Role norm) {
+    if (options.qk_norm != QkNorm::none) norm_heads(pass, norm, layer, options.qk_norm, tokens, heads, x);
+    if (hp.clamp_qkv > 0) clamp(x, tokens * heads * hp.head_dim, static_cast<float>(hp.clamp_qkv));
+    pass.backend.rope(x, tokens, static_cast<int>(heads), static_cast<int>(hp.head_dim), ws.rope, chunk.first);
+  };
+  if (chunk.queries) prepare(ws.q, hp.heads, Role::attn_q_norm);
+  if (chunk.keys_values) {
+    prepare(ws.k, hp.kv_heads, Role::attn_k_norm);
+    if (hp.clamp_qkv > 0) clamp(ws.v, tokens * hp.kv_heads * hp.head_dim, static_cast<float>(hp.clamp_qkv));
   }
-  pass.backend.rope(ws.q, tokens, static_cast<int>(hp.heads), static_cast<int>(hp.head_dim), ws.rope, chunk.first);
-  pass.backend.rope(ws.k, tokens, static_cast<int>(hp.kv_heads), static_cast<int>(hp.head_dim), ws.rope, chunk.first);
   store_and_attend(pass, layer, chunk);
+  if (!chunk.queries) return;
 
   const Matrix& output = pass.model.matrix(Role::attn_output, layer);
   ws.mixed_acts.set(ws.mixed, tokens, hp.heads * hp.head_dim);
@@ -114,7 +117,15 @@ void attend(ForwardPass& pass, int64_t layer, const AttentionOptions& options, C
 }  // namespace
 
 void attention(ForwardPass& pass, int64_t layer, const AttentionOptions& options) {
-  pass.each_chunk([&](int64_t first, int64_t count) { attend(pass, layer, options, {first, count}); });
+  const auto each_chunk = [&](bool queries, bool keys_values) {
+    pass.each_chunk([&](int64_t first, int64_t count) {
+      attend(pass, layer, options, {first, count, queries, keys_values});
+    });
+  };
+  if (!pass.ends_with_outputs(layer)) return each_chunk(true, true);
+  each_chunk(false, true);
+  pass.keep_outputs();
+  each_chunk(true, false);
 }
 
 }  // namespace moxie

@@ -13,6 +13,7 @@ void embed(ForwardPass& pass) {
 }
 
 void norm(ForwardPass& pass, Role role, int64_t layer) {
+  if (pass.tokens == 0) return;
   pass.backend.rms_norm(pass.ws.x, pass.model.vector(role, layer), pass.hp.norm_eps, pass.tokens, pass.hp.hidden,
                         pass.ws.normed);
   pass.ws.normed_acts.set(pass.ws.normed, pass.tokens, pass.hp.hidden);

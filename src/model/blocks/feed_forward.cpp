@@ -39,7 +39,7 @@ void feed_forward(ForwardPass& pass, int64_t layer) {
 }
 
 void shared_expert(ForwardPass& pass, int64_t layer) {
-  if (pass.stopped()) return;
+  if (pass.tokens == 0 || pass.stopped()) return;
   const Model& model = pass.model;
   Workspace& ws = pass.ws;
   const Matrix &gate = model.matrix(Role::shared_gate, layer), &up = model.matrix(Role::shared_up, layer);

@@ -139,14 +139,15 @@ Result<void> compute_experts(ForwardPass& pass, ExpertLease& lease) {
 }
 
 // Guesses what the next layers will want by their own routers, applied to the state before this layer's experts have
-// been added.
+// been added. The last layer where it takes fewer tokens than the others: nothing, they are few.
 void look_ahead(ForwardPass& pass, int64_t layer) {
   ExpertStore& experts = pass.model.experts();
   Workspace& ws = pass.ws;
+  const int64_t end = pass.outputs < pass.tokens ? pass.layers() - 1 : pass.layers();
   if (pass.tokens * pass.hp.router.used >= kPromptChoices * pass.hp.router.experts) {
     // So many tokens want every expert of the next layer.
     if (!experts.wants_look_ahead(ExpertStore::Guess::prompt)) return;
-    for (int64_t next = layer + 1; next < pass.layers(); ++next) {
+    for (int64_t next = layer + 1; next < end; ++next) {
       if (!pass.model.matrix(Role::router, next)) continue;
       experts.look_ahead(next, ws.every_expert, ExpertStore::Guess::prompt);
       return;
@@ -154,7 +155,7 @@ void look_ahead(ForwardPass& pass, int64_t layer) {
     return;
   }
   if (pass.tokens > Workspace::kGuessTokens || !experts.wants_look_ahead(ExpertStore::Guess::decode)) return;
-  const int64_t last = std::min(pass.layers() - 1, layer + kLookAheadLayers);
+  const int64_t last = std::min(end - 1, layer + kLookAheadLayers);
   for (int64_t next = layer + 1; next <= last; ++next) {
     if (!pass.model.matrix(Role::router, next)) continue;
     pass.backend.rms_norm(ws.x, pass.model.vector(Role::ffn_norm, next), pass.hp.norm_eps, pass.tokens, pass.hp.hidden,
@@ -171,7 +172,7 @@ void look_ahead(ForwardPass& pass, int64_t layer) {
 }  // namespace
 
 void mixture_of_experts(ForwardPass& pass, int64_t layer) {
-  if (pass.stopped()) return;
+  if (pass.tokens == 0 || pass.stopped()) return;
   Workspace& ws = pass.ws;
   const RouterOptions& router = pass.hp.router;
   route(pass, layer, ws.normed_acts, pass.tokens, ws.chosen, ws.chosen_weights);
