@@ -20,22 +20,24 @@ constexpr bool kInterleaves256 = requires {
 };
 
 // Byte a of each dword in its low half, byte b in its high half.
+template <bool kSigned>
 MOXIE_INLINE IntVec spread_bytes(UintVec v, int a, int b) {
 #if defined(__SSSE3__)
-  // -1 gives zero.
+  // Bytes in the upper halves of words, to be shifted down with their signs, or in the lower ones; zero in the others.
+  const auto word = [](int byte) { return static_cast<int16_t>(kSigned ? byte << 8 | 0x80 : byte | 0x8000); };
   const __m128i index =
-      _mm_setr_epi8(static_cast<char>(a), -1, static_cast<char>(b), -1, static_cast<char>(4 + a), -1,
-                    static_cast<char>(4 + b), -1, static_cast<char>(8 + a), -1, static_cast<char>(8 + b), -1,
-                    static_cast<char>(12 + a), -1, static_cast<char>(12 + b), -1);
+      _mm_setr_epi16(word(a), word(b), word(4 + a), word(4 + b), word(8 + a), word(8 + b), word(12 + a), word(12 + b));
 #if defined(__AVX512F__)
-  return (IntVec)_mm512_shuffle_epi8((__m512i)v, _mm512_broadcast_i32x4(index));
+  const Shorts spread = (Shorts)_mm512_shuffle_epi8((__m512i)v, _mm512_broadcast_i32x4(index));
 #elif defined(__AVX2__)
-  return (IntVec)_mm256_shuffle_epi8((__m256i)v, _mm256_broadcastsi128_si256(index));
+  const Shorts spread = (Shorts)_mm256_shuffle_epi8((__m256i)v, _mm256_broadcastsi128_si256(index));
 #else
-  return (IntVec)_mm_shuffle_epi8((__m128i)v, index);
+  const Shorts spread = (Shorts)_mm_shuffle_epi8((__m128i)v, index);
 #endif
+  return (IntVec)(kSigned ? spread >> 8 : spread);
 #else
-  return (IntVec)((v >> (8 * a) & 255) | (v >> (8 * b) & 255) << 16);
+  const IntVec spread = (IntVec)((v >> (8 * a) & 255) | (v >> (8 * b) & 255) << 16);
+  return kSigned ? (IntVec)((Shorts)spread << 8 >> 8) : spread;
 #endif
 }
 
@@ -50,8 +52,7 @@ class InterleavedDwords {
   MOXIE_INLINE LaneWords raw() const { return raw_; }
   // Of sub-blocks a and b, in the low and the high half. REQUIRES: a / 4 == b / 4.
   MOXIE_INLINE IntVec scales(int a, int b) const {
-    IntVec pair = spread_bytes(scales_[a / 4], a % 4, b % 4);
-    if constexpr (Parts::kSignedScales) pair = (IntVec)((Shorts)pair << 8 >> 8);
+    IntVec pair = spread_bytes<Parts::kSignedScales>(scales_[a / 4], a % 4, b % 4);
     if constexpr (Parts::kScaleTerm != 0) pair = (IntVec)((Shorts)pair + static_cast<int16_t>(Parts::kScaleTerm));
     return pair;
   }
@@ -65,7 +66,7 @@ class InterleavedDwords {
       return (IntVec)((j == 0 ? four & 255 : four >> 8) + static_cast<uint16_t>(Parts::kScaleTerm));
     }
   }
-  MOXIE_INLINE IntVec minima(int a, int b) const { return spread_bytes(minima_[a / 4], a % 4, b % 4); }
+  MOXIE_INLINE IntVec minima(int a, int b) const { return spread_bytes<false>(minima_[a / 4], a % 4, b % 4); }
 
  private:
   LaneWords raw_;

@@ -118,7 +118,7 @@ void fill_panel_256(const Rows& rows, int64_t first, int blocks, Panel256& panel
 // One block of one token.
 struct alignas(64) PanelActs256 {
   int8_t values[256];
-  int32_t starts[kHaveVnni ? 32 : 1];  // of runs, where they do not start at zero
+  int32_t starts[kHaveVnni ? 32 : 16];  // of runs, where they do not start at zero
   int16_t factors[16];
   int16_t sums[16];  // of sub-blocks
   float scale;

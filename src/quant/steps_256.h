@@ -30,14 +30,17 @@ constexpr bool kLongRuns = requires {
   Parts::kLongRuns;
 };
 
-// What is taken off the quants within runs, so that the sums of more of them fit 16 bits: with VNNI, whose sums may
-// start anywhere.
+// A run is one number per lane with VNNI, otherwise two of 16 bits.
+constexpr int kTermsPerDword = kHaveVnni ? 4 : 2;
+
+// What is taken off the quants within runs, by where their sums start, so that the sums of more of them fit 16 bits.
 template <class Parts>
 constexpr int centre() {
-  if (!kHaveVnni) return 0;
-  if (Parts::kSigned) return 128;
+  if (Parts::kSigned) return kHaveVnni ? 128 : 0;
   if (kLongRuns<Parts>) return Parts::kOffset;
-  return Parts::kSubValues * Parts::kLargest * 127 <= 32767 ? Parts::kOffset : (Parts::kLargest + 1) / 2;
+  const bool fits = kTermsPerDword * (Parts::kSubValues / 4) * Parts::kLargest * 127 <= 32767;
+  if (!kHaveVnni) return fits ? 0 : Parts::kOffset;
+  return fits ? Parts::kOffset : (Parts::kLargest + 1) / 2;
 }
 // What is to be added for each quant in the end.
 template <class Parts>
@@ -49,8 +52,6 @@ constexpr int largest_in_run() {
   const int above = Parts::kLargest - centre<Parts>();
   return above > centre<Parts>() ? above : centre<Parts>();
 }
-// A run is one number per lane with VNNI, otherwise two of 16 bits.
-constexpr int kTermsPerDword = kHaveVnni ? 4 : 2;
 // Too large for 16 bits even after one dword: multiplied in 32.
 template <class Parts>
 constexpr bool kWideRuns = kHaveVnni&& kTermsPerDword* largest_in_run<Parts>() * 127 > 32767;
@@ -184,7 +185,40 @@ MOXIE_INLINE void find_starts(const ActBlock256& x, int32_t starts[32]) {
     }
   }
 #else
-  (void)x, (void)starts;
+  static_assert(run_dwords<Parts>() == 4);
+#if defined(__SSSE3__)
+  // A run is two sums, of bytes 0 and 1 of each dword and of bytes 2 and 3. Four vectors of sub-blocks become one.
+  for (int first = 0; first < 16; first += kLanes) {
+    const auto pairs = [&](int i) {
+      const ByteVec values = (ByteVec)load_bytes(x.values + 16 * first + i * kByteLanes);
+      return multiply_pairs<false>(ByteVec{} + 1, values);
+    };
+    const auto joined = [](auto a, auto b) {
+#if defined(__AVX2__)
+      return (ShortVec)_mm256_unpacklo_epi64((__m256i)a, (__m256i)b) +
+             (ShortVec)_mm256_unpackhi_epi64((__m256i)a, (__m256i)b);
+#else
+      return (ShortVec)_mm_unpacklo_epi64((__m128i)a, (__m128i)b) +
+             (ShortVec)_mm_unpackhi_epi64((__m128i)a, (__m128i)b);
+#endif
+    };
+    const ShortVec low = joined(pairs(0), pairs(1)), high = joined(pairs(2), pairs(3));
+#if defined(__AVX2__)
+    const ShortVec even = (ShortVec)_mm256_shuffle_ps((__m256)low, (__m256)high, 0x88);
+    const ShortVec odd = (ShortVec)_mm256_shuffle_ps((__m256)low, (__m256)high, 0xdd);
+#else
+    const ShortVec even = (ShortVec)_mm_shuffle_ps((__m128)low, (__m128)high, 0x88);
+    const ShortVec odd = (ShortVec)_mm_shuffle_ps((__m128)low, (__m128)high, 0xdd);
+#endif
+    ShortVec sums = (even + odd) * static_cast<int16_t>(-centre<Parts>());
+#if defined(__AVX2__)  // halves hold every second sub-block
+    sums = (ShortVec)_mm256_permutevar8x32_epi32((__m256i)sums, _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7));
+#endif
+    std::memcpy(starts + first, &sums, sizeof sums);
+  }
+#else
+  for (int i = 0; i < 16; ++i) starts[i] = -centre<Parts>() * (x.part_sums[2 * i] + x.part_sums[2 * i + 1]);
+#endif
 #endif
 }
 
