@@ -73,24 +73,25 @@ class InterleavedRows {
 // a page further. In a loop of its own, not unrolled: processors learn from the few instructions that come again and
 // again how the addresses go on. As many instructions as there are lines teach them nothing: 8 to 14 % slower. Where
 // lines are asked for once, a part may be asked for in kAsks goes, of which this is the `ask`th.
-template <int kParts, int kAsks = 1, class Type>
-MOXIE_INLINE void prefetch_streams(const InterleavedRows<Type> (&rows)[kStreams], int64_t block, int part,
+template <int kParts, int kAsks = 1, class Type, size_t kVectors>
+MOXIE_INLINE void prefetch_streams(const InterleavedRows<Type> (&rows)[kVectors], int64_t block, int part,
                                    int ask = 0) {
-  static_assert(kStreams == 2);
   constexpr int kLines = static_cast<int>((InterleavedRows<Type>::kGroupBlockBytes + 63) / 64);
-  constexpr int kApart = kLanes == kInterleavedRows ? kStreams : 1;  // with fewer lanes both streams share lines
+  // With fewer lanes vectors share lines: the first ones of one group of rows, the last ones of another.
+  constexpr int kApart = kVectors * kLanes > kInterleavedRows ? 2 : 1;
+  static_assert(kVectors * kLanes <= 2 * kInterleavedRows);
   if (is_amd()) {
     const int go = part * kAsks + ask;
     const int begin = kLines * go / (kParts * kAsks), end = kLines * (go + 1) / (kParts * kAsks);
     const ptrdiff_t ahead = kOnceBytes + 64 * begin;
-    ask_once<kApart>(rows[0].block(block) + ahead, rows[1].block(block) + ahead, end - begin);
+    ask_once<kApart>(rows[0].block(block) + ahead, rows[kVectors - 1].block(block) + ahead, end - begin);
     return;
   }
   if (ask > 0) return;
 #pragma GCC unroll 1
   for (int line = kLines * part / kParts; line < kLines * (part + 1) / kParts; ++line) {
     for (int s = 0; s < kApart; ++s) {
-      const std::byte* at = rows[s].block(block) + 64 * line;
+      const std::byte* at = rows[s * (kVectors - 1)].block(block) + 64 * line;
       __builtin_prefetch(at + kNearBytes, 0, 3);
       __builtin_prefetch(at + kFarBytes, 0, 2);
     }
@@ -98,10 +99,20 @@ MOXIE_INLINE void prefetch_streams(const InterleavedRows<Type> (&rows)[kStreams]
 }
 
 // Calls body(first, second) with the first rows of vectors that are to be worked on in turn, so that each stream runs
-// through kLongBytes of memory or more; `second` may lie beyond the last row.
-template <typename Body>
+// through kLongBytes of memory or more; `second` may lie beyond the last row. kFour: body takes four as well, which are
+// two streams where two vectors are one group of rows.
+template <bool kFour = false, typename Body>
 MOXIE_INLINE void for_streams(const MultiplyArgs& args, const Body& body) {
   static_assert(kStreams == 2);
+  if constexpr (kFour && 2 * kLanes == kInterleavedRows) {
+    if (is_amd()) {
+      const int64_t half = (args.rows + 2 * kInterleavedRows - 1) / (2 * kInterleavedRows) * kInterleavedRows;
+      for (int64_t a = 0, b = half; a < half; a += kInterleavedRows, b += kInterleavedRows) {
+        body(a, a + kLanes, b, b + kLanes);
+      }
+      return;
+    }
+  }
   const int64_t vectors = (args.rows + kLanes - 1) / kLanes;
   const size_t group_bytes = kInterleavedRows * args.row_bytes;
   const int64_t long_enough = is_amd() ? vectors : static_cast<int64_t>((kLongBytes + group_bytes - 1) / group_bytes);

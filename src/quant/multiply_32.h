@@ -127,13 +127,14 @@ template <typename Type>
 void multiply_interleaved_32(const MultiplyArgs& args) {
   const int64_t blocks = args.columns / 32;
   const ActBlock32* x = reinterpret_cast<const ActBlock32*>(args.activations);
-  for_streams(args, [&](int64_t first, int64_t second) {
-    const int64_t firsts[kStreams] = {first, second};
-    const InterleavedRows<Type> rows[kStreams] = {{args, first}, {args, second}};
-    FloatVec sums[kStreams] = {};
+  for_streams<true>(args, [&](auto... first) {
+    constexpr int kVectors = sizeof...(first);
+    const int64_t firsts[] = {first...};
+    const InterleavedRows<Type> rows[] = {{args, first}...};
+    FloatVec sums[kVectors] = {};
     for (int64_t b = 0; b < blocks; ++b) {
       prefetch_streams<1>(rows, b, 0);
-      for (int s = 0; s < kStreams; ++s) {
+      for (int s = 0; s < kVectors; ++s) {
         IntVec values[8];
         unpack_block(rows[s], b, values);
         IntVec totals[1][1] = {{splat_int(-kProductOffset<Type> * x[b].sum)}};
@@ -143,7 +144,7 @@ void multiply_interleaved_32(const MultiplyArgs& args) {
         sums[s] = add_block<Type>(sums[s], totals[0][0], load_scales<Type>(rows[s], b), minima, x[b]);
       }
     }
-    for (int s = 0; s < kStreams && firsts[s] < args.rows; ++s) {
+    for (int s = 0; s < kVectors && firsts[s] < args.rows; ++s) {
       rows[s].store_results(args.out + firsts[s], sums[s]);
     }
   });
