@@ -82,7 +82,7 @@ struct ExpertHeat {
   std::vector<uint8_t> last;                      // 1: the last token used it
   std::vector<uint8_t> pinned;                    // 1: it never gives way
   std::vector<uint8_t> mixtures;                  // by layer; 0: it has no experts
-  uint64_t tokens = 0;                            // that reached the first mixture
+  uint64_t tokens = 0;                            // that the first mixture was computed for
   uint64_t hits = 0, misses = 0, bytes_read = 0;  // as in ExpertStats
   double stall_seconds = 0, disk_busy_seconds = 0;
   uint64_t lookahead_useful = 0, lookahead_late = 0, lookahead_wasted = 0;
@@ -172,7 +172,7 @@ class Sequence {
   // As append, and hands out the logits of every added position in order.
   Result<void> append(std::span<const int32_t> ids,
                       const std::function<void(int64_t position, std::span<const float>)>& each);
-  std::span<const float> logits() const;  // (vocabulary); empty before the first append
+  std::span<const float> logits() const;  // (vocabulary); empty before the first append, or after one failed half-way
 
   // append(prompt), then samples until an end. on_token may return false to stop. REQUIRES: prompt or earlier tokens
   // exist.
@@ -182,8 +182,8 @@ class Sequence {
   std::span<const int32_t> ids() const;   // everything in the context
   Result<void> truncate(int64_t tokens);  // forget all but the first `tokens`
   void cancel();  // from any thread: the running call, or the next append, ends as cancelled; later ones work
-  // For the model's router at each layer of the last computed batch: ids chosen for the last token (layers x
-  // experts_used); -1 for one that a lossy mode left out.
+  // For the model's router at each layer: ids chosen for the last token (layers x experts_used); -1 for one that a
+  // lossy mode left out. Empty after an append() that failed half-way.
   std::span<const int32_t> last_experts() const;
   // Null: nobody looks on. It must outlive the calls that compute.
   void observe(LayerObserver* observer);

@@ -55,6 +55,7 @@ void Scheduler::Impl::take_states(Round& done) {
 }
 
 void Scheduler::Impl::pool_rows(Job& job, const float* rows, int64_t count) const {
+  if (count == 0) return;
   const auto hidden = static_cast<int64_t>(job.pooled.size());
   const bool last = job.request.pooling == Pooling::last;
   for (int64_t row = last ? count - 1 : 0; row < count; ++row) {

@@ -246,7 +246,7 @@ void Scheduler::Impl::compute(Round& to) {
   int64_t prompt_tokens = 0;
   for (Share& share : to.shares) {
     const Job& job = *share.job;
-    if (job.request.pooling != Pooling::none) {
+    if (job.request.pooling == Pooling::mean || engine.lossy != nullptr) {  // as in Engine::Impl::compute
       share.outputs = share.count;
     } else {
       share.outputs = share.count == job.pending() ? 1 + share.drafts : 0;

@@ -62,10 +62,14 @@ Result<void> Sequence::Impl::append(std::span<const int32_t> more,
                                     .each = each,
                                     .observer = observer,
                                     .stop = &stop,
-                                    .last_choice = &experts});
+                                    .last_choice = last ? &experts : nullptr});
     // A cancel() ends one call, not those after it.
     if (!computed.ok() && computed.error().code == ErrorCode::cancelled) stop.store(false, std::memory_order_relaxed);
     MOXIE_TRY_VOID(std::move(computed));
+    if (!last) {  // not those of the tokens before any more
+      logits.clear();
+      experts.clear();
+    }
     ids.insert(ids.end(), more.begin(), more.begin() + static_cast<ptrdiff_t>(count));
     more = more.subspan(count);
   }

@@ -21,7 +21,10 @@ class UseCounter final : public RoutingObserver {
     const std::lock_guard lock(mutex_);
     const auto layer = static_cast<size_t>(choice.layer * experts_);
     first_layer_ = std::min(first_layer_, choice.layer);
-    if (choice.layer == first_layer_) tokens_ += static_cast<uint64_t>(choice.tokens);
+    if (choice.layer == first_layer_) {
+      tokens_ += static_cast<uint64_t>(choice.tokens);
+      std::fill(last_.begin(), last_.end(), uint8_t{0});  // not every step has rows in the last layer
+    }
     for (int64_t i = 0; i < choice.tokens * choice.used; ++i) ++uses_[layer + static_cast<size_t>(choice.ids[i])];
     std::fill_n(last_.begin() + static_cast<ptrdiff_t>(layer), experts_, uint8_t{0});
     const int32_t* last = choice.ids + (choice.tokens - 1) * choice.used;
@@ -38,7 +41,7 @@ class UseCounter final : public RoutingObserver {
     const std::lock_guard lock(mutex_);
     return last_;
   }
-  // That reached the first mixture.
+  // That the first mixture was computed for.
   uint64_t tokens() const {
     const std::lock_guard lock(mutex_);
     return tokens_;

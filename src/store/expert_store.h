@@ -28,8 +28,8 @@ struct ExpertRequest {
   // Distinct ids: of one token in router order, of several ascending. The store puts them in the order in which they
   // are to be computed.
   std::span<int32_t> ids;
-  // Empty for a decode step, of one sequence or of several. For a prompt: what its last token chose, in router order, which tells what the next token
-  // may want.
+  // Empty for a decode step, of one sequence or of several, and for one row of a prompt. For a prompt: what its last
+  // token chose, in router order, which tells what the next token may want.
   std::span<const int32_t> last_choice;
   const std::atomic<bool>* stop = nullptr;  // ends waiting early, with Error cancelled
 };

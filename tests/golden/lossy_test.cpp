@@ -5,6 +5,7 @@
 #include <cmath>
 #include <fstream>
 #include <iterator>
+#include <numeric>
 
 #include "core/fail.h"
 #include "engine/perplexity.h"
@@ -87,6 +88,20 @@ TEST(LossyModes, LeaveOutTheExpertsThatAreMissingOnEveryFamily) {
     EXPECT_GT(stats.lossy_weight_share, 0) << model;
     EXPECT_LT(stats.lossy_weight_share, 1) << model;
   }
+}
+
+// Answers go on from what the prompt left in memory: in the last layer as in the others.
+TEST(LossyModes, PromptsUseTheLastLayersExperts) {
+  EngineOptions options = small_model();
+  options.expert_slots = 4;
+  options.skip_missing = true;
+  const auto engine = test::open_engine(options).value();
+  const auto sequence = engine->new_sequence().value();
+  ASSERT_TRUE(sequence->append(kLossyPrompt).ok());
+  const ExpertHeat heat = engine->expert_heat();
+  const auto last_layer = heat.uses.end() - static_cast<ptrdiff_t>(heat.experts);
+  EXPECT_EQ(std::accumulate(last_layer, heat.uses.end(), uint64_t{0}),
+            std::size(kLossyPrompt) * static_cast<uint64_t>(engine->model().experts_used));
 }
 
 TEST(ExpertHeat, CountsEveryTokensExperts) {

@@ -396,6 +396,30 @@ TEST_F(SchedulerTest, EmbeddingsDoNotDependOnNeighboursNorOnParts) {
   }
 }
 
+TEST_F(SchedulerTest, TheLastStateOfALongTextIsWhatAnObserverSees) {
+  struct LastState final : LayerObserver {
+    int64_t layers = 0, hidden = 0;
+    std::vector<float> state;
+    void on_hidden(int64_t layer, int64_t, std::span<const float> states) override {
+      const auto last = states.last(static_cast<size_t>(hidden));
+      if (layer == layers) state.assign(last.begin(), last.end());
+    }
+  };
+  open({.ctx_size = 256, .ubatch_size = 16});
+  GenerateRequest made = request(180, 0, 180);
+  made.pooling = Pooling::last;
+  LastState observer;
+  observer.layers = engine->model().layers, observer.hidden = engine->model().hidden;
+  auto sequence = engine->new_sequence().value();
+  sequence->observe(&observer);
+  ASSERT_TRUE(sequence->append(made.prompt).ok());
+  sequence.reset();  // its room is the scheduler's now
+  auto one = scheduler();
+  auto running = submit(*one, made);
+  ASSERT_TRUE(running.heard->wait().ok());
+  EXPECT_EQ(running.heard->embedding(), observer.state);
+}
+
 // Where experts stream, a long prompt goes layer by layer, and the others take their steps in between.
 TEST_F(SchedulerTest, StreamedExpertsChangeNothing) {
   open({.ctx_size = 640, .ubatch_size = 64, .parallel = 4});
