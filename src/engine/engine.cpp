@@ -394,9 +394,8 @@ Result<void> Engine::Impl::compute_logits(const float* normed, int64_t rows) {
 Result<void> Engine::Impl::compute(const Batch& batch) {
   SequenceState& state = batch.state;
   const int64_t count = std::ssize(batch.ids), vocabulary = model->hp().vocabulary;
-  // A lossy mode goes on from what a prompt left in memory, in the last layer too.
-  const bool all = batch.each != nullptr || batch.observer != nullptr || batch.whole || lossy != nullptr;
-  const int64_t outputs = all ? count : batch.last != nullptr ? 1 : 0;
+  const bool all = batch.each != nullptr || batch.observer != nullptr || batch.whole;
+  const int64_t outputs = this->outputs(count, all ? count : batch.last != nullptr ? 1 : 0);
   MOXIE_TRY_VOID(state.reserve(count));
   BatchSegment segment{&state, batch.ids, outputs};
   Step step = {

@@ -83,6 +83,9 @@ struct Engine::Impl {
     bool decoding = false;                        // see ForwardPass
     std::vector<int32_t>* last_choice = nullptr;  // of the last token, see Sequence::last_experts
   };
+  // How many of `count` tokens go to the output where `wanted` of them are asked for: a lossy mode goes on from what a
+  // prompt left in memory, in the last layer too.
+  int64_t outputs(int64_t count, int64_t wanted) const { return lossy != nullptr ? count : wanted; }
   // Afterwards workspace->normed has a row for each token that goes to the output (BatchSegment); nothing is committed.
   // REQUIRES: step is held, states have reserved.
   Result<void> run(Step& step);

@@ -246,11 +246,8 @@ void Scheduler::Impl::compute(Round& to) {
   int64_t prompt_tokens = 0;
   for (Share& share : to.shares) {
     const Job& job = *share.job;
-    if (job.request.pooling == Pooling::mean || engine.lossy != nullptr) {  // as in Engine::Impl::compute
-      share.outputs = share.count;
-    } else {
-      share.outputs = share.count == job.pending() ? 1 + share.drafts : 0;
-    }
+    const int64_t last = share.count == job.pending() ? 1 + share.drafts : 0;
+    share.outputs = engine.outputs(share.count, job.request.pooling == Pooling::mean ? share.count : last);
     const auto first = static_cast<size_t>(job.state->tokens());
     to.segments.push_back(
         {job.state.get(), std::span(job.ids).subspan(first, static_cast<size_t>(share.count)), share.outputs});

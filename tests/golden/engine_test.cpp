@@ -135,6 +135,29 @@ TEST_F(EngineTest, CallbackAndCancelEndTheAnswer) {
   EXPECT_EQ(result->reason, StopReason::length);
 }
 
+TEST_F(EngineTest, NothingIsDrawnAfterHalfAPrompt) {
+  auto engine = open({.batch_size = 8});
+  auto sequence = engine->new_sequence().value();
+  const std::vector<int32_t> ids(20, 5);
+  ASSERT_TRUE(sequence->append(std::span(ids).first(4)).ok());
+  EXPECT_FALSE(sequence->logits().empty());
+  struct Canceller final : LayerObserver {
+    Sequence* sequence = nullptr;
+    void on_hidden(int64_t, int64_t first_position, std::span<const float>) override {
+      if (first_position > 4) sequence->cancel();
+    }
+  } canceller;
+  canceller.sequence = sequence.get();
+  sequence->observe(&canceller);
+  EXPECT_EQ(sequence->append(ids).error().code, ErrorCode::cancelled);
+  EXPECT_EQ(sequence->ids().size(), size_t{4 + 8});  // the first part came in
+  EXPECT_TRUE(sequence->logits().empty());
+  EXPECT_TRUE(sequence->last_experts().empty());
+  EXPECT_FALSE(sequence->generate({}, greedy(1)).ok());
+  sequence->observe(nullptr);
+  EXPECT_TRUE(sequence->generate(ids, greedy(1)).ok());
+}
+
 TEST_F(EngineTest, SequencesDoNotDisturbEachOther) {
   auto engine = open();
   const auto a = *engine->tokenize("Once upon a time", true, false),
