@@ -12,6 +12,8 @@
 //   int64_t bytes(int64_t columns)                     what so many columns of a row take, whole steps or all of them
 #pragma once
 
+#include <type_traits>
+
 #include "core/simd.h"
 #include "quant/parts.h"
 #include "quant/quant_type.h"
@@ -79,26 +81,23 @@ void multiply_float_rows(const MultiplyArgs& args, int64_t token) {
   for (; row < args.rows; ++row) multiply_float_tile<Source, 1, kTokens>(args, row, token);
 }
 
-// ---- many tokens: weights are decoded once into a panel, activations copied side by side; both stay in the caches
-// ----
+// ---- many tokens: activations are copied side by side, so that they stay in the caches for many rows; weights are
+// used where they lie, or decoded once into a panel ----
 
-struct FloatPanel {
-  static constexpr int kRows = 16;
-  static constexpr int kColumns = 256;
+struct FloatPart {
+  static constexpr int kColumns = kLanes == 16 ? 1024 : 512;
+  static constexpr int kRows = 128;                       // that share copied activations
+  static constexpr int kTokens = kLanes == 16 ? 72 : 48;  // that share decoded weights
   static constexpr int kTileRows = 4;
   static constexpr int kTileTokens = kLanes == 16 ? 6 : 3;
-  static constexpr int kPartRows = 96;                        // that share copied activations
-  static constexpr int kPartTokens = kLanes == 16 ? 96 : 48;  // that share decoded weights
-  static constexpr int kLeastTokens = 6;                      // with fewer, decoding twice is not worth avoiding
-  static_assert(kPartTokens % kTileTokens == 0 && kPartRows % kRows == 0 && kRows % kTileRows == 0);
-
-  FloatVec weights[kRows][kColumns / kLanes];
+  static constexpr int kLeastTokens = 6;  // with fewer, decoding twice is not worth avoiding
+  static_assert(kTokens % kTileTokens == 0 && kRows % kTileRows == 0);
 };
 
 // Some columns of a tile's tokens in the order of use: rows of activations often lie whole pages apart, so that few of
 // them find room in a cache.
-using FloatActs = FloatVec[FloatPanel::kColumns / kLanes][FloatPanel::kTileTokens];
-using FloatSums = FloatVec[FloatPanel::kPartRows][FloatPanel::kPartTokens];
+using FloatActs = FloatVec[FloatPart::kColumns / kLanes][FloatPart::kTileTokens];
+using FloatSums = FloatVec[FloatPart::kRows][FloatPart::kTokens];
 
 // Columns [column, column + count) of `tokens` tokens; lanes beyond the last column are zero.
 MOXIE_INLINE void copy_float_acts(const MultiplyArgs& args, int64_t token, int tokens, int64_t column, int64_t count,
@@ -112,80 +111,82 @@ MOXIE_INLINE void copy_float_acts(const MultiplyArgs& args, int64_t token, int t
   }
 }
 
-// Goes on with the sums of kTileRows rows and kTokens tokens of a tile, from `first` on, over `vectors` vectors.
-template <int kTokens>
-void multiply_panel_tile(const FloatPanel& panel, int panel_row, const FloatActs& x, int first, int64_t vectors,
-                         FloatVec (*sums_of_rows)[FloatPanel::kPartTokens], int token) {
-  constexpr int kRows = FloatPanel::kTileRows;
+// Goes on with the sums of kTileRows rows and kTokens tokens of a tile, from `first` on, over `count` columns.
+template <int kTokens, class Weights>
+void multiply_tile_of_part(const Weights& weights, const FloatActs& x, int first, int64_t count,
+                           FloatVec (*sums_of_rows)[FloatPart::kTokens], int token) {
+  constexpr int kRows = FloatPart::kTileRows;
   FloatVec sums[kRows][kTokens];
   for (int r = 0; r < kRows; ++r) {
     for (int t = 0; t < kTokens; ++t) sums[r][t] = sums_of_rows[r][token + t];
   }
-  const FloatVec(*weights)[FloatPanel::kColumns / kLanes] = panel.weights + panel_row;
+  const int64_t vectors = count / kLanes, left = count % kLanes;
   for (int64_t vector = 0; vector < vectors; ++vector) {
     FloatVec values[kTokens];
     for (int t = 0; t < kTokens; ++t) values[t] = x[vector][first + t];
     for (int r = 0; r < kRows; ++r) {
-      const FloatVec w = weights[r][vector];
+      const FloatVec w = weights.load(r, vector);
       for (int t = 0; t < kTokens; ++t) sums[r][t] = fma(w, values[t], sums[r][t]);
     }
   }
   for (int r = 0; r < kRows; ++r) {
+    if (left > 0) {
+      const FloatVec w = weights.load_part(r, vectors, left);
+      for (int t = 0; t < kTokens; ++t) sums[r][t] = fma(w, x[vectors][first + t], sums[r][t]);
+    }
     for (int t = 0; t < kTokens; ++t) sums_of_rows[r][token + t] = sums[r][t];
   }
 }
 
-// All columns of up to kPartTokens tokens and kPartRows rows. A Source gives
-//   fill(args, row, rows, column, count, panel)   columns [column, column + count) of `rows` rows; lanes beyond the
-//   last
-//                                                 column and rows up to the next whole tile are zero
-//   add_ahead(args, row, rows, column, count, ahead)  asks for what it will be filled from later, if it can
-template <class Source>
+// All columns of up to FloatPart::kTokens tokens and kRows rows. Weights has some columns of up to kTileRows rows:
+//   take(args, row, rows, column, count)          columns [column, column + count) of `rows` rows
+//   load(r, vector), load_part(r, vector, n)      kLanes of them, of the last vector n and then zeros; what is beyond
+//                                                 the last row is not used, but must be there
+//   add_ahead(args, row, rows, column, count, ahead)  asks for what it will take later, if it can
+template <class Weights>
 void multiply_float_part(const MultiplyArgs& args, int64_t token, int tokens, int64_t row, int rows) {
-  constexpr int kTile = FloatPanel::kTileTokens;
-  FloatPanel panel;
-  FloatActs x[FloatPanel::kPartTokens / kTile];
+  constexpr int kTile = FloatPart::kTileTokens, kTileRows = FloatPart::kTileRows;
+  Weights weights;
+  FloatActs x[FloatPart::kTokens / kTile];
   FloatSums sums;
   const int tiles = (tokens + kTile - 1) / kTile;
-  const auto part_rows = [&](int r) { return rows - r < FloatPanel::kRows ? rows - r : FloatPanel::kRows; };
+  const auto tile_rows = [&](int r) { return rows - r < kTileRows ? rows - r : kTileRows; };
   const auto part_columns = [&](int64_t column) {
     const int64_t left = args.columns - column;
-    return left < FloatPanel::kColumns ? left : FloatPanel::kColumns;
+    return left < FloatPart::kColumns ? left : FloatPart::kColumns;
   };
-  const int all_rows = (rows + FloatPanel::kTileRows - 1) / FloatPanel::kTileRows * FloatPanel::kTileRows;
+  const int all_rows = (rows + kTileRows - 1) / kTileRows * kTileRows;
   for (int r = 0; r < all_rows; ++r) std::memset(sums[r], 0, sizeof(FloatVec) * static_cast<size_t>(tokens));
-  for (int64_t column = 0; column < args.columns; column += FloatPanel::kColumns) {
-    const int64_t count = part_columns(column), vectors = (count + kLanes - 1) / kLanes;
+  for (int64_t column = 0; column < args.columns; column += FloatPart::kColumns) {
+    const int64_t count = part_columns(column);
     for (int tile = 0; tile < tiles; ++tile) {
       const int left = tokens - tile * kTile;
       copy_float_acts(args, token + tile * kTile, left < kTile ? left : kTile, column, count, x[tile]);
     }
-    for (int r = 0; r < rows; r += FloatPanel::kRows) {
-      Source::fill(args, row + r, part_rows(r), column, count, panel);
+    for (int r = 0; r < rows; r += kTileRows) {
+      weights.take(args, row + r, tile_rows(r), column, count);
       RowsAhead ahead;
-      const int64_t next_column = column + FloatPanel::kColumns;
-      if (r + FloatPanel::kRows < rows) {
-        const int next = r + FloatPanel::kRows;
-        Source::add_ahead(args, row + next, part_rows(next), column, count, ahead);
+      const int64_t next_column = column + FloatPart::kColumns;
+      if (r + kTileRows < rows) {
+        const int next = r + kTileRows;
+        Weights::add_ahead(args, row + next, tile_rows(next), column, count, ahead);
       } else if (next_column < args.columns) {
-        Source::add_ahead(args, row, part_rows(0), next_column, part_columns(next_column), ahead);
+        Weights::add_ahead(args, row, tile_rows(0), next_column, part_columns(next_column), ahead);
       }
       ahead.begin(tiles);
       for (int tile = 0; tile < tiles; ++tile) {
         ahead.step();
         const int first = tile * kTile, left = tokens - first;
-        auto all_of_panel = [&]<int kTokens>(int t) {
-          for (int i = 0; i < part_rows(r); i += FloatPanel::kTileRows) {
-            multiply_panel_tile<kTokens>(panel, i, x[tile], t, vectors, sums + r + i, first + t);
-          }
+        const auto multiply_tile = [&]<int kTokens>(int t) {
+          multiply_tile_of_part<kTokens>(weights, x[tile], t, count, sums + r, first + t);
         };
         if (left >= kTile) {
-          all_of_panel.template operator()<kTile>(0);
+          multiply_tile.template operator()<kTile>(0);
           continue;
         }
         int t = 0;
-        for (; t + 2 <= left; t += 2) all_of_panel.template operator()<2>(t);
-        if (t < left) all_of_panel.template operator()<1>(t);
+        for (; t + 2 <= left; t += 2) multiply_tile.template operator()<2>(t);
+        if (t < left) multiply_tile.template operator()<1>(t);
       }
     }
   }
@@ -195,39 +196,76 @@ void multiply_float_part(const MultiplyArgs& args, int64_t token, int tokens, in
   }
 }
 
-template <class Source>
+template <class Weights>
 void multiply_float_parts(const MultiplyArgs& args) {
-  for_parts<FloatPanel::kTileTokens>(args, FloatPanel::kPartTokens, FloatPanel::kPartRows,
-                                     [&](int64_t token, int tokens, int64_t row, int rows) {
-                                       multiply_float_part<Source>(args, token, tokens, row, rows);
-                                     });
+  for_parts<FloatPart::kTileTokens>(args, FloatPart::kTokens, FloatPart::kRows,
+                                    [&](int64_t token, int tokens, int64_t row, int rows) {
+                                      multiply_float_part<Weights>(args, token, tokens, row, rows);
+                                    });
 }
 
-// Rows that lie in memory one after another.
+// Numbers stored one by one, where they lie.
 template <typename Source>
-struct FloatRows {
-  static void fill(const MultiplyArgs& args, int64_t row, int rows, int64_t column, int64_t count, FloatPanel& panel) {
-    for (int r = 0; r < rows; ++r) {
-      const std::byte* weights = args.weights + (row + r) * args.row_bytes;
-      int64_t i = 0;
-      for (; i + Source::kStep <= count; i += Source::kStep) {
-        Source::load(weights, column + i, &panel.weights[r][i / kLanes]);
-      }
-      if (i < count) Source::load_part(weights, column + i, count - i, &panel.weights[r][i / kLanes]);
+class StoredRows {
+ public:
+  MOXIE_INLINE void take(const MultiplyArgs& args, int64_t row, int rows, int64_t column, int64_t) {
+    for (int r = 0; r < FloatPart::kTileRows; ++r) {
+      rows_[r] = args.weights + (row + (r < rows ? r : rows - 1)) * args.row_bytes + Source::bytes(column);
     }
-    for (int r = rows; r % FloatPanel::kTileRows != 0; ++r) std::memset(panel.weights[r], 0, sizeof panel.weights[r]);
+  }
+  MOXIE_INLINE FloatVec load(int r, int64_t vector) const {
+    FloatVec weights;
+    Source::load(rows_[r], vector * kLanes, &weights);
+    return weights;
+  }
+  MOXIE_INLINE FloatVec load_part(int r, int64_t vector, int64_t n) const {
+    FloatVec weights;
+    Source::load_part(rows_[r], vector * kLanes, n, &weights);
+    return weights;
   }
   static void add_ahead(const MultiplyArgs& args, int64_t row, int rows, int64_t column, int64_t count,
                         RowsAhead& ahead) {
     ahead.add(args.weights + row * args.row_bytes + Source::bytes(column), args.row_bytes, rows,
               static_cast<size_t>(Source::bytes(count)));
   }
+
+ private:
+  const std::byte* rows_[FloatPart::kTileRows];
+};
+
+// What was decoded.
+class FloatPanel {
+ public:
+  MOXIE_INLINE FloatVec load(int r, int64_t vector) const { return panel_[r][vector]; }
+  MOXIE_INLINE FloatVec load_part(int r, int64_t vector, int64_t) const { return panel_[r][vector]; }
+
+ protected:
+  FloatVec panel_[FloatPart::kTileRows][FloatPart::kColumns / kLanes] = {};
+};
+
+// Blocks of rows that lie in memory one after another.
+template <typename Source>
+class DecodedRows : public FloatPanel {
+ public:
+  MOXIE_INLINE void take(const MultiplyArgs& args, int64_t row, int rows, int64_t column, int64_t count) {
+    for (int r = 0; r < rows; ++r) {
+      const std::byte* weights = args.weights + (row + r) * args.row_bytes;
+      for (int64_t i = 0; i < count; i += Source::kStep) Source::load(weights, column + i, &panel_[r][i / kLanes]);
+    }
+  }
+  static void add_ahead(const MultiplyArgs& args, int64_t row, int rows, int64_t column, int64_t count,
+                        RowsAhead& ahead) {
+    StoredRows<Source>::add_ahead(args, row, rows, column, count, ahead);
+  }
 };
 
 template <typename Source>
 void multiply_float(const MultiplyArgs& args) {
-  static_assert(FloatPanel::kColumns % Source::kStep == 0);
-  if (args.tokens >= FloatPanel::kLeastTokens) return multiply_float_parts<FloatRows<Source>>(args);
+  constexpr bool kNumbers = Source::kStep == kLanes;
+  static_assert(FloatPart::kColumns % Source::kStep == 0);
+  if (args.tokens >= FloatPart::kLeastTokens) {
+    return multiply_float_parts<std::conditional_t<kNumbers, StoredRows<Source>, DecodedRows<Source>>>(args);
+  }
   int64_t token = 0;
   for (; token + 4 <= args.tokens; token += 4) multiply_float_rows<Source, 4>(args, token);
   for (; token < args.tokens; ++token) multiply_float_rows<Source, 1>(args, token);

@@ -8,14 +8,14 @@ namespace moxie::MOXIE_TARGET {
 namespace {
 
 template <auto kDecode>
-struct DecodedParts {
-  static void fill(const MultiplyArgs& args, int64_t row, int rows, int64_t column, int64_t count, FloatPanel& panel) {
+class DecodedParts : public FloatPanel {
+ public:
+  void take(const MultiplyArgs& args, int64_t row, int rows, int64_t column, int64_t count) {
     for (int r = 0; r < rows; ++r) {
-      float* to = reinterpret_cast<float*>(panel.weights[r]);
+      float* to = reinterpret_cast<float*>(panel_[r]);
       kDecode(*args.parted, args.first_row + row + r, column, count, to);
       for (int64_t i = count; i % kLanes != 0; ++i) to[i] = 0;
     }
-    for (int r = rows; r % FloatPanel::kTileRows != 0; ++r) std::memset(panel.weights[r], 0, sizeof panel.weights[r]);
   }
   static void add_ahead(const MultiplyArgs&, int64_t, int, int64_t, int64_t, RowsAhead&) {}
 };

@@ -11,8 +11,16 @@ struct [[gnu::packed]] Block {
 static_assert(sizeof(Block) == 18);
 
 void decode(const Block& from, float* to) {
-  const float d = half_to_float(from.scale);
-  for (int i = 0; i < 128; ++i) to[i] = (from.bits[i / 8] >> (i % 8)) & 1 ? d : -d;
+  const IntVec d = (IntVec)splat(half_to_float(from.scale));
+  IntVec shifts;
+  for (int lane = 0; lane < kLanes; ++lane) shifts[lane] = lane;
+  for (int i = 0; i < 128; i += 32) {
+    int32_t bits;
+    std::memcpy(&bits, from.bits + i / 8, sizeof bits);
+    for (int j = 0; j < 32; j += kLanes) {
+      store(to + i + j, (FloatVec)(d ^ (~(splat_int(bits) >> (shifts + j)) << 31)));
+    }
+  }
 }
 
 }  // namespace

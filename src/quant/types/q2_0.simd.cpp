@@ -11,8 +11,14 @@ struct [[gnu::packed]] Block {
 static_assert(sizeof(Block) == 18);
 
 void decode(const Block& from, float* to) {
-  const float d = half_to_float(from.scale);
-  for (int i = 0; i < 64; ++i) to[i] = d * static_cast<float>(((from.quants[i / 4] >> (2 * (i % 4))) & 3) - 1);
+  const FloatVec d = splat(half_to_float(from.scale));
+  IntVec shifts;
+  for (int lane = 0; lane < kLanes; ++lane) shifts[lane] = 2 * lane;
+  for (int i = 0; i < 64; i += kLanes) {
+    int32_t quants = 0;  // of kLanes elements
+    std::memcpy(&quants, from.quants + i / 4, kLanes / 4);
+    store(to + i, d * to_float(((splat_int(quants) >> shifts) & 3) - 1));
+  }
 }
 
 }  // namespace
