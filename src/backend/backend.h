@@ -70,9 +70,9 @@ struct AttentionJob {
   int64_t first_position;  // position of the first token; each sees positions up to its own
   int64_t window;          // 0: all earlier positions; else the last `window` ones, itself included
   int heads, kv_heads, head_dim, value_dim;
-  // blocks[b] + k_offset + kv_head * head_bytes_k: keys of block b for one kv head, see kernels.h; likewise values.
+  // blocks[b] + offset + kv_head * head_bytes: keys of block b for one kv head; its values key_bytes later (kernels.h).
   std::span<std::byte* const> blocks;
-  size_t k_offset, v_offset, head_bytes_k, head_bytes_v;
+  size_t offset, key_bytes, head_bytes;
   KvType kv_type;
   float scale;
   float softcap = 0;

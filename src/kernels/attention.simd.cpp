@@ -1,5 +1,5 @@
-// Attention of some tokens over one kv head: online softmax, two blocks at a time from the first position. A row's sums
-// run over dimensions, then over positions, one after another, so that they depend on its own positions alone.
+// Attention of some tokens over some kv heads: online softmax, two blocks at a time from the first position. A row's
+// sums run over dimensions, then over positions, one after another, so that they depend on its own positions alone.
 #include "kernels/declare.h"
 
 namespace moxie::MOXIE_TARGET {
@@ -38,23 +38,38 @@ struct KeysQ8 {
   FloatVec operator[](int dimension) const { return scales * load_int8(from + dimension * kBlock); }
 };
 
-// kLanes values at i of one position; `load_part` the first n.
+// kVectors vectors of values from i on of one position, a multiple of kLanes; `load_part` the first n at i.
 struct ValuesF32 {
-  static FloatVec load(const std::byte* row, int i) {
-    return ::moxie::MOXIE_TARGET::load(reinterpret_cast<const float*>(row) + i);
+  template <int kVectors>
+  MOXIE_INLINE static void load(const std::byte* row, int i, FloatVec* to) {
+    for (int v = 0; v < kVectors; ++v) {
+      to[v] = ::moxie::MOXIE_TARGET::load(reinterpret_cast<const float*>(row) + i + v * kLanes);
+    }
   }
   static FloatVec load_part(const std::byte* row, int i, int n) {
     return ::moxie::MOXIE_TARGET::load_part(reinterpret_cast<const float*>(row) + i, n);
   }
 };
 struct ValuesF16 {
-  static FloatVec load(const std::byte* row, int i) { return load_f16(row + 2 * i); }
+  template <int kVectors>
+  MOXIE_INLINE static void load(const std::byte* row, int i, FloatVec* to) {
+    for (int v = 0; v < kVectors; ++v) to[v] = load_f16(row + 2 * (i + v * kLanes));
+  }
   static FloatVec load_part(const std::byte* row, int i, int n) { return load_f16_part(row + 2 * i, n); }
 };
 struct ValuesQ8 {
-  static FloatVec load(const std::byte* row, int i) {
-    const std::byte* block = row + i / 32 * 34;
-    return half_to_float(load_u16(block)) * load_int8(reinterpret_cast<const int8_t*>(block + 2) + i % 32);
+  template <int kVectors>
+  MOXIE_INLINE static void load(const std::byte* row, int i, FloatVec* to) {
+    constexpr int kStep = kPart / kLanes < kVectors ? kPart / kLanes : kVectors;  // that share a scale
+    static_assert(kVectors % kStep == 0);
+    for (int first = 0; first < kVectors; first += kStep) {
+      const int at = i + first * kLanes;
+      const std::byte* block = row + at / kPart * (kPart + 2);
+      const FloatVec scale = splat(half_to_float(load_u16(block)));
+      for (int v = 0; v < kStep; ++v) {
+        to[first + v] = scale * load_int8(reinterpret_cast<const int8_t*>(block + 2) + at % kPart + v * kLanes);
+      }
+    }
   }
   static FloatVec load_part(const std::byte*, int, int) { return FloatVec{}; }  // rows are multiples of 32
 };
@@ -66,17 +81,49 @@ struct Row {
   float top, sum;
 };
 
-// Two blocks of positions, of which rows see [first, last).
+// Two blocks of positions of one kv head, of which rows see [first, last).
 struct Pair {
   const std::byte *keys[2], *values[2];
-  const std::byte *next_keys[2], *next_values[2];  // fetched ahead
   int first, last;
 };
 
+// One loop for all that ask, for the reason that ask_once() in quant/rows.h gives.
+[[gnu::noinline]] void ask_for_lines(const std::byte* from, size_t lines) {
+#pragma GCC unroll 1
+  for (size_t i = 0; i < lines; ++i) {
+    asm volatile("");  // else a call has no effect that a compiler knows of
+    __builtin_prefetch(from + 64 * i);
+  }
+}
+
+// What all kv heads of a call have in the next two blocks, asked for in the order in which it lies: processors learn
+// long streams by themselves, and one head's part of a block is a short one.
+class Ahead {
+ public:
+  Ahead(const std::byte* near, const std::byte* far, size_t bytes) : next_{near, far} {
+    left_[0] = left_[1] = (bytes + 63) / 64;
+  }
+  MOXIE_INLINE void ask(size_t lines) {
+    if (left_[at_] == 0) return;
+    if (lines > left_[at_]) lines = left_[at_];
+    ask_for_lines(next_[at_], lines);
+    next_[at_] += 64 * lines;
+    left_[at_] -= lines;
+    if (left_[at_] == 0 && at_ == 0) at_ = 1;
+  }
+
+ private:
+  const std::byte* next_[2];
+  size_t left_[2];
+  int at_ = 0;
+};
+// A burst of all lines would wait for room among the requests under way.
+constexpr int kAskedDimensions = 8, kAskedPositions = 4;
+
 // scores[r][p] = q of row r . key p, for all positions of the pair, seen or not.
 template <typename Keys, int kRows>
-MOXIE_INLINE void score(const AttentionArgs& args, const Pair& pair, const Row* rows, float (*scores)[kPair]) {
-  const size_t line = kv_row_bytes(args.kv_type, args.head_dim) * kBlock / static_cast<size_t>(args.head_dim);
+MOXIE_INLINE void score(const AttentionArgs& args, const Pair& pair, Ahead& ahead, const Row* rows,
+                        float (*scores)[kPair]) {
   static_assert(kBlock % kLanes == 0 && kPair % (kWide * kLanes) == 0);
   for (int position = 0; position < kPair; position += kWide * kLanes) {
     const int beyond = position + kLanes;
@@ -86,8 +133,7 @@ MOXIE_INLINE void score(const AttentionArgs& args, const Pair& pair, const Row* 
       const Keys far(pair.keys[beyond / kBlock], begin, beyond % kBlock);
       const int count = args.head_dim - begin < kPart ? args.head_dim - begin : kPart;
       for (int i = 0; i < count; ++i) {
-        // Two dimensions of one block, then of the other: they share a line of the cache in f16.
-        if (position == 0) __builtin_prefetch(pair.next_keys[i % 2] + static_cast<size_t>(begin + i - i % 2) * line);
+        if (position == 0 && i % kAskedDimensions == 0) ahead.ask(kAskedDimensions);
         const FloatVec a = near[i], b = far[i];
         for (int r = 0; r < kRows; ++r) {
           const FloatVec q = splat(rows[r].q[begin + i]);
@@ -133,11 +179,10 @@ MOXIE_INLINE float weigh(const AttentionArgs& args, const Pair& pair, float* sco
 }
 
 // out of row r = out * factor[r] + weights[r] . values, for kVectors vectors from i on (the first `left` lanes of one
-// if left > 0). The first columns ask for the next pair's values: each position for those of its successor, line by
-// line as it goes, since a burst of a pair's lines waits for room among the requests under way.
+// if left > 0). `lines` lines ahead are asked for at each position.
 template <typename Values, int kRows, int kVectors>
-MOXIE_INLINE void gather_columns(const Pair& pair, size_t row_bytes, int i, int left, const float (*weights)[kPair],
-                                 const float* factors, const Row* rows) {
+MOXIE_INLINE void gather_columns(const Pair& pair, Ahead& ahead, size_t lines, size_t row_bytes, int i, int left,
+                                 const float (*weights)[kPair], const float* factors, const Row* rows) {
   FloatVec sums[kRows][kVectors];
   for (int r = 0; r < kRows; ++r) {
     for (int v = 0; v < kVectors; ++v) {
@@ -148,15 +193,14 @@ MOXIE_INLINE void gather_columns(const Pair& pair, size_t row_bytes, int i, int 
   for (int half = 0; half < 2; ++half) {
     const int begin = half * kBlock, end = begin + kBlock < pair.last ? begin + kBlock : pair.last;
     int p = begin > pair.first ? begin : pair.first;
-    const size_t offset = static_cast<size_t>(p - begin) * row_bytes;
-    const std::byte *values = pair.values[half] + offset, *next = pair.next_values[half] + offset;
-    for (; p < end; ++p, values += row_bytes, next += row_bytes) {
-      if (i == 0) {
-        for (size_t at = 0; at < row_bytes; at += 64) __builtin_prefetch(next + at);
-      }
+    const std::byte* values = pair.values[half] + static_cast<size_t>(p - begin) * row_bytes;
+    for (; p < end; ++p, values += row_bytes) {
+      if (lines > 0 && p % kAskedPositions == 0) ahead.ask(kAskedPositions * lines);
       FloatVec value[kVectors];
-      for (int v = 0; v < kVectors; ++v) {
-        value[v] = left > 0 ? Values::load_part(values, i, left) : Values::load(values, i + v * kLanes);
+      if (left > 0) {
+        value[0] = Values::load_part(values, i, left);
+      } else {
+        Values::template load<kVectors>(values, i, value);
       }
       for (int r = 0; r < kRows; ++r) {
         const FloatVec weight = splat(weights[r][p]);
@@ -177,45 +221,49 @@ MOXIE_INLINE void gather_columns(const Pair& pair, size_t row_bytes, int i, int 
 }
 
 template <typename Values, int kRows>
-MOXIE_INLINE void gather(const AttentionArgs& args, const Pair& pair, const float (*weights)[kPair],
+MOXIE_INLINE void gather(const AttentionArgs& args, const Pair& pair, Ahead& ahead, const float (*weights)[kPair],
                          const float* factors, const Row* rows) {
   const size_t row_bytes = kv_row_bytes(args.kv_type, args.value_dim);
+  // The first columns ask for what the scores' dimensions leave of two blocks.
+  const size_t all = 2 * args.head_bytes / 64, asked = static_cast<size_t>(args.head_dim);
+  const size_t lines = all > asked ? (all - asked + kPair - 1) / kPair : 0;
   int i = 0;
   constexpr int kColumns = columns_of(kRows);
   if constexpr (kColumns > kWide) {
     for (; i + kColumns * kLanes <= args.value_dim; i += kColumns * kLanes) {
-      gather_columns<Values, kRows, kColumns>(pair, row_bytes, i, 0, weights, factors, rows);
+      gather_columns<Values, kRows, kColumns>(pair, ahead, i == 0 ? lines : 0, row_bytes, i, 0, weights, factors, rows);
     }
   }
   for (; i + kWide * kLanes <= args.value_dim; i += kWide * kLanes) {
-    gather_columns<Values, kRows, kWide>(pair, row_bytes, i, 0, weights, factors, rows);
+    gather_columns<Values, kRows, kWide>(pair, ahead, i == 0 ? lines : 0, row_bytes, i, 0, weights, factors, rows);
   }
   for (; i + kLanes <= args.value_dim; i += kLanes) {
-    gather_columns<Values, kRows, 1>(pair, row_bytes, i, 0, weights, factors, rows);
+    gather_columns<Values, kRows, 1>(pair, ahead, i == 0 ? lines : 0, row_bytes, i, 0, weights, factors, rows);
   }
   if (i < args.value_dim) {
-    gather_columns<Values, kRows, 1>(pair, row_bytes, i, args.value_dim - i, weights, factors, rows);
+    gather_columns<Values, kRows, 1>(pair, ahead, i == 0 ? lines : 0, row_bytes, i, args.value_dim - i, weights,
+                                     factors, rows);
   }
 }
 
 template <typename Keys, typename Values, int kRows>
-void attend_tile(const AttentionArgs& args, const Pair& pair, Row* rows) {
+void attend_tile(const AttentionArgs& args, const Pair& pair, Ahead& ahead, Row* rows) {
   alignas(64) float scores[kRows][kPair];
   float factors[kRows];
-  score<Keys, kRows>(args, pair, rows, scores);
+  score<Keys, kRows>(args, pair, ahead, rows, scores);
   for (int r = 0; r < kRows; ++r) factors[r] = weigh(args, pair, scores[r], rows[r]);
-  gather<Values, kRows>(args, pair, scores, factors, rows);
+  gather<Values, kRows>(args, pair, ahead, scores, factors, rows);
 }
 
 template <typename Keys, typename Values>
-void attend_pair(const AttentionArgs& args, const Pair& pair, Row* rows, int count) {
+void attend_pair(const AttentionArgs& args, const Pair& pair, Ahead& ahead, Row* rows, int count) {
   int r = 0;
-  for (; r + kTile <= count; r += kTile) attend_tile<Keys, Values, kTile>(args, pair, rows + r);
+  for (; r + kTile <= count; r += kTile) attend_tile<Keys, Values, kTile>(args, pair, ahead, rows + r);
   if constexpr (kTile > 4) {
-    for (; r + 4 <= count; r += 4) attend_tile<Keys, Values, 4>(args, pair, rows + r);
+    for (; r + 4 <= count; r += 4) attend_tile<Keys, Values, 4>(args, pair, ahead, rows + r);
   }
-  for (; r + 2 <= count; r += 2) attend_tile<Keys, Values, 2>(args, pair, rows + r);
-  for (; r < count; ++r) attend_tile<Keys, Values, 1>(args, pair, rows + r);
+  for (; r + 2 <= count; r += 2) attend_tile<Keys, Values, 2>(args, pair, ahead, rows + r);
+  for (; r < count; ++r) attend_tile<Keys, Values, 1>(args, pair, ahead, rows + r);
 }
 
 // The first position that the token at `position` sees.
@@ -227,9 +275,9 @@ template <typename Keys, typename Values>
 void attend(const AttentionArgs& args) {
   if (args.tokens <= 0) return;
   Row rows[kMaxAttentionRows];
-  const int count = static_cast<int>(args.tokens) * args.queries;
+  const int of_head = static_cast<int>(args.tokens) * args.queries, count = args.kv_heads * of_head;
   for (int r = 0; r < count; ++r) {
-    const int token = r / args.queries, query = r % args.queries;
+    const int head = r / of_head, token = r % of_head / args.queries, query = head * args.queries + r % args.queries;
     rows[r] = {args.q + token * args.q_stride + query * args.head_dim,
                args.out + token * args.out_stride + query * args.value_dim,
                args.sinks == nullptr ? -__builtin_inff() : args.sinks[query], args.sinks == nullptr ? 0.0f : 1.0f};
@@ -237,28 +285,31 @@ void attend(const AttentionArgs& args) {
   }
   const int64_t end = args.first_position + args.tokens;
   const int64_t last_block = (end - 1) / kBlock;
-  const auto block_at = [&](int64_t b) { return args.blocks[b < last_block ? b : last_block]; };
+  const auto block_at = [&](int64_t b) { return args.blocks[b < last_block ? b : last_block] + args.offset; };
   for (int64_t b = first_seen(args, args.first_position) / kPair * 2; b <= last_block; b += 2) {
-    Pair pair;
-    for (int half = 0; half < 2; ++half) {
-      pair.keys[half] = block_at(b + half) + args.k_offset;
-      pair.values[half] = block_at(b + half) + args.v_offset;
-      pair.next_keys[half] = block_at(b + 2 + half) + args.k_offset;
-      pair.next_values[half] = block_at(b + 2 + half) + args.v_offset;
-    }
-    pair.first = 0;
-    pair.last = kPair;
+    Ahead ahead(block_at(b + 2), block_at(b + 3), static_cast<size_t>(args.kv_heads) * args.head_bytes);
     const int64_t begin = b * kBlock;
-    if (begin + kPair <= args.first_position + 1 && begin >= first_seen(args, end - 1)) {
-      attend_pair<Keys, Values>(args, pair, rows, count);
-      continue;
-    }
-    for (int token = 0; token < args.tokens; ++token) {  // each sees another part of the pair
-      const int64_t position = args.first_position + token, first = first_seen(args, position);
-      pair.first = first > begin ? static_cast<int>(first - begin < kPair ? first - begin : kPair) : 0;
-      pair.last = position + 1 - begin < kPair ? static_cast<int>(position + 1 - begin) : kPair;
-      if (pair.first >= pair.last) continue;
-      attend_pair<Keys, Values>(args, pair, rows + token * args.queries, args.queries);
+    const bool all_see_all = begin + kPair <= args.first_position + 1 && begin >= first_seen(args, end - 1);
+    for (int head = 0; head < args.kv_heads; ++head) {
+      Row* const rows_of_head = rows + head * of_head;
+      Pair pair;
+      for (int half = 0; half < 2; ++half) {
+        pair.keys[half] = block_at(b + half) + static_cast<size_t>(head) * args.head_bytes;
+        pair.values[half] = pair.keys[half] + args.key_bytes;
+      }
+      pair.first = 0;
+      pair.last = kPair;
+      if (all_see_all) {
+        attend_pair<Keys, Values>(args, pair, ahead, rows_of_head, of_head);
+        continue;
+      }
+      for (int token = 0; token < args.tokens; ++token) {  // each sees another part of the pair
+        const int64_t position = args.first_position + token, first = first_seen(args, position);
+        pair.first = first > begin ? static_cast<int>(first - begin < kPair ? first - begin : kPair) : 0;
+        pair.last = position + 1 - begin < kPair ? static_cast<int>(position + 1 - begin) : kPair;
+        if (pair.first >= pair.last) continue;
+        attend_pair<Keys, Values>(args, pair, ahead, rows_of_head + token * args.queries, args.queries);
+      }
     }
   }
   for (int r = 0; r < count; ++r) {

@@ -13,30 +13,33 @@ enum class KvType : uint8_t { f32, f16, q8_0 };
 
 // The cache of a sequence lies in blocks of this many positions; block b holds positions [16 b, 16 b + 16).
 constexpr int kKvBlockTokens = 16;
-// Rows (tokens times queries) that one call of `attention` takes at most.
+// Rows (tokens times queries times kv heads) that one call of `attention` takes at most.
 constexpr int kMaxAttentionRows = 64;
 
-// Consecutive tokens of one sequence against the cached keys and values of one kv head (grouped-query attention:
-// `queries` heads share it). The token at position p sees positions up to p, of these the last `window` (0: all).
-// A block's keys for this head lie at its k_offset as (head_dim, 16) of KvType: the positions of one dimension side by
-// side, so that scores need no sums across lanes. q8_0: for every 32 dimensions first 16 scales, one for each position,
-// then (32, 16) bytes. Its values lie at v_offset as (16, value_dim). Scores are gathered two blocks at a time from
-// position 0 (online softmax), so that a row's result depends on its own positions alone.
+// Consecutive tokens of one sequence against the cached keys and values of some kv heads (grouped-query attention:
+// `queries` heads share each). The token at position p sees positions up to p, of these the last `window` (0: all).
+// In a block, from `offset` on, head follows head, each with its keys, then its values: what one thread reads for one
+// token is one stretch. Keys lie as (head_dim, 16) of KvType: the positions of one dimension side by side, so that
+// scores need no sums across lanes. q8_0: for every 32 dimensions first 16 scales, one for each position, then (32, 16)
+// bytes. Values lie as (16, value_dim). Scores are gathered two blocks at a time from position 0 (online softmax), so
+// that a row's result depends on its own positions alone.
 struct AttentionArgs {
-  const float* q;  // token t, query j: q + t * q_stride + j * head_dim
+  const float* q;  // token t, query j of kv head h: q + t * q_stride + (h * queries + j) * head_dim
   int64_t q_stride;
   int64_t tokens;
-  int queries;  // REQUIRES: tokens * queries <= kMaxAttentionRows
+  int queries, kv_heads;  // REQUIRES: tokens * queries * kv_heads <= kMaxAttentionRows
   int head_dim, value_dim;
   const std::byte* const* blocks;
-  size_t k_offset, v_offset;
+  size_t offset;      // of the first of these heads
+  size_t key_bytes;   // from a head's keys to its values
+  size_t head_bytes;  // from one head to the next
   KvType kv_type;
   int64_t first_position;  // of token 0
   int64_t window;          // 0: none
   float scale;             // usually 1 / sqrt(head_dim)
   float softcap;           // 0: none; else scores = softcap * tanh(score / softcap)
-  const float* sinks;      // (queries) extra logits that take weight but give no value, or null
-  float* out;              // token t, query j: out + t * out_stride + j * value_dim
+  const float* sinks;      // (kv_heads, queries) extra logits that take weight but give no value, or null
+  float* out;              // token t, query j of kv head h: out + t * out_stride + (h * queries + j) * value_dim
   int64_t out_stride;
 };
 

@@ -408,12 +408,15 @@ std::vector<double> read_row(const std::byte* row, KvType type, int n) {
   return values;
 }
 
-// A cache of random keys and values for one kv head, and what it means in double precision. What lies beyond the last
-// position is no number.
+// A cache of random keys and values for some kv heads, and what it means in double precision. What lies beyond the
+// last position is no number.
 struct Cache {
-  Cache(const Kernels& kernels, KvType type_, int positions, int head_dim, int value_dim)
-      : type(type_), k_bytes(kKvBlockTokens * kv_row_bytes(type_, head_dim)) {
-    const size_t value_bytes = kv_row_bytes(type, value_dim), bytes = k_bytes + kKvBlockTokens * value_bytes;
+  Cache(const Kernels& kernels, KvType type_, int positions, int head_dim, int value_dim, int heads_ = 1)
+      : type(type_),
+        heads(heads_),
+        key_bytes(kKvBlockTokens * kv_row_bytes(type_, head_dim)),
+        head_bytes(key_bytes + kKvBlockTokens * kv_row_bytes(type_, value_dim)) {
+    const size_t value_bytes = kv_row_bytes(type, value_dim), bytes = head_bytes * static_cast<size_t>(heads);
     for (int position = 0; position < positions; ++position) {
       const int place = position % kKvBlockTokens;
       if (place == 0) {
@@ -422,27 +425,39 @@ struct Cache {
         std::memset(storage.back()->data(), 0xff, bytes);
       }
       std::byte* const block = storage.back()->data();
-      const uint32_t seed = static_cast<uint32_t>(position);
-      const std::vector<float> key = normal_values(static_cast<size_t>(head_dim), 1000 + seed);
-      const std::vector<float> value = normal_values(static_cast<size_t>(value_dim), 9000 + seed);
-      std::vector<std::byte> row(kv_row_bytes(type, head_dim));
-      kernels.store_kv(key.data(), head_dim, type, row.data());
-      exact_keys.push_back(read_row(row.data(), type, head_dim));
-      kernels.store_key(key.data(), head_dim, type, place, block);
-      std::byte* const to = block + k_bytes + static_cast<size_t>(place) * value_bytes;
-      kernels.store_kv(value.data(), value_dim, type, to);
-      exact_values.push_back(read_row(to, type, value_dim));
+      for (int head = 0; head < heads; ++head) {
+        const uint32_t seed = static_cast<uint32_t>(position + 100000 * head);
+        const std::vector<float> key = normal_values(static_cast<size_t>(head_dim), 1000 + seed);
+        const std::vector<float> value = normal_values(static_cast<size_t>(value_dim), 9000 + seed);
+        std::byte* const keys = block + static_cast<size_t>(head) * head_bytes;
+        std::vector<std::byte> row(kv_row_bytes(type, head_dim));
+        kernels.store_kv(key.data(), head_dim, type, row.data());
+        exact_keys.push_back(read_row(row.data(), type, head_dim));
+        kernels.store_key(key.data(), head_dim, type, place, keys);
+        std::byte* const to = keys + key_bytes + static_cast<size_t>(place) * value_bytes;
+        kernels.store_kv(value.data(), value_dim, type, to);
+        exact_values.push_back(read_row(to, type, value_dim));
+      }
     }
+  }
+  const std::vector<double>& exact_key(int64_t position, int head) const {
+    return exact_keys[static_cast<size_t>(position * heads + head)];
+  }
+  const std::vector<double>& exact_value(int64_t position, int head) const {
+    return exact_values[static_cast<size_t>(position * heads + head)];
   }
 
   KvType type;
-  size_t k_bytes;
+  int heads;
+  size_t key_bytes, head_bytes;
   std::vector<std::unique_ptr<GuardedBuffer>> storage;
   std::vector<const std::byte*> blocks;
   std::vector<std::vector<double>> exact_keys, exact_values;
 };
 
+// `query` counts over the queries of all kv heads.
 std::vector<double> plain_attention(const AttentionArgs& args, const Cache& cache, int64_t token, int query) {
+  const int head = query / args.queries;
   std::vector<double> scores, out(static_cast<size_t>(args.value_dim));
   const float* q = args.q + token * args.q_stride + query * args.head_dim;
   const int64_t position = args.first_position + token;
@@ -451,7 +466,7 @@ std::vector<double> plain_attention(const AttentionArgs& args, const Cache& cach
   for (int64_t p = first; p <= position; ++p) {
     double score = 0;
     for (int i = 0; i < args.head_dim; ++i) {
-      score += static_cast<double>(q[i]) * cache.exact_keys[static_cast<size_t>(p)][static_cast<size_t>(i)];
+      score += static_cast<double>(q[i]) * cache.exact_key(p, head)[static_cast<size_t>(i)];
     }
     score *= args.scale;
     if (args.softcap > 0) score = args.softcap * std::tanh(score / args.softcap);
@@ -462,7 +477,7 @@ std::vector<double> plain_attention(const AttentionArgs& args, const Cache& cach
   for (double score : scores) sum += std::exp(score - top);
   for (size_t p = 0; p < scores.size(); ++p) {
     for (size_t i = 0; i < out.size(); ++i) {
-      out[i] += std::exp(scores[p] - top) / sum * cache.exact_values[static_cast<size_t>(first) + p][i];
+      out[i] += std::exp(scores[p] - top) / sum * cache.exact_value(first + static_cast<int64_t>(p), head)[i];
     }
   }
   return out;
@@ -476,6 +491,7 @@ struct AttentionCase {
   int64_t window;
   float softcap;
   bool sinks;
+  int kv_heads = 1;
 };
 
 const AttentionCase kAttentionCases[] = {
@@ -485,28 +501,33 @@ const AttentionCase kAttentionCases[] = {
     {KvType::q8_0, 96, 96, 60, 13, 3, 64, 30, true},  {KvType::f32, 64, 64, 63, 2, 8, 1, 5, false},
     {KvType::f16, 80, 80, 20, 8, 8, 0, 50, true},     {KvType::f32, 33, 64, 250, 60, 1, 100, 0, false},
     {KvType::f16, 192, 128, 32, 1, 64, 0, 0, false},  {KvType::f16, 64, 64, 0, 1, 1, 0, 0, false},
-    {KvType::q8_0, 128, 128, 0, 64, 1, 40, 0, false},
+    {KvType::q8_0, 128, 128, 0, 64, 1, 40, 0, false}, {KvType::f16, 128, 128, 333, 1, 4, 0, 0, true, 8},
+    {KvType::q8_0, 64, 96, 70, 3, 2, 50, 0, true, 5}, {KvType::f32, 36, 20, 40, 2, 3, 0, 20, false, 3},
 };
 
 TEST_P(KernelTest, Attention) {
   for (const AttentionCase& c : kAttentionCases) {
     SCOPED_TRACE(testing::Message() << "type " << static_cast<int>(c.type) << " dims " << c.head_dim << ", "
-                                    << c.value_dim << ", " << c.tokens << " tokens from " << c.first_position
-                                    << ", window " << c.window);
-    const Cache cache(kernels(), c.type, static_cast<int>(c.first_position + c.tokens), c.head_dim, c.value_dim);
-    // Rows lie apart, as those of one kv head among several do.
-    const int64_t q_stride = c.queries * c.head_dim + 5, out_stride = c.queries * c.value_dim + 3;
+                                    << c.value_dim << ", " << c.kv_heads << " heads, " << c.tokens << " tokens from "
+                                    << c.first_position << ", window " << c.window);
+    const Cache cache(kernels(), c.type, static_cast<int>(c.first_position + c.tokens), c.head_dim, c.value_dim,
+                      c.kv_heads);
+    // Rows lie apart, as those of some kv heads among more do.
+    const int all_queries = c.kv_heads * c.queries;
+    const int64_t q_stride = all_queries * c.head_dim + 5, out_stride = all_queries * c.value_dim + 3;
     Row q(normal_values(static_cast<size_t>(c.tokens * q_stride), 12, 2));
-    Row sinks(normal_values(static_cast<size_t>(c.queries), 13, 2)), out(static_cast<size_t>(c.tokens * out_stride));
+    Row sinks(normal_values(static_cast<size_t>(all_queries), 13, 2)), out(static_cast<size_t>(c.tokens * out_stride));
     const AttentionArgs args = {.q = q.data(),
                                 .q_stride = q_stride,
                                 .tokens = c.tokens,
                                 .queries = c.queries,
+                                .kv_heads = c.kv_heads,
                                 .head_dim = c.head_dim,
                                 .value_dim = c.value_dim,
                                 .blocks = cache.blocks.data(),
-                                .k_offset = 0,
-                                .v_offset = cache.k_bytes,
+                                .offset = 0,
+                                .key_bytes = cache.key_bytes,
+                                .head_bytes = cache.head_bytes,
                                 .kv_type = c.type,
                                 .first_position = c.first_position,
                                 .window = c.window,
@@ -517,7 +538,7 @@ TEST_P(KernelTest, Attention) {
                                 .out_stride = out_stride};
     kernels().attention(args);
     for (int64_t token = 0; token < c.tokens; ++token) {
-      for (int query = 0; query < c.queries; ++query) {
+      for (int query = 0; query < all_queries; ++query) {
         const std::vector<double> expected = plain_attention(args, cache, token, query);
         for (int i = 0; i < c.value_dim; ++i) {
           ASSERT_NEAR(out[static_cast<size_t>(token * out_stride + query * c.value_dim + i)],
@@ -526,15 +547,19 @@ TEST_P(KernelTest, Attention) {
         }
       }
     }
-    // A row's result is the same whichever other tokens and queries are in the call.
+    // A row's result is the same whichever other tokens, queries and kv heads are in the call.
     for (const int64_t tokens : {int64_t{1}, int64_t{2}, int64_t{5}}) {
       for (int64_t from = 0; from + tokens <= c.tokens; from += tokens) {
-        for (int queries = 1, first = 0; first + queries <= c.queries; first += queries, queries = queries % 3 + 1) {
+        for (int queries = 1, first = 0; first + queries <= all_queries; first += queries, queries = queries % 3 + 1) {
+          const int head = first / c.queries;
+          queries = std::min(queries, (head + 1) * c.queries - first);  // of one head
           AttentionArgs part = args;
           Row some(static_cast<size_t>(tokens * queries * c.value_dim));
           part.q += from * q_stride + first * c.head_dim;
           part.tokens = tokens;
           part.queries = queries;
+          part.kv_heads = 1;
+          part.offset = static_cast<size_t>(head) * cache.head_bytes;
           part.first_position += from;
           part.sinks = c.sinks ? sinks.data() + first : nullptr;
           part.out = some.data();
@@ -558,7 +583,7 @@ TEST_P(KernelTest, AttentionWithoutTokensWritesNothing) {
   const std::vector<float> before = out.values();
   AttentionArgs args = {};
   args.q = q.data();
-  args.queries = 1;
+  args.queries = args.kv_heads = 1;
   args.head_dim = args.value_dim = 64;
   args.kv_type = KvType::f16;
   args.first_position = 5;
@@ -577,11 +602,13 @@ TEST_P(KernelTest, AttentionToOnePositionAlone) {
                        .q_stride = 64,
                        .tokens = 1,
                        .queries = 1,
+                       .kv_heads = 1,
                        .head_dim = 64,
                        .value_dim = 64,
                        .blocks = cache.blocks.data(),
-                       .k_offset = 0,
-                       .v_offset = cache.k_bytes,
+                       .offset = 0,
+                       .key_bytes = cache.key_bytes,
+                       .head_bytes = cache.head_bytes,
                        .kv_type = KvType::f32,
                        .first_position = 69,
                        .window = 0,

@@ -17,7 +17,7 @@ int64_t blocks_for(int64_t tokens) {
 
 // What save() writes before the blocks.
 struct SavedHeader {
-  uint64_t magic = 0x33766b6569786f6dull;  // "moxiekv3"
+  uint64_t magic = 0x34766b6569786f6dull;  // "moxiekv4"
   int64_t type, layers, kv_heads, head_dim, tokens;
 };
 

@@ -17,14 +17,14 @@ struct KvLayout {
   KvType type = KvType::f16;
   int64_t layers = 0, kv_heads = 0, head_dim = 0;
 
-  // Within a block: layer after layer; in a layer first the keys, then the values; in each, head after head, as
+  // Within a block: layer after layer; in a layer head after head; in a head first the keys, then the values, as
   // AttentionArgs (kernels.h) wants them.
   size_t row_bytes() const { return kv_row_bytes(type, head_dim); }
-  size_t head_bytes() const { return row_bytes() * kBlockTokens; }
-  size_t half_layer_bytes() const { return head_bytes() * static_cast<size_t>(kv_heads); }
-  size_t block_bytes() const { return half_layer_bytes() * 2 * static_cast<size_t>(layers); }
-  size_t k_offset(int64_t layer) const { return half_layer_bytes() * 2 * static_cast<size_t>(layer); }
-  size_t v_offset(int64_t layer) const { return k_offset(layer) + half_layer_bytes(); }
+  size_t key_bytes() const { return row_bytes() * kBlockTokens; }
+  size_t head_bytes() const { return 2 * key_bytes(); }
+  size_t layer_bytes() const { return head_bytes() * static_cast<size_t>(kv_heads); }
+  size_t block_bytes() const { return layer_bytes() * static_cast<size_t>(layers); }
+  size_t offset(int64_t layer) const { return layer_bytes() * static_cast<size_t>(layer); }
   bool operator==(const KvLayout&) const = default;
 };
 

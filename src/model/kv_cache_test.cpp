@@ -15,10 +15,10 @@ std::byte* row_at(const KvCache& cache, size_t offset, int64_t position) {
          static_cast<size_t>(position % KvLayout::kBlockTokens) * kLayout.row_bytes();
 }
 std::byte* key(const KvCache& cache, int64_t layer, int64_t position) {
-  return row_at(cache, kLayout.k_offset(layer), position);
+  return row_at(cache, kLayout.offset(layer), position);
 }
 std::byte* value(const KvCache& cache, int64_t layer, int64_t position) {
-  return row_at(cache, kLayout.v_offset(layer), position);
+  return row_at(cache, kLayout.offset(layer) + kLayout.key_bytes(), position);
 }
 
 // Writes a mark that tells layer and position into every key and value row.

@@ -193,8 +193,8 @@ void CpuBackend::store_kv(const AttentionJob& job, const float* keys, const floa
     const int64_t begin = std::max(b * kKvBlockTokens, job.first_position);
     const int64_t end = std::min((b + 1) * kKvBlockTokens, job.first_position + job.tokens);
     std::byte* const block = job.blocks[static_cast<size_t>(b)];
-    std::byte* const to_keys = block + job.k_offset + static_cast<size_t>(head) * job.head_bytes_k;
-    std::byte* const to_values = block + job.v_offset + static_cast<size_t>(head) * job.head_bytes_v;
+    std::byte* const to_keys = block + job.offset + static_cast<size_t>(head) * job.head_bytes;
+    std::byte* const to_values = to_keys + job.key_bytes;
     const size_t value_bytes = kv_row_bytes(job.kv_type, job.value_dim);
     for (int64_t position = begin; position < end; ++position) {
       const int64_t row = (position - job.first_position) * job.kv_heads + head;
@@ -212,23 +212,34 @@ void CpuBackend::store_kv(const AttentionJob& job, const float* keys, const floa
   }
 }
 
-// Pieces of one job: as many tokens as a call takes, so that they share reads of keys and values. The last tokens,
-// which see most, come first: short pieces even out the end. Where there are fewer kv heads than threads, the heads
-// that share one are parted.
-void CpuBackend::cut(const AttentionJob& job) {
+// Pieces of one job of `jobs`: as many tokens as a call takes, so that they share reads of keys and values. The last
+// tokens, which see most, come first: short pieces even out the end. Few tokens take several kv heads at once, whose
+// keys and values lie one after another; where there are fewer kv heads than threads, the heads that share one are
+// parted.
+void CpuBackend::cut(const AttentionJob& job, size_t jobs) {
   const int group = job.heads / job.kv_heads;
   const int64_t tokens = std::clamp<int64_t>(kMaxAttentionRows / group, 1, kAttentionTokens);
   const int64_t rounds = (job.tokens + tokens - 1) / tokens;
   const int64_t wanted = (pool_.threads() + rounds * job.kv_heads - 1) / (rounds * job.kv_heads);
   const int parts =
       static_cast<int>(std::clamp<int64_t>(wanted, (group + kMaxAttentionRows - 1) / kMaxAttentionRows, group));
+  int heads = 1;
+  if (rounds == 1 && parts == 1) {
+    // One job is cut into a piece for each thread, of several each gets more, since they are not equally long.
+    const auto threads = static_cast<int64_t>(pool_.threads());
+    const int64_t pieces =
+        jobs == 1 ? threads : (4 * threads + static_cast<int64_t>(jobs) - 1) / static_cast<int64_t>(jobs);
+    const int64_t even = (job.kv_heads + pieces - 1) / pieces, most = kMaxAttentionRows / (job.tokens * group);
+    heads = static_cast<int>(std::max<int64_t>(1, std::min(even, most)));
+  }
   for (int64_t round = rounds; round-- > 0;) {
     const int64_t first = round * tokens;
-    for (int head = 0; head < job.kv_heads; ++head) {
+    for (int head = 0; head < job.kv_heads; head += heads) {
       for (int part = 0; part < parts; ++part) {
         const int begin = group * part / parts, end = group * (part + 1) / parts;
         attention_pieces_.push_back({.job = &job,
                                      .kv_head = head,
+                                     .kv_heads = std::min(heads, job.kv_heads - head),
                                      .first_query = begin,
                                      .queries = end - begin,
                                      .first_token = first,
@@ -246,11 +257,13 @@ void CpuBackend::attend(const AttentionPiece& piece) {
                        .q_stride = q_stride,
                        .tokens = piece.tokens,
                        .queries = piece.queries,
+                       .kv_heads = piece.kv_heads,
                        .head_dim = job.head_dim,
                        .value_dim = job.value_dim,
                        .blocks = job.blocks.data(),
-                       .k_offset = job.k_offset + static_cast<size_t>(piece.kv_head) * job.head_bytes_k,
-                       .v_offset = job.v_offset + static_cast<size_t>(piece.kv_head) * job.head_bytes_v,
+                       .offset = job.offset + static_cast<size_t>(piece.kv_head) * job.head_bytes,
+                       .key_bytes = job.key_bytes,
+                       .head_bytes = job.head_bytes,
                        .kv_type = job.kv_type,
                        .first_position = job.first_position + piece.first_token,
                        .window = job.window,
@@ -263,7 +276,7 @@ void CpuBackend::attend(const AttentionPiece& piece) {
 
 void CpuBackend::attention(std::span<const AttentionJob> jobs) {
   attention_pieces_.clear();
-  for (const AttentionJob& job : jobs) cut(job);
+  for (const AttentionJob& job : jobs) cut(job, jobs.size());
   pool_.run(static_cast<int64_t>(attention_pieces_.size()),
             [&](int64_t item) { attend(attention_pieces_[static_cast<size_t>(item)]); });
 }

@@ -39,10 +39,10 @@ class CpuBackend final : public Backend {
     size_t activation_row_bytes;
     int64_t first, last;
   };
-  // Tokens and queries of one kv head that one thread takes at once.
+  // Tokens and queries of some kv heads that one thread takes at once.
   struct AttentionPiece {
     const AttentionJob* job;
-    int kv_head;
+    int kv_head, kv_heads;
     int first_query, queries;
     int64_t first_token, tokens;
   };
@@ -51,7 +51,7 @@ class CpuBackend final : public Backend {
   void rows(int64_t rows, int64_t values_per_row, const Body& body);
   void prepare(Activations& x, ActFormat format);
   const std::byte* activation_rows(const MatmulJob& job, size_t* row_bytes);
-  void cut(const AttentionJob& job);
+  void cut(const AttentionJob& job, size_t jobs);
   void attend(const AttentionPiece& piece);
 
   const Kernels* kernels_;

@@ -76,10 +76,9 @@ void store_and_attend(ForwardPass& pass, int64_t layer, const Chunk& chunk) {
                                  .head_dim = static_cast<int>(hp.head_dim),
                                  .value_dim = static_cast<int>(hp.head_dim),
                                  .blocks = cache->blocks(),
-                                 .k_offset = layout.k_offset(layer),
-                                 .v_offset = layout.v_offset(layer),
-                                 .head_bytes_k = layout.head_bytes(),
-                                 .head_bytes_v = layout.head_bytes(),
+                                 .offset = layout.offset(layer),
+                                 .key_bytes = layout.key_bytes(),
+                                 .head_bytes = layout.head_bytes(),
                                  .kv_type = layout.type,
                                  .scale = 1.0f / std::sqrt(static_cast<float>(hp.head_dim)),
                                  .sinks = pass.model.vector(Role::attn_sinks, layer)});
