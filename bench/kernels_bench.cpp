@@ -170,33 +170,35 @@ void bench_multiply(benchmark::State& state, const CpuTarget& target, const Quan
   state.counters["GOP/s_best"] = 2.0 * static_cast<double>(rows * kColumns * tokens) / best * 1e-9;
 }
 
-// Keys and values of a context in blocks; several contexts one after another, so that no cache serves a single token.
+// Keys and values of a context of 8 kv heads in blocks; several contexts one after another, so that no cache serves a
+// single token. It takes all kv heads in one call, many tokens take one.
 void bench_attention(benchmark::State& state, const CpuTarget& target, KvType type, int64_t depth, int64_t tokens) {
-  constexpr int kHeadDim = 128, kQueries = 4;
-  const size_t half_block = kv_row_bytes(type, kHeadDim) * kKvBlockTokens;
+  constexpr int kHeads = 8, kHeadDim = 128, kQueries = 4;
+  const int heads = tokens == 1 ? kHeads : 1;
+  const size_t key_bytes = kv_row_bytes(type, kHeadDim) * kKvBlockTokens, block_bytes = kHeads * 2 * key_bytes;
   const int64_t blocks = (depth + tokens + kKvBlockTokens - 1) / kKvBlockTokens;
   const int64_t contexts =
-      tokens > 1 ? 1 : std::max<int64_t>(1, kStreamedBytes / (blocks * static_cast<int64_t>(2 * half_block)));
+      tokens > 1 ? 1 : std::max<int64_t>(1, kStreamedBytes / (blocks * static_cast<int64_t>(block_bytes)));
   std::byte* memory = streamed_memory();
-  std::memset(memory, 0x11, static_cast<size_t>(contexts * blocks) * 2 * half_block);  // small numbers of every type
+  std::memset(memory, 0x11, static_cast<size_t>(contexts * blocks) * block_bytes);  // small numbers of every type
   std::vector<const std::byte*> pointers;
-  for (int64_t b = 0; b < contexts * blocks; ++b) pointers.push_back(memory + static_cast<size_t>(b) * 2 * half_block);
-  std::vector<float> q(static_cast<size_t>(tokens * kQueries * kHeadDim), 0.01f), out(q.size());
+  for (int64_t b = 0; b < contexts * blocks; ++b) pointers.push_back(memory + static_cast<size_t>(b) * block_bytes);
+  std::vector<float> q(static_cast<size_t>(tokens * heads * kQueries * kHeadDim), 0.01f), out(q.size());
   double best = 1e9;
   int64_t context = 0;
   for (auto _ : state) {
     const double seconds = seconds_of([&] {
       target.kernels->attention({.q = q.data(),
-                                 .q_stride = kQueries * kHeadDim,
+                                 .q_stride = int64_t{heads} * kQueries * kHeadDim,
                                  .tokens = tokens,
                                  .queries = kQueries,
-                                 .kv_heads = 1,
+                                 .kv_heads = heads,
                                  .head_dim = kHeadDim,
                                  .value_dim = kHeadDim,
                                  .blocks = pointers.data() + context * blocks,
                                  .offset = 0,
-                                 .key_bytes = half_block,
-                                 .head_bytes = 2 * half_block,
+                                 .key_bytes = key_bytes,
+                                 .head_bytes = 2 * key_bytes,
                                  .kv_type = type,
                                  .first_position = depth,
                                  .window = 0,
@@ -204,14 +206,14 @@ void bench_attention(benchmark::State& state, const CpuTarget& target, KvType ty
                                  .softcap = 0,
                                  .sinks = nullptr,
                                  .out = out.data(),
-                                 .out_stride = kQueries * kHeadDim});
+                                 .out_stride = int64_t{heads} * kQueries * kHeadDim});
     });
     benchmark::DoNotOptimize(out.data());
     best = std::min(best, seconds);
     context = (context + 1) % contexts;
   }
-  const double positions = static_cast<double>(depth + 1);
-  state.counters["GB/s_best"] = positions * static_cast<double>(2 * half_block) / kKvBlockTokens / best * 1e-9;
+  const double positions = static_cast<double>(heads) * static_cast<double>(depth + 1);
+  state.counters["GB/s_best"] = positions * static_cast<double>(2 * key_bytes) / kKvBlockTokens / best * 1e-9;
   state.counters["GOP/s_best"] = 4.0 * kHeadDim * kQueries * static_cast<double>(tokens) * positions / best * 1e-9;
 }
 

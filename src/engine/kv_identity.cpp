@@ -67,8 +67,8 @@ std::string kv_fingerprint(const Engine::Impl& engine) {
   hash.text(engine.runtime.cpu_target);
   hash.text(model.family().name);
   hash.text(identify(model, engine.model_info.path).fingerprint);
-  for (const int64_t number : {static_cast<int64_t>(layout.type), layout.layers, layout.kv_heads, layout.head_dim,
-                               static_cast<int64_t>(KvLayout::kBlockTokens), model.hp().vocabulary}) {
+  for (const int64_t number : {KvLayout::kVersion, static_cast<int64_t>(layout.type), layout.layers, layout.kv_heads,
+                               layout.head_dim, static_cast<int64_t>(KvLayout::kBlockTokens), model.hp().vocabulary}) {
     hash.number(number);
   }
   for (const int64_t window : model.hp().window) hash.number(window);

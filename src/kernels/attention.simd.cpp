@@ -38,7 +38,8 @@ struct KeysQ8 {
   FloatVec operator[](int dimension) const { return scales * load_int8(from + dimension * kBlock); }
 };
 
-// kVectors vectors of values from i on of one position, a multiple of kLanes; `load_part` the first n at i.
+// kVectors vectors of one position's values from i on; `load_part` the first n at i. REQUIRES of q8_0: they fill whole
+// parts of kPart values, or lie within one.
 struct ValuesF32 {
   template <int kVectors>
   MOXIE_INLINE static void load(const std::byte* row, int i, FloatVec* to) {
@@ -98,31 +99,35 @@ struct Pair {
 
 // What all kv heads of a call have in the next two blocks, asked for in the order in which it lies: processors learn
 // long streams by themselves, and one head's part of a block is a short one.
-class Ahead {
+class BlocksAhead {
  public:
-  Ahead(const std::byte* near, const std::byte* far, size_t bytes) : next_{near, far} {
-    left_[0] = left_[1] = (bytes + 63) / 64;
+  void add(const std::byte* from, size_t bytes) {
+    blocks_[count_++] = {reinterpret_cast<uintptr_t>(from), (bytes + 63) / 64};
   }
   MOXIE_INLINE void ask(size_t lines) {
-    if (left_[at_] == 0) return;
-    if (lines > left_[at_]) lines = left_[at_];
-    ask_for_lines(next_[at_], lines);
-    next_[at_] += 64 * lines;
-    left_[at_] -= lines;
-    if (left_[at_] == 0 && at_ == 0) at_ = 1;
+    if (at_ == count_) return;
+    Block& block = blocks_[at_];
+    if (lines > block.lines) lines = block.lines;
+    ask_for_lines(reinterpret_cast<const std::byte*>(block.next), lines);
+    block.next += 64 * lines;
+    block.lines -= lines;
+    if (block.lines == 0) ++at_;
   }
 
  private:
-  const std::byte* next_[2];
-  size_t left_[2];
-  int at_ = 0;
+  struct Block {
+    uintptr_t next = 0;
+    size_t lines = 0;
+  };
+  Block blocks_[2];
+  int count_ = 0, at_ = 0;
 };
 // A burst of all lines would wait for room among the requests under way.
 constexpr int kAskedDimensions = 8, kAskedPositions = 4;
 
 // scores[r][p] = q of row r . key p, for all positions of the pair, seen or not.
 template <typename Keys, int kRows>
-MOXIE_INLINE void score(const AttentionArgs& args, const Pair& pair, Ahead& ahead, const Row* rows,
+MOXIE_INLINE void score(const AttentionArgs& args, const Pair& pair, BlocksAhead& ahead, const Row* rows,
                         float (*scores)[kPair]) {
   static_assert(kBlock % kLanes == 0 && kPair % (kWide * kLanes) == 0);
   for (int position = 0; position < kPair; position += kWide * kLanes) {
@@ -179,9 +184,9 @@ MOXIE_INLINE float weigh(const AttentionArgs& args, const Pair& pair, float* sco
 }
 
 // out of row r = out * factor[r] + weights[r] . values, for kVectors vectors from i on (the first `left` lanes of one
-// if left > 0). `lines` lines ahead are asked for at each position.
+// if left > 0). For each position `lines` lines ahead are asked for.
 template <typename Values, int kRows, int kVectors>
-MOXIE_INLINE void gather_columns(const Pair& pair, Ahead& ahead, size_t lines, size_t row_bytes, int i, int left,
+MOXIE_INLINE void gather_columns(const Pair& pair, BlocksAhead& ahead, size_t lines, size_t row_bytes, int i, int left,
                                  const float (*weights)[kPair], const float* factors, const Row* rows) {
   FloatVec sums[kRows][kVectors];
   for (int r = 0; r < kRows; ++r) {
@@ -221,10 +226,10 @@ MOXIE_INLINE void gather_columns(const Pair& pair, Ahead& ahead, size_t lines, s
 }
 
 template <typename Values, int kRows>
-MOXIE_INLINE void gather(const AttentionArgs& args, const Pair& pair, Ahead& ahead, const float (*weights)[kPair],
+MOXIE_INLINE void gather(const AttentionArgs& args, const Pair& pair, BlocksAhead& ahead, const float (*weights)[kPair],
                          const float* factors, const Row* rows) {
   const size_t row_bytes = kv_row_bytes(args.kv_type, args.value_dim);
-  // The first columns ask for what the scores' dimensions leave of two blocks.
+  // The first columns ask for what scores leave of two blocks, having asked for a line at each dimension.
   const size_t all = 2 * args.head_bytes / 64, asked = static_cast<size_t>(args.head_dim);
   const size_t lines = all > asked ? (all - asked + kPair - 1) / kPair : 0;
   int i = 0;
@@ -247,7 +252,7 @@ MOXIE_INLINE void gather(const AttentionArgs& args, const Pair& pair, Ahead& ahe
 }
 
 template <typename Keys, typename Values, int kRows>
-void attend_tile(const AttentionArgs& args, const Pair& pair, Ahead& ahead, Row* rows) {
+void attend_tile(const AttentionArgs& args, const Pair& pair, BlocksAhead& ahead, Row* rows) {
   alignas(64) float scores[kRows][kPair];
   float factors[kRows];
   score<Keys, kRows>(args, pair, ahead, rows, scores);
@@ -256,7 +261,7 @@ void attend_tile(const AttentionArgs& args, const Pair& pair, Ahead& ahead, Row*
 }
 
 template <typename Keys, typename Values>
-void attend_pair(const AttentionArgs& args, const Pair& pair, Ahead& ahead, Row* rows, int count) {
+void attend_pair(const AttentionArgs& args, const Pair& pair, BlocksAhead& ahead, Row* rows, int count) {
   int r = 0;
   for (; r + kTile <= count; r += kTile) attend_tile<Keys, Values, kTile>(args, pair, ahead, rows + r);
   if constexpr (kTile > 4) {
@@ -287,7 +292,10 @@ void attend(const AttentionArgs& args) {
   const int64_t last_block = (end - 1) / kBlock;
   const auto block_at = [&](int64_t b) { return args.blocks[b < last_block ? b : last_block] + args.offset; };
   for (int64_t b = first_seen(args, args.first_position) / kPair * 2; b <= last_block; b += 2) {
-    Ahead ahead(block_at(b + 2), block_at(b + 3), static_cast<size_t>(args.kv_heads) * args.head_bytes);
+    BlocksAhead ahead;
+    for (int64_t next = b + 2; next < b + 4 && next <= last_block; ++next) {
+      ahead.add(block_at(next), static_cast<size_t>(args.kv_heads) * args.head_bytes);
+    }
     const int64_t begin = b * kBlock;
     const bool all_see_all = begin + kPair <= args.first_position + 1 && begin >= first_seen(args, end - 1);
     for (int head = 0; head < args.kv_heads; ++head) {

@@ -547,6 +547,24 @@ TEST_P(KernelTest, Attention) {
         }
       }
     }
+    // All kv heads but the first have the same results without it.
+    if (c.kv_heads > 1) {
+      AttentionArgs rest = args;
+      Row some(static_cast<size_t>(c.tokens * out_stride));
+      rest.q += c.queries * c.head_dim;
+      rest.kv_heads = c.kv_heads - 1;
+      rest.offset = cache.head_bytes;
+      rest.sinks = c.sinks ? sinks.data() + c.queries : nullptr;
+      rest.out = some.data();
+      kernels().attention(rest);
+      const int64_t first = c.queries * c.value_dim, all = all_queries * c.value_dim;
+      for (int64_t token = 0; token < c.tokens; ++token) {
+        ASSERT_EQ(std::memcmp(some.data() + token * out_stride, out.data() + token * out_stride + first,
+                              static_cast<size_t>(all - first) * sizeof(float)),
+                  0)
+            << token;
+      }
+    }
     // A row's result is the same whichever other tokens, queries and kv heads are in the call.
     for (const int64_t tokens : {int64_t{1}, int64_t{2}, int64_t{5}}) {
       for (int64_t from = 0; from + tokens <= c.tokens; from += tokens) {

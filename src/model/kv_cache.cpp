@@ -17,7 +17,8 @@ int64_t blocks_for(int64_t tokens) {
 
 // What save() writes before the blocks.
 struct SavedHeader {
-  uint64_t magic = 0x34766b6569786f6dull;  // "moxiekv4"
+  char magic[7] = {'m', 'o', 'x', 'i', 'e', 'k', 'v'};
+  char version = static_cast<char>('0' + KvLayout::kVersion);
   int64_t type, layers, kv_heads, head_dim, tokens;
 };
 
@@ -140,7 +141,15 @@ Result<void> KvCache::restore(std::span<const std::byte> saved) {
                 sizeof header);
   }
   std::memcpy(&header, saved.data(), sizeof header);
-  if (header.magic != SavedHeader{}.magic) return fail(ErrorCode::corrupt, "not a saved key/value state");
+  const SavedHeader expected = {};
+  if (std::memcmp(header.magic, expected.magic, sizeof expected.magic) != 0) {
+    return fail(ErrorCode::corrupt, "not a saved key/value state");
+  }
+  if (header.version != expected.version) {
+    return fail(ErrorCode::invalid_argument,
+                "the saved state is of version {} of moxie's key/value blocks, and this is version {}: save it again",
+                header.version - '0', expected.version - '0');
+  }
   if (header.type != static_cast<int64_t>(layout().type) || header.layers != layout().layers ||
       header.kv_heads != layout().kv_heads || header.head_dim != layout().head_dim) {
     return fail(ErrorCode::invalid_argument,

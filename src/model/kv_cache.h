@@ -14,6 +14,8 @@ namespace moxie {
 
 struct KvLayout {
   static constexpr int kBlockTokens = kKvBlockTokens;
+  static constexpr int64_t kVersion =
+      4;  // what the bytes of a block mean: files of blocks have it in their fingerprint
   KvType type = KvType::f16;
   int64_t layers = 0, kv_heads = 0, head_dim = 0;
 

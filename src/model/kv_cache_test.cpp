@@ -107,6 +107,14 @@ TEST(KvCache, SaveAndRestore) {
   const auto refused = stranger.restore(saved);
   ASSERT_FALSE(refused.ok());
   EXPECT_EQ(refused.error().code, ErrorCode::invalid_argument);
+
+  std::vector<std::byte> earlier = saved;
+  earlier[7] = std::byte{'3'};
+  const auto outdated = other.restore(earlier);
+  ASSERT_FALSE(outdated.ok());
+  EXPECT_NE(outdated.error().message.find("version 3 of moxie's key/value blocks"), std::string::npos)
+      << outdated.error().message;
+  EXPECT_EQ(other.tokens(), 45);
 }
 
 }  // namespace

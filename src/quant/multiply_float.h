@@ -81,16 +81,16 @@ void multiply_float_rows(const MultiplyArgs& args, int64_t token) {
   for (; row < args.rows; ++row) multiply_float_tile<Source, 1, kTokens>(args, row, token);
 }
 
-// ---- many tokens: activations are copied side by side, so that they stay in the caches for many rows; weights are
-// used where they lie, or decoded once into a panel ----
+// ---- many tokens: activations are copied side by side, once for many rows; weights are used where they lie, or
+// decoded once into a panel. Copies and sums of a part are 0.9 MB of stack at most ----
 
 struct FloatPart {
   static constexpr int kColumns = kLanes == 16 ? 1024 : 512;
   static constexpr int kRows = 128;                       // that share copied activations
-  static constexpr int kTokens = kLanes == 16 ? 72 : 48;  // that share decoded weights
+  static constexpr int kTokens = kLanes == 16 ? 72 : 48;  // that share weights, converted or decoded
   static constexpr int kTileRows = 4;
   static constexpr int kTileTokens = kLanes == 16 ? 6 : 3;
-  static constexpr int kLeastTokens = 6;  // with fewer, decoding twice is not worth avoiding
+  static constexpr int kLeastTokens = 6;  // with fewer, copying and decoding first does not pay
   static_assert(kTokens % kTileTokens == 0 && kRows % kTileRows == 0);
 };
 
@@ -139,9 +139,9 @@ void multiply_tile_of_part(const Weights& weights, const FloatActs& x, int first
 }
 
 // All columns of up to FloatPart::kTokens tokens and kRows rows. Weights has some columns of up to kTileRows rows:
-//   take(args, row, rows, column, count)          columns [column, column + count) of `rows` rows
-//   load(r, vector), load_part(r, vector, n)      kLanes of them, of the last vector n and then zeros; what is beyond
-//                                                 the last row is not used, but must be there
+//   take(args, row, rows, column, count)      has columns [column, column + count) of `rows` rows from now on
+//   load(r, vector), load_part(r, vector, n)  kLanes of them, counted from `column`; of the last vector n, then zeros.
+//                                             r may be any of kTileRows: sums of rows that are not there go nowhere
 //   add_ahead(args, row, rows, column, count, ahead)  asks for what it will take later, if it can
 template <class Weights>
 void multiply_float_part(const MultiplyArgs& args, int64_t token, int tokens, int64_t row, int rows) {
@@ -240,6 +240,7 @@ class FloatPanel {
   MOXIE_INLINE FloatVec load_part(int r, int64_t vector, int64_t) const { return panel_[r][vector]; }
 
  protected:
+  // Zeros, since rows that never were taken are loaded too.
   FloatVec panel_[FloatPart::kTileRows][FloatPart::kColumns / kLanes] = {};
 };
 

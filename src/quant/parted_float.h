@@ -14,7 +14,7 @@ class DecodedParts : public FloatPanel {
     for (int r = 0; r < rows; ++r) {
       float* to = reinterpret_cast<float*>(panel_[r]);
       kDecode(*args.parted, args.first_row + row + r, column, count, to);
-      for (int64_t i = count; i % kLanes != 0; ++i) to[i] = 0;
+      for (int64_t i = count; i % kLanes != 0; ++i) to[i] = 0;  // else they are of an earlier, longer part
     }
   }
   static void add_ahead(const MultiplyArgs&, int64_t, int, int64_t, int64_t, RowsAhead&) {}

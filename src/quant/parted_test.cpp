@@ -440,6 +440,9 @@ constexpr Form kForms[] = {
     {"bnb8", bnb8, bnb8_value, 37, 96, 0, 8, kF32},
     {"bnb8", bnb8, bnb8_value, 50, 2048, 0, 8, kF32},
     {"fp8", fp8, fp8_value, 37, 608, 128, 8, kF32},
+    {"fp8", fp8, fp8_value, 5, 1029, 128, 8,
+     kF32},  // more columns than a panel has, the last of them in a vector's midst
+    {"fp8", fp8, fp8_value, 5, 517, 128, 8, kF32},
     {"fp8", fp8, fp8_value, 21, 96, 1000, 8, kBf16},
     {"strided_bf16", strided, strided_value, 37, 96, 1, 1, kBf16},
     {"strided_bf16", strided, strided_value, 37, 96, 1, 2, kBf16},

@@ -22,6 +22,12 @@ constexpr int64_t kMostTileRowsOfOneToken = 2048;
 // Tokens that attend together at most: the keys and values of a block of positions stay in the first cache meanwhile.
 constexpr int64_t kAttentionTokens = 16;
 
+// Of the last token, at least 1.
+int64_t positions_seen(const AttentionJob& job) {
+  const int64_t all = std::max<int64_t>(1, job.first_position + job.tokens);
+  return job.window > 0 ? std::min(job.window, all) : all;
+}
+
 }  // namespace
 
 void Activations::set(const float* x, int64_t rows, int64_t columns) {
@@ -212,11 +218,11 @@ void CpuBackend::store_kv(const AttentionJob& job, const float* keys, const floa
   }
 }
 
-// Pieces of one job of `jobs`: as many tokens as a call takes, so that they share reads of keys and values. The last
-// tokens, which see most, come first: short pieces even out the end. Few tokens take several kv heads at once, whose
-// keys and values lie one after another; where there are fewer kv heads than threads, the heads that share one are
-// parted.
-void CpuBackend::cut(const AttentionJob& job, size_t jobs) {
+// Pieces of one job: as many tokens as a call takes, so that they share reads of keys and values. The last tokens,
+// which see most, come first: short pieces even out the end. Few tokens take as many kv heads at once, whose keys and
+// values lie one after another, as read about `positions` positions together. Where there are fewer kv heads than
+// threads, the heads that share one are parted.
+void CpuBackend::cut(const AttentionJob& job, int64_t positions) {
   const int group = job.heads / job.kv_heads;
   const int64_t tokens = std::clamp<int64_t>(kMaxAttentionRows / group, 1, kAttentionTokens);
   const int64_t rounds = (job.tokens + tokens - 1) / tokens;
@@ -225,12 +231,8 @@ void CpuBackend::cut(const AttentionJob& job, size_t jobs) {
       static_cast<int>(std::clamp<int64_t>(wanted, (group + kMaxAttentionRows - 1) / kMaxAttentionRows, group));
   int heads = 1;
   if (rounds == 1 && parts == 1) {
-    // One job is cut into a piece for each thread, of several each gets more, since they are not equally long.
-    const auto threads = static_cast<int64_t>(pool_.threads());
-    const int64_t pieces =
-        jobs == 1 ? threads : (4 * threads + static_cast<int64_t>(jobs) - 1) / static_cast<int64_t>(jobs);
-    const int64_t even = (job.kv_heads + pieces - 1) / pieces, most = kMaxAttentionRows / (job.tokens * group);
-    heads = static_cast<int>(std::max<int64_t>(1, std::min(even, most)));
+    const int64_t seen = positions_seen(job), most = kMaxAttentionRows / (job.tokens * group);
+    heads = static_cast<int>(std::clamp<int64_t>((positions + seen - 1) / seen, 1, most));
   }
   for (int64_t round = rounds; round-- > 0;) {
     const int64_t first = round * tokens;
@@ -276,7 +278,12 @@ void CpuBackend::attend(const AttentionPiece& piece) {
 
 void CpuBackend::attention(std::span<const AttentionJob> jobs) {
   attention_pieces_.clear();
-  for (const AttentionJob& job : jobs) cut(job, jobs.size());
+  int64_t positions = 0;
+  for (const AttentionJob& job : jobs) positions += positions_seen(job) * job.kv_heads;
+  // One job is cut evenly, one stretch of memory for each thread; several, of which each may be of another length, into
+  // more pieces than there are threads.
+  const int64_t pieces = pool_.threads() * (jobs.size() > 1 ? 4 : 1);
+  for (const AttentionJob& job : jobs) cut(job, (positions + pieces - 1) / pieces);
   pool_.run(static_cast<int64_t>(attention_pieces_.size()),
             [&](int64_t item) { attend(attention_pieces_[static_cast<size_t>(item)]); });
 }

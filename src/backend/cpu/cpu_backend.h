@@ -51,7 +51,7 @@ class CpuBackend final : public Backend {
   void rows(int64_t rows, int64_t values_per_row, const Body& body);
   void prepare(Activations& x, ActFormat format);
   const std::byte* activation_rows(const MatmulJob& job, size_t* row_bytes);
-  void cut(const AttentionJob& job, size_t jobs);
+  void cut(const AttentionJob& job, int64_t positions);
   void attend(const AttentionPiece& piece);
 
   const Kernels* kernels_;

@@ -18,7 +18,7 @@ void decode(const Block& from, float* to) {
     int32_t bits;
     std::memcpy(&bits, from.bits + i / 8, sizeof bits);
     for (int j = 0; j < 32; j += kLanes) {
-      store(to + i + j, (FloatVec)(d ^ (~(splat_int(bits) >> (shifts + j)) << 31)));
+      store(to + i + j, (FloatVec)(d ^ (~(splat_int(bits) >> (shifts + j)) << 31)));  // a clear bit becomes the sign
     }
   }
 }
