@@ -15,6 +15,7 @@
 #include <string>
 #include <vector>
 
+#include "core/aligned_bytes.h"
 #include "core/buffer.h"
 #include "kernels/select.h"
 #include "quant/activations.h"
@@ -67,7 +68,7 @@ void fill_with(const QuantType& type, std::byte* to, int64_t bytes) {
 }
 
 struct Activations {
-  std::vector<std::byte> bytes;
+  AlignedBytes bytes;
   size_t row_bytes;
 };
 
@@ -77,6 +78,7 @@ Activations make_activations(const Kernels& kernels, ActFormat format, int64_t t
   std::vector<float> row(kColumns);
   Activations x;
   x.row_bytes = format == ActFormat::f32     ? kColumns * sizeof(float)
+                : format == ActFormat::bf16  ? kColumns * sizeof(uint16_t)
                 : format == ActFormat::q8_32 ? kColumns / 32 * sizeof(ActBlock32)
                                              : kColumns / 256 * sizeof(ActBlock256);
   x.bytes.resize(x.row_bytes * static_cast<size_t>(tokens));
@@ -84,6 +86,7 @@ Activations make_activations(const Kernels& kernels, ActFormat format, int64_t t
     for (float& value : row) value = normal(random);
     std::byte* to = x.bytes.data() + static_cast<size_t>(t) * x.row_bytes;
     if (format == ActFormat::f32) std::memcpy(to, row.data(), x.row_bytes);
+    if (format == ActFormat::bf16) kernels.round_bf16(row.data(), kColumns, to);
     if (format == ActFormat::q8_32) kernels.quantize_q8_32(row.data(), kColumns, to);
     if (format == ActFormat::q8_256) kernels.quantize_q8_256(row.data(), kColumns, to);
   }
@@ -252,6 +255,13 @@ int main(int argc, char** argv) {
             bench_multiply(state, target, *type, tokens, interleaved);
           })->Unit(benchmark::kMillisecond);
         }
+        const QuantType* fast = fast_quant_type(*type);
+        if (fast == type) continue;
+        const std::string name =
+            std::string(target.name) + "/" + std::string(type->name) + "_fast/" + std::to_string(tokens);
+        benchmark::RegisterBenchmark(name.c_str(), [&target, fast, tokens](benchmark::State& state) {
+          bench_multiply(state, target, *fast, tokens, false);
+        })->Unit(benchmark::kMillisecond);
       }
     }
   }

@@ -34,6 +34,7 @@ struct ModelInfo {
 
 struct RuntimeInfo {
   std::string cpu_target;
+  bool fast = false;  // EngineOptions::fast was asked for and makes a difference
   int threads = 0;
   std::string threads_why;  // one line
   int64_t context_tokens = 0;

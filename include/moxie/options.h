@@ -18,6 +18,8 @@ struct EngineOptions {
   int64_t ctx_size = -1;           // tokens a sequence can hold; 0: the model's; -1: min(the model's, 4096)
   int threads = 0;                 // 0: physical cores within affinity and quota
   std::string cpu_target;          // "amx", "avx512", "avxvnni", "avx2", "baseline"; empty: the best this machine has
+  // Less exact and faster: activations are rounded to bfloat16 where weights are, on CPUs with AVX512-BF16 and no AMX.
+  bool fast = false;
   std::string cache_type = "f16";  // KV cache: f32, f16, q8_0
   int64_t batch_size = 2048;       // prompt tokens taken in one call
   int64_t ubatch_size = 512;       // prompt tokens computed at once

@@ -44,8 +44,8 @@ _MEANINGLESS: Dict[str, "tuple[Any, str]"] = {
 }
 # moxie's own, as EngineOptions names them.
 _OWN = {
-    "arch", "batch_size", "cache_folder", "cache_prior", "cache_type", "cpu_target", "direct_io", "expert_slots", "io_backend",
-    "io_depth", "io_piece", "lookahead", "memory", "pin", "pin_top", "policy", "quantize", "quantize_cache", "skip_missing", "top1_threshold",
+    "arch", "batch_size", "cache_folder", "cache_prior", "cache_type", "cpu_target", "direct_io", "expert_slots", "fast",
+    "io_backend", "io_depth", "io_piece", "lookahead", "memory", "pin", "pin_top", "policy", "quantize", "quantize_cache", "skip_missing", "top1_threshold",
     "trace_routing", "verify", "warm",
 }  # fmt: skip
 _CACHE_TYPES = {0: "f32", 1: "f16", 8: "q8_0"}

@@ -38,7 +38,7 @@ class Llama:
 
     Takes llama-cpp-python's arguments. Those without a meaning here are said once, as a warning. moxie's own:
     `memory` ("12G", "60%", "auto", "all"): the most memory the process may use; experts beyond it are read when they
-    are wanted. Also `expert_slots`, `policy`, `lookahead`, `pin`, `cpu_target` and the other options of the engine.
+    are wanted. Also `expert_slots`, `policy`, `lookahead`, `pin`, `cpu_target`, `fast` and the other options of the engine.
 
     Not for several threads at once. Close it, or use it as a context manager, to give its memory back.
     """

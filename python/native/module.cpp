@@ -308,6 +308,7 @@ py::dict model_facts(const PyEngine& engine) {
   out["active_bytes_per_token"] = m.active_bytes_per_token;
   out["chat_template"] = m.chat_template;
   out["cpu_target"] = r.cpu_target;
+  out["fast"] = r.fast;
   out["threads"] = r.threads;
   out["threads_why"] = r.threads_why;
   out["context_tokens"] = r.context_tokens;

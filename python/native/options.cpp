@@ -61,6 +61,7 @@ EngineOptions engine_options(const py::dict& given) {
       {"cache_folder", setter(&O::cache_folder)},
       {"pin", setter(&O::pin)},
       {"pin_top", setter(&O::pin_top)},
+      {"fast", setter(&O::fast)},
       {"skip_missing", setter(&O::skip_missing)},
       {"cache_prior", setter(&O::cache_prior)},
       {"top1_threshold", setter(&O::top1_threshold)},

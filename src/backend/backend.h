@@ -8,6 +8,7 @@
 #include <span>
 #include <vector>
 
+#include "core/aligned_bytes.h"
 #include "kernels/kernels.h"
 #include "quant/quant_type.h"
 
@@ -46,8 +47,8 @@ class Activations {
   friend class CpuBackend;
   const float* x_ = nullptr;
   int64_t rows_ = 0, columns_ = 0;
-  bool ready_[3] = {};
-  std::vector<std::byte> copies_[3];  // by ActFormat
+  bool ready_[kActFormats] = {};
+  AlignedBytes copies_[kActFormats];  // by ActFormat
 };
 
 // out[row * out_stride + r] = weights row r . x row `row` + bias[r], for x rows [first_row, first_row + rows), or,

@@ -64,6 +64,7 @@ void ModelOptions::add_flags(FlagSet& flags) {
       },
       "0");
   flags.add("cpu-target", engine.cpu_target);
+  flags.toggle("fast", engine.fast);
   flags.add("batch-size", engine.batch_size);
   flags.add("ubatch-size", engine.ubatch_size);
   flags.add("cache-type-k", cache_type_k);

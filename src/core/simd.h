@@ -26,6 +26,12 @@
 #define MOXIE_STRING(x) MOXIE_STRING_(x)
 #define MOXIE_INLINE inline __attribute__((always_inline))
 
+// Functions that need AVX512-BF16 beyond what their target promises: who calls them asks cpu_has_avx512_bf16(). Lambdas
+// in them do not take it over.
+#if defined(__AVX512VNNI__)
+#define MOXIE_WITH_BF16 __attribute__((target("avx512bf16")))
+#endif
+
 namespace moxie::MOXIE_TARGET {
 namespace {
 

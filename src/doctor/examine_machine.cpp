@@ -1,5 +1,6 @@
 #include "doctor/examine_machine.h"
 
+#include <algorithm>
 #include <array>
 
 #include "core/disk_reader.h"
@@ -9,6 +10,7 @@
 #include "core/printable.h"
 #include "core/terminal.h"
 #include "kernels/select.h"
+#include "quant/quant_type.h"
 
 namespace moxie {
 namespace {
@@ -21,10 +23,15 @@ constexpr uint64_t kRoomMin = uint64_t{4} << 30;
 void examine_targets(MachineReport& report) {
   const auto chosen = select_cpu_target();
   for (const CpuTarget& target : cpu_targets()) {
+    const std::span<const QuantType* const> types = quant_types(target.name);
+    const bool fast = target.supported() && std::any_of(types.begin(), types.end(), [](const QuantType* type) {
+                        return fast_quant_type(*type) != type;
+                      });
     report.targets.push_back({.name = std::string(target.name),
                               .needs = std::string(target.requires_),
                               .supported = target.supported(),
-                              .chosen = chosen.ok() && (*chosen)->name == target.name});
+                              .chosen = chosen.ok() && (*chosen)->name == target.name,
+                              .fast = fast});
   }
 }
 

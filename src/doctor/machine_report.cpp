@@ -42,11 +42,11 @@ std::string machine_text(const MachineReport& report) {
   };
   for (const TargetReport& target : report.targets) {
     line(out.empty() ? "CPU target" : "",
-         fmt::format("{:<9} {}: {}", target.name,
+         fmt::format("{:<9} {}: {}{}", target.name,
                      target.chosen      ? "chosen"
                      : target.supported ? "possible"
                                         : "not possible, this CPU or its system lacks some of",
-                     target.needs));
+                     target.needs, target.fast ? "; --fast has faster prompts for bfloat16 weights" : ""));
   }
   line("threads", report.cpu.explanation);
   if (report.throttling) {
@@ -70,8 +70,11 @@ std::string machine_json(const MachineReport& report) {
   const auto optional = [](const auto& value) { return value ? Json(*value) : Json(nullptr); };
   Json object;
   for (const TargetReport& target : report.targets) {
-    object["cpu_targets"].push_back(
-        {{"name", target.name}, {"needs", target.needs}, {"supported", target.supported}, {"chosen", target.chosen}});
+    object["cpu_targets"].push_back({{"name", target.name},
+                                     {"needs", target.needs},
+                                     {"supported", target.supported},
+                                     {"chosen", target.chosen},
+                                     {"fast", target.fast}});
   }
   object["threads"] = {
       {"chosen", report.cpu.threads},  {"why", report.cpu.explanation}, {"physical_cores", report.cpu.physical_cores},

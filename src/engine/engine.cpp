@@ -311,7 +311,8 @@ Result<void> Engine::Impl::load_model(const WeightFiles& files, ModelPlan plan, 
             .experts = ledger.expert_bytes};
 
   MOXIE_TRY(const LookaheadMode lookahead, parse_lookahead(options.lookahead));
-  LoadOptions load = {.cpu_target = target.name, .reader = std::move(reader), .on_progress = options.on_progress};
+  LoadOptions load = {
+      .cpu_target = target.name, .fast = options.fast, .reader = std::move(reader), .on_progress = options.on_progress};
   MOXIE_TRY(load.policy, parse_policy(options.policy));
   load.verify = options.verify;
   const bool pooled = !ledger.pool.complete || !options.mmap || options.expert_slots >= 0 || options.verify;
@@ -328,6 +329,15 @@ Result<void> Engine::Impl::load_model(const WeightFiles& files, ModelPlan plan, 
   }
   if (!ledger.pool.complete) describe_streaming(ledger, budget, plan, log);
   MOXIE_TRY(model, Model::load(files, std::move(plan), load));
+  runtime.fast = model->fast();
+  if (options.fast) {
+    log.notice(runtime.fast
+                   ? "--fast: activations are rounded to bfloat16 where weights are bfloat16; results differ a "
+                     "little from those without it"
+                   : fmt::format("--fast makes no difference: it is for bfloat16 weights on CPUs with "
+                                 "AVX512-BF16, with the kernels of avx512 (here: {})",
+                                 runtime.cpu_target));
+  }
   if (model->reader() != nullptr) {
     for (const std::string& notice : model->reader()->notices()) log.notice(notice);
   }

@@ -65,6 +65,7 @@ std::string kv_fingerprint(const Engine::Impl& engine) {
   Hash hash;
   hash.text(MOXIE_VERSION);
   hash.text(engine.runtime.cpu_target);
+  hash.number(engine.runtime.fast ? 1 : 0);
   hash.text(model.family().name);
   hash.text(identify(model, engine.model_info.path).fingerprint);
   for (const int64_t number : {KvLayout::kVersion, static_cast<int64_t>(layout.type), layout.layers, layout.kv_heads,

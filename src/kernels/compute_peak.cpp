@@ -42,7 +42,7 @@ std::vector<double> passes_of(ThreadPool& pool, int passes, const auto& work) {
 
 }  // namespace
 
-ComputePeak measure_compute_peak(ThreadPool& pool, const Kernels& kernels, int passes) {
+ComputePeak measure_compute_peak(ThreadPool& pool, const Kernels& kernels, int passes, bool rounded) {
   return {.int8_products = passes_of(pool, passes,
                                      [&](int64_t rounds) {
                                        int64_t result;
@@ -55,7 +55,8 @@ ComputePeak measure_compute_peak(ThreadPool& pool, const Kernels& kernels, int p
                                       }),
           .bf16_products = passes_of(pool, passes, [&](int64_t rounds) {
             double result;
-            return kernels.bf16_peak(rounds, 1.0f, 1.0f, &result);
+            const auto peak = rounded ? kernels.rounded_bf16_peak : kernels.bf16_peak;
+            return peak(rounds, 1.0f, 1.0f, &result);
           })};
 }
 

@@ -63,6 +63,8 @@ struct Kernels {
   void (*add_scaled)(float* x, float scale, const float* y, int64_t n);  // x += scale * y
   void (*quantize_q8_32)(const float* x, int64_t n, std::byte* out);     // to ActBlock32; REQUIRES n % 32 == 0
   void (*quantize_q8_256)(const float* x, int64_t n, std::byte* out);    // to ActBlock256; REQUIRES n % 256 == 0
+  // To bfloat16, the nearest or of two the even one; zeros up to a multiple of 32.
+  void (*round_bf16)(const float* x, int64_t n, std::byte* out);
   // n floats to one cached value row (f16: rounded to nearest even; q8_0: blocks of 32, REQUIRES n % 32 == 0).
   void (*store_kv)(const float* x, int64_t n, KvType type, std::byte* out);
   // The same numbers to where a block's keys have those of its position `position` (AttentionArgs).
@@ -77,6 +79,8 @@ struct Kernels {
   int64_t (*float_peak)(int64_t rounds, float a, float b, double* result);
   // Of bfloat16 weights with float activations. REQUIRES: a and b are bfloat16 numbers.
   int64_t (*bf16_peak)(int64_t rounds, float a, float b, double* result);
+  // The same with activations rounded (QuantType::fast). REQUIRES: cpu_has_avx512_bf16() on targets with AVX-512.
+  int64_t (*rounded_bf16_peak)(int64_t rounds, float a, float b, double* result);
 };
 
 constexpr size_t kv_row_bytes(KvType type, int64_t n) {

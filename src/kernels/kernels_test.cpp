@@ -18,6 +18,7 @@
 #include "core/float16.h"
 #include "kernels/select.h"
 #include "quant/activations.h"
+#include "quant/quant_type.h"
 #include "support/guarded_buffer.h"
 
 namespace moxie {
@@ -252,6 +253,26 @@ TEST_P(KernelTest, QuantizeBy32) {
       int32_t sum = 0;
       for (int8_t value : block.values) sum += value;
       EXPECT_EQ(block.sum, sum);
+    }
+  }
+}
+
+TEST_P(KernelTest, RoundsToBf16) {
+  for (const size_t n : {size_t{1}, size_t{31}, size_t{32}, size_t{100}, size_t{1537}}) {
+    std::vector<float> x = normal_values(n, 21, 3);
+    const float awkward[] = {0, -0.0f, 1.00390625f, 1.01171875f, -1.00390625f, 3e38f, INFINITY, -INFINITY, 1e-40f, NAN};
+    for (size_t i = 0; i < std::size(awkward) && i < n; ++i) x[n - 1 - i] = awkward[i];
+    const size_t padded = (n + 31) / 32 * 32;
+    Row row(x);
+    GuardedBuffer out(padded * sizeof(uint16_t));
+    kernels().round_bf16(row.data(), static_cast<int64_t>(n), out.data());
+    for (size_t i = 0; i < padded; ++i) {
+      const uint16_t expected = i < n ? bf16_from_float(x[i]) : uint16_t{0}, found = out.as<uint16_t>()[i];
+      if (i < n && std::isnan(x[i])) {
+        EXPECT_TRUE(std::isnan(float_from_bf16(found))) << i;
+      } else {
+        EXPECT_EQ(found, expected) << i << " of " << n;
+      }
     }
   }
 }
@@ -661,6 +682,11 @@ TEST_P(KernelTest, PeaksDoWhatTheyCount) {
   const int64_t bf16_products = kernels().bf16_peak(100, 0.5f, 3.0f, &floats);
   EXPECT_GT(bf16_products, 100);
   EXPECT_EQ(floats, 1.5 * static_cast<double>(bf16_products));
+  const QuantType& bf16 = *find_quant_type("bf16", GetParam()->name);
+  if (fast_quant_type(bf16) == &bf16) return;
+  const int64_t rounded_products = kernels().rounded_bf16_peak(100, 0.5f, 3.0f, &floats);
+  EXPECT_GT(rounded_products, 100);
+  EXPECT_EQ(floats, 1.5 * static_cast<double>(rounded_products));
 }
 
 std::vector<const CpuTarget*> supported_targets() {

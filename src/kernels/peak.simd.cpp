@@ -231,4 +231,32 @@ int64_t bf16_peak(int64_t rounds, float a, float b, double* result) {
 }
 #endif
 
+#if defined(MOXIE_WITH_BF16)
+MOXIE_WITH_BF16 int64_t rounded_bf16_peak(int64_t rounds, float a, float b, double* result) {
+  typedef uint16_t Halves __attribute__((vector_size(4 * kLanes)));
+  constexpr int kPairChains = 2 * kChains;  // two of these products are done at once, and each takes longer
+  FloatVec sums[kPairChains];
+#pragma GCC unroll 32
+  for (int c = 0; c < kPairChains; ++c) sums[c] = splat(static_cast<float>(c));
+  IntVec x = (IntVec)(Halves{} + bf16_from_float(a)), y = (IntVec)(Halves{} + bf16_from_float(b));
+  for (int64_t round = 0; round < rounds; ++round) {
+    forget(x);
+#pragma GCC unroll 32
+    for (int c = 0; c < kPairChains; ++c) {
+      sums[c] = (FloatVec)_mm512_dpbf16_ps((__m512)sums[c], (__m512bh)x, (__m512bh)y);
+    }
+  }
+  double sum = 0;
+  for (int c = 0; c < kPairChains; ++c) {
+    for (int i = 0; i < kLanes; ++i) sum += static_cast<double>(sums[c][i]) - c;
+  }
+  *result = sum;
+  return rounds * kPairChains * 2 * kLanes;
+}
+#else
+int64_t rounded_bf16_peak(int64_t rounds, float a, float b, double* result) {
+  return bf16_peak(rounds, a, b, result);
+}
+#endif
+
 }  // namespace moxie::MOXIE_TARGET

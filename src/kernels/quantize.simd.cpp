@@ -1,4 +1,4 @@
-// Activations to 8 bits, and rows of the key-value cache to its type.
+// Activations to 8 bits or bfloat16, and rows of the key-value cache to its type.
 #include "kernels/declare.h"
 #include "quant/activations.h"
 
@@ -109,6 +109,20 @@ void quantize_q8_256(const float* x, int64_t n, std::byte* out) {
     if (!quantize_with(kMaxActFactor, x + i, parts, largest, *block)) {
       quantize_with(kMaxActFactor / 2, x + i, parts, largest, *block);
     }
+  }
+}
+
+void round_bf16(const float* x, int64_t n, std::byte* out) {
+  typedef uint32_t Words __attribute__((vector_size(4 * kLanes)));
+  typedef uint16_t Halves __attribute__((vector_size(2 * kLanes)));
+  for (int64_t i = 0; i < (n + 31) / 32 * 32; i += kLanes) {
+    const int64_t left = n - i;
+    const FloatVec values = left >= kLanes ? load(x + i) : left > 0 ? load_part(x + i, left) : FloatVec{};
+    const Words bits = (Words)values;
+    // What is not a number stays so; adding to it could make it a zero.
+    const Words rounded = (Words)(values == values) & (bits + 0x7fff + (bits >> 16 & 1));
+    const Halves halves = __builtin_convertvector((rounded | ((Words)(values != values) & 0x7fc00000)) >> 16, Halves);
+    std::memcpy(out + 2 * i, &halves, sizeof halves);
   }
 }
 

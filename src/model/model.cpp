@@ -371,7 +371,11 @@ struct Model::Loader {
     }
   }
   const QuantType* type(const TensorInfo& tensor) const {
-    return find_quant_type(tensor.type->name, options.cpu_target);
+    const QuantType* type = find_quant_type(tensor.type->name, options.cpu_target);
+    if (!options.fast) return type;
+    const QuantType* fast = fast_quant_type(*type);
+    if (fast != type) model.fast_ = true;
+    return fast;
   }
 
   const float* as_floats(const TensorInfo& tensor) {

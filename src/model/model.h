@@ -49,6 +49,7 @@ Result<ModelPlan> plan_model(const WeightFiles& files, std::string_view forced_f
 
 struct LoadOptions {
   std::string_view cpu_target;  // a supported one
+  bool fast = false;            // with fast_quant_type() where there is one
   // Null: all weights are mapped. Else dense weights are read, and experts go through a pool of this layout, read at
   // once if it is complete, otherwise as they are wanted.
   const PoolLayout* pool = nullptr;
@@ -64,6 +65,8 @@ class Model {
   static Result<std::unique_ptr<Model>> load(const WeightFiles& files, ModelPlan plan, const LoadOptions& options);
 
   const Hyperparameters& hp() const { return hp_; }
+  // Does a matrix have products that LoadOptions::fast chose?
+  bool fast() const { return fast_; }
   const FamilyEntry& family() const { return *family_; }
   // Empty where the layer has no such tensor. Layer 0 for roles the model has once.
   const Matrix& matrix(Role role, int64_t layer = 0) const;
@@ -86,6 +89,7 @@ class Model {
   const Slot& matrix_or_vector(Role role, int64_t layer) const;
 
   Hyperparameters hp_;
+  bool fast_ = false;
   const FamilyEntry* family_ = nullptr;
   std::vector<WatchedMapping> mappings_;
   Buffer dense_;                            // read weights

@@ -1,5 +1,5 @@
-// What every weight type promises (quant_type.h), checked for each entry of types.inc on each CPU target of this
-// machine. Data lies against unreadable pages, so that reading past a row's end fails too.
+// What every weight type promises (quant_type.h), checked for each entry of types.inc and its fast twin on each CPU
+// target of this machine. Data lies against unreadable pages, so that reading past a row's end fails too.
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -9,6 +9,7 @@
 #include <string>
 #include <vector>
 
+#include "core/float16.h"
 #include "kernels/select.h"
 #include "quant/activations.h"
 #include "quant/quant_type.h"
@@ -22,6 +23,10 @@ using test::GuardedBuffer;
 struct Case {
   const CpuTarget* target;
   const QuantType* type;
+  std::string name() const {
+    const bool fast = find_quant_type(type->name, target->name) != type;
+    return std::string(target->name) + "_" + std::string(type->name) + (fast ? "_fast" : "");
+  }
 };
 
 std::vector<Case> all_cases() {
@@ -30,6 +35,7 @@ std::vector<Case> all_cases() {
     if (!target.supported()) continue;
     for (const QuantType* type : quant_types(target.name)) {
       if (type->computable()) cases.push_back({&target, type});
+      if (const QuantType* fast = fast_quant_type(*type); fast != type) cases.push_back({&target, fast});
     }
   }
   return cases;
@@ -91,6 +97,9 @@ Activations make_activations(ActFormat format, int64_t tokens, int64_t columns, 
     case ActFormat::q8_256:
       result.row_bytes = static_cast<size_t>(columns) / 256 * sizeof(ActBlock256);
       break;
+    case ActFormat::bf16:
+      result.row_bytes = static_cast<size_t>((columns + 31) / 32) * 64;
+      break;
   }
   result.bytes.resize(result.row_bytes * static_cast<size_t>(tokens));
   result.values.resize(x.size());
@@ -101,6 +110,9 @@ Activations make_activations(ActFormat format, int64_t tokens, int64_t columns, 
     if (format == ActFormat::f32) {
       std::memcpy(bytes, row, result.row_bytes);
       for (int64_t i = 0; i < columns; ++i) values[i] = row[i];
+    } else if (format == ActFormat::bf16) {
+      kernels.round_bf16(row, columns, bytes);
+      for (int64_t i = 0; i < columns; ++i) values[i] = float_from_bf16(reinterpret_cast<const uint16_t*>(bytes)[i]);
     } else if (format == ActFormat::q8_32) {
       kernels.quantize_q8_32(row, columns, bytes);
       const auto* blocks = reinterpret_cast<const ActBlock32*>(bytes);
@@ -120,7 +132,7 @@ Activations make_activations(ActFormat format, int64_t tokens, int64_t columns, 
 
 // The row lengths worth trying: one block, a few, and a real one; uneven ones where a block is a single number.
 std::vector<int64_t> column_counts(const QuantType& type) {
-  if (type.block_values == 1) return {1, 3, 7, 16, 31, 33, 64, 100, 1536, 1537};
+  if (type.block_values == 1) return {1, 3, 7, 16, 31, 33, 64, 100, 1536, 1537, 2083};
   const int64_t unit = std::max(type.block_values, type.activations == ActFormat::q8_256 ? 256 : 32);
   return {unit, 2 * unit, 3 * unit, 9 * unit, 2048};
 }
@@ -302,7 +314,7 @@ TEST_P(QuantContract, ManyRowsGiveTheSameBits) {
   constexpr int64_t kRows = 517;
   // More than the parts that products are cut into, and not whole ones.
   const int64_t tokens = type().activations == ActFormat::f32 ? 101 : 43;
-  const int64_t columns = type().block_values == 1 ? 1301 : 1280;
+  const int64_t columns = type().activations == ActFormat::bf16 ? 4133 : type().block_values == 1 ? 1301 : 1280;
   const size_t row_bytes = static_cast<size_t>(type().row_bytes(columns));
   const std::vector<std::byte> weights = make_weights(type(), static_cast<size_t>(kRows * columns), 8);
   const Activations x = make_activations(type().activations, tokens, columns, 9);
@@ -329,9 +341,7 @@ TEST_P(QuantContract, NothingToDoIsFine) {
 }
 
 INSTANTIATE_TEST_SUITE_P(All, QuantContract, testing::ValuesIn(all_cases()),
-                         [](const testing::TestParamInfo<Case>& info) {
-                           return std::string(info.param.target->name) + "_" + std::string(info.param.type->name);
-                         });
+                         [](const testing::TestParamInfo<Case>& info) { return info.param.name(); });
 
 }  // namespace
 }  // namespace moxie

@@ -32,6 +32,7 @@ struct QuantTypeFacts {
   int halves_at = -1;                      // where its multiply takes interleaved rows
   int halves = 0;
   int word_bytes = 4;
+  const QuantType* fast = nullptr;
 };
 
 template <typename A, typename B>
@@ -82,6 +83,7 @@ constexpr QuantType make_quant_type(const QuantTypeFacts& facts) {
   type.halves_at = facts.halves_at;
   type.halves = facts.halves;
   type.word_bytes = facts.word_bytes;
+  type.fast = facts.fast;
   if constexpr (!kSame<decltype(kEncode), None>) type.encode = encode_blocks<Block, kEncode, kValues>;
   if constexpr (!kSame<decltype(kDecode), None>) {
     type.decode = decode_blocks<Block, kDecode, kValues>;

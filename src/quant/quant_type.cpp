@@ -1,5 +1,6 @@
 #include "quant/quant_type.h"
 
+#include "core/cpu_features.h"
 #include "quant/quant_type_table.h"
 
 #define MOXIE_CPU_TARGET(name, needs, supported) \
@@ -93,6 +94,10 @@ const QuantType* find_quant_type(std::string_view name, std::string_view target)
 bool is_unquantized(const QuantType& type) {
   const QuantType* plain = type.twin.empty() ? &type : find_quant_type(type.twin);
   return plain->block_values == 1 && !plain->parted();
+}
+
+const QuantType* fast_quant_type(const QuantType& type) {
+  return type.fast != nullptr && cpu_has_avx512_bf16() ? type.fast : &type;
 }
 
 const QuantType* find_quant_type_by_gguf_id(int id, std::string_view target) {

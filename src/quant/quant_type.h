@@ -16,7 +16,9 @@ enum class ActFormat : uint8_t {
   f32,     // float
   q8_32,   // ActBlock32 (activations.h): 32 int8 with one scale; columns % 32 == 0
   q8_256,  // ActBlock256 (activations.h): 256 int8 with one scale and sums of 16; columns % 256 == 0
+  bf16,    // the nearest bfloat16, zeros from the last column to a multiple of 32
 };
+constexpr int kActFormats = 4;
 
 // out[t * out_stride + r] = dot(weight row r, activation row t) for every r < rows, t < tokens.
 // The value for one (r, t) never depends on the other rows and tokens of the call: same products, same order of sums.
@@ -57,6 +59,8 @@ struct QuantType {
   // for all tokens; such a type has native == false.
   void (*multiply)(const MultiplyArgs&) = nullptr;
   bool native = false;
+  // The same weights with products that are faster and less exact, for those who ask for them (--fast). Null: none are.
+  const QuantType* fast = nullptr;
   // For types whose rows can be interleaved: where in a block its neighbouring 16-bit numbers stand, and how many; and
   // the bytes of a row that stay together, of the rest of a block or, where they are more, of some blocks.
   int halves_at = -1;
@@ -87,6 +91,8 @@ std::span<const QuantType* const> parted_types(std::string_view target = "baseli
 const QuantType* find_quant_type(std::string_view name, std::string_view target = "baseline");
 // Are its numbers floats as they were trained, in whatever order they lie?
 bool is_unquantized(const QuantType& type);
+// `type`, or its faster products where it has some and this CPU can compute them.
+const QuantType* fast_quant_type(const QuantType& type);
 const QuantType* find_quant_type_by_gguf_id(int id, std::string_view target = "baseline");
 // For ids that are in no file moxie can read: what they are ("removed in 2024, use Q4_0", "private to ik_llama.cpp:
 // IQ4_K"). Empty when the id is unknown.

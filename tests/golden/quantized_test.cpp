@@ -8,9 +8,13 @@
 #include <numeric>
 
 #include "core/file.h"
+#include "engine/engine_impl.h"
+#include "engine/kv_identity.h"
 #include "format/weight_file.h"
 #include "golden/gguf_writer.h"
 #include "golden/golden_models.h"
+#include "kernels/select.h"
+#include "support/open_engine.h"
 #include "support/paths.h"
 
 namespace moxie {
@@ -164,6 +168,86 @@ TEST_P(Quantized, MeanDivergenceFromTheDecodedWeights) {
   EXPECT_LE(without_tips, kMaxMeanWithoutTips);
   std::cout << GetParam() << ": mean KL divergence " << mean << " over " << divergences.size() << " positions, "
             << without_tips << " without the largest 1 %, median " << divergences[divergences.size() / 2] << "\n";
+}
+
+// --fast: what rounded activations cost, and what they do not change.
+class Fast : public testing::Test {
+ protected:
+  void SetUp() override {
+    const QuantType& bf16 = *find_quant_type("bf16", "avx512");
+    const auto target = select_cpu_target();
+    ASSERT_TRUE(target.ok()) << target.error().message;
+    if ((*target)->name != "avx512" || fast_quant_type(bf16) == &bf16) {
+      GTEST_SKIP() << "needs a CPU with AVX512-BF16 and without AMX";
+    }
+  }
+  static EngineOptions options(bool fast) {
+    return {.model = demo_model().string(), .fast = fast, .cache_type = "f32"};
+  }
+};
+
+TEST_F(Fast, MeanDivergenceFromFloatActivations) {
+  auto demo = Engine::open({.model = demo_model().string(), .vocab_only = true});
+  ASSERT_TRUE(demo.ok()) << demo.error().message;
+  std::vector<double> divergences;
+  for (const std::string& text : golden::held_out_documents()) {
+    const std::vector<int32_t> ids = (*demo)->tokenize(text, true, false).value();
+    const auto found = golden::logits_of(options(true), ids), reference = golden::logits_of(options(false), ids);
+    ASSERT_TRUE(found.ok()) << found.error().message;
+    ASSERT_TRUE(reference.ok()) << reference.error().message;
+    ASSERT_EQ(found->size(), reference->size());
+    EXPECT_FALSE(*found == *reference);
+    add_divergences(*reference, *found, static_cast<int64_t>(found->size() / ids.size()), divergences);
+  }
+  const double mean =
+      std::accumulate(divergences.begin(), divergences.end(), 0.0) / static_cast<double>(divergences.size());
+  std::cout << "fast: mean KL divergence " << mean << " over " << divergences.size() << " positions\n";
+  EXPECT_GE(divergences.size(), size_t{4000});
+  EXPECT_LE(mean, kMaxMeanDivergence);
+}
+
+// What is kept of a sequence with one does not go on with the other.
+TEST_F(Fast, KeysAndValuesAreOthers) {
+  const auto fingerprint = [](bool fast) {
+    const auto engine = test::open_engine(options(fast));
+    EXPECT_TRUE(engine.ok()) << engine.error().message;
+    return engine.ok() ? kv_fingerprint(EngineInternals::of(**engine)) : std::string();
+  };
+  EXPECT_NE(fingerprint(true), fingerprint(false));
+  EXPECT_EQ(fingerprint(true), fingerprint(true));
+}
+
+TEST_F(Fast, DoesNotDependOnBatchesThreadsOrResidency) {
+  std::vector<int32_t> ids(150);
+  std::iota(ids.begin(), ids.end(), 300);
+  const auto whole = golden::logits_of(options(true), ids);
+  ASSERT_TRUE(whole.ok()) << whole.error().message;
+  std::vector<EngineOptions> others(4, options(true));
+  others[0].ubatch_size = 3;
+  others[1].ubatch_size = 1;
+  others[2].threads = 3;
+  others[3].mmap = false;
+  for (const EngineOptions& other : others) {
+    const auto logits = golden::logits_of(other, ids);
+    ASSERT_TRUE(logits.ok()) << logits.error().message;
+    EXPECT_TRUE(*logits == *whole) << other.ubatch_size << " " << other.threads << " " << other.mmap;
+  }
+}
+
+TEST(FastElsewhere, ChangesNothingAndSaysSo) {
+  std::vector<int32_t> ids(20);
+  std::iota(ids.begin(), ids.end(), 300);
+  EngineOptions slow = {.model = demo_model().string(), .cpu_target = "baseline"}, fast = slow;
+  fast.fast = true;
+  const auto expected = golden::logits_of(slow, ids), found = golden::logits_of(fast, ids);
+  ASSERT_TRUE(expected.ok() && found.ok());
+  EXPECT_TRUE(*found == *expected);
+  const auto engine = test::open_engine(fast);
+  ASSERT_TRUE(engine.ok());
+  EXPECT_FALSE((*engine)->runtime().fast);
+  const std::vector<std::string> notices = (*engine)->notices();
+  EXPECT_TRUE(std::any_of(notices.begin(), notices.end(),
+                          [](const std::string& notice) { return notice.starts_with("--fast makes no difference"); }));
 }
 
 std::vector<std::string> encodable_types() {

@@ -120,6 +120,12 @@ class Targets(unittest.TestCase):
                 ran.append(target)
         self.assertIn("baseline", ran)
 
+    def test_fast_makes_no_difference_without_its_instructions(self):
+        expected = demo()(PROMPT, **GREEDY)["choices"][0]["text"]
+        with open_demo(cpu_target="baseline", fast=True) as llm:
+            self.assertFalse(llm.facts["fast"])
+            self.assertEqual(llm(PROMPT, **GREEDY)["choices"][0]["text"], expected)
+
 
 class Steps(unittest.TestCase):
     def test_tokens(self):

@@ -45,6 +45,8 @@ size_t Activations::row_bytes(ActFormat format, int64_t columns) {
       return static_cast<size_t>(columns / 32) * sizeof(ActBlock32);
     case ActFormat::q8_256:
       return static_cast<size_t>(columns / 256) * sizeof(ActBlock256);
+    case ActFormat::bf16:
+      return static_cast<size_t>((columns + 31) / 32) * 64;
   }
   return 0;
 }
@@ -86,10 +88,12 @@ void CpuBackend::prepare(Activations& x, ActFormat format) {
   bool& ready = x.ready_[static_cast<size_t>(format)];
   if (ready || format == ActFormat::f32) return;
   const size_t row_bytes = Activations::row_bytes(format, x.columns_);
-  std::vector<std::byte>& copy = x.copies_[static_cast<size_t>(format)];
+  AlignedBytes& copy = x.copies_[static_cast<size_t>(format)];
   const size_t needed = row_bytes * static_cast<size_t>(x.rows_);
   if (copy.size() < needed) copy.resize(needed);
-  const auto quantize = format == ActFormat::q8_32 ? kernels_->quantize_q8_32 : kernels_->quantize_q8_256;
+  const auto quantize = format == ActFormat::q8_32    ? kernels_->quantize_q8_32
+                        : format == ActFormat::q8_256 ? kernels_->quantize_q8_256
+                                                      : kernels_->round_bf16;
   rows(x.rows_, x.columns_, [&](int64_t row) {
     quantize(x.x_ + row * x.columns_, x.columns_, copy.data() + static_cast<size_t>(row) * row_bytes);
   });

@@ -58,7 +58,7 @@ class CpuBackend final : public Backend {
   const CpuTarget* target_;
   ThreadPool pool_;
   std::vector<Tile> tiles_;
-  std::vector<std::byte> gathered_;
+  AlignedBytes gathered_;
   std::vector<AttentionPiece> attention_pieces_;
 };
 

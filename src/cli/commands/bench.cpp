@@ -36,6 +36,7 @@ class Bench final : public Command {
     flags_ = &flags;
     model_.add_header_flags(flags);
     flags.add("cpu-target", model_.engine.cpu_target);
+    flags.toggle("fast", model_.engine.fast);
     flags.add("ubatch-size", model_.engine.ubatch_size);
     flags.add("batch-size", model_.engine.batch_size);
     for (const char* name : {"cache-type-k", "cache-type-v"}) {
@@ -225,7 +226,7 @@ class Bench final : public Command {
     if (bytes >= kLeastBandwidthBytes) {
       MOXIE_TRY(limits.memory, measure_read_passes(pool, *target->kernels, bytes, kLimitPasses));
     }
-    ComputePeak peak = measure_compute_peak(pool, *target->kernels, kLimitPasses);
+    ComputePeak peak = measure_compute_peak(pool, *target->kernels, kLimitPasses, runtime.fast);
     limits.integer_products = std::move(peak.int8_products);
     limits.float_products = std::move(peak.float_products);
     limits.bf16_products = std::move(peak.bf16_products);

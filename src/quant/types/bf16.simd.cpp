@@ -1,6 +1,7 @@
 // bfloat16: the upper half of a single-precision number.
 #include "quant/interleaved_rows.h"
 #include "quant/make_quant_type.h"
+#include "quant/rounded_bf16.h"
 #include "quant/tiled_bf16.h"
 
 namespace moxie::MOXIE_TARGET {
@@ -34,12 +35,23 @@ void multiply(const MultiplyArgs& args) {
   multiply_float<NumberSource<Block, load_weights, load_weights_part>>(args);
 }
 
+#if defined(MOXIE_ROUNDED_BF16)
+constexpr QuantType rounded = make_quant_type<Block, 1, encode, decode, multiply_rounded>(
+    {.name = "bf16",
+     .summary = "16-bit float with the range of 32; activations are rounded to it",
+     .gguf_id = 30,
+     .max_relative_error = 0.0025f,
+     .activations = ActFormat::bf16});
+#endif
+
 }  // namespace
 
 extern constinit const QuantType bf16 = make_quant_type<Block, 1, encode, decode, multiply>({
   .name = "bf16", .summary = "16-bit float with the range of 32", .gguf_id = 30, .max_relative_error = 0.0025f,
 #if defined(__AMX_BF16__)
   .halves_at = 0, .word_bytes = 64,
+#elif defined(MOXIE_ROUNDED_BF16)
+  .fast = &rounded,
 #endif
 });
 
