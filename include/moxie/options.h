@@ -13,11 +13,11 @@ namespace moxie {
 enum class Severity { debug, info, warning };
 
 struct EngineOptions {
-  std::string model;               // .gguf (any shard), .safetensors, a folder or index of safetensors
-  std::string arch;                // family to use instead of the one the file names; empty: the file's
-  int64_t ctx_size = -1;           // tokens a sequence can hold; 0: the model's; -1: min(the model's, 4096)
-  int threads = 0;                 // 0: physical cores within affinity and quota
-  std::string cpu_target;          // "amx", "avx512", "avxvnni", "avx2", "baseline"; empty: the best this machine has
+  std::string model;       // .gguf (any shard), .safetensors, a folder or index of safetensors
+  std::string arch;        // family to use instead of the one the file names; empty: the file's
+  int64_t ctx_size = -1;   // tokens a sequence can hold; 0: the model's; -1: min(the model's, 4096)
+  int threads = 0;         // 0: physical cores within affinity and quota
+  std::string cpu_target;  // "amx", "avx512", "avxvnni", "avx2", "baseline"; empty: the best this machine has
   // Less exact and faster: activations are rounded to bfloat16 where weights are, on CPUs with AVX512-BF16 and no AMX.
   bool fast = false;
   std::string cache_type = "f16";  // KV cache: f32, f16, q8_0
