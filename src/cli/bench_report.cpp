@@ -137,6 +137,7 @@ std::string BenchReport::json() const {
     limit("float_ops_per_s", one.limits.float_products, 2);
     if (one.bf16_products > 0) limit("bf16_ops_per_s", one.limits.bf16_products, 2);
     object["cpu_target"] = cpu_target;
+    object["fast"] = fast;
     object["version"] = version;
     list.push_back(std::move(object));
   }

@@ -18,7 +18,7 @@ struct MachineLimits {
   std::vector<double> memory;            // bytes read a second; empty: the budget left no room to measure it
   std::vector<double> integer_products;  // multiply-adds of bytes a second
   std::vector<double> float_products;
-  std::vector<double> bf16_products;  // of bfloat16 weights with floats
+  std::vector<double> bf16_products;  // of bfloat16 weights, with floats or, with --fast, rounded
 };
 
 struct Measurement {
@@ -54,6 +54,7 @@ struct Measurement {
 struct BenchReport {
   std::string head;  // model and machine, one line
   std::string cpu_target, version;
+  bool fast = false;  // --fast made a difference
   int64_t repetitions = 0;
   std::vector<Measurement> measurements;
 

@@ -17,7 +17,7 @@ namespace moxie {
 struct TargetReport {
   std::string name, needs;
   bool supported = false, chosen = false;
-  bool fast = false;  // --fast makes a difference with it
+  bool fast = false;  // with it --fast makes a difference
 };
 
 struct MachineReport {

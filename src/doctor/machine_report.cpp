@@ -46,7 +46,8 @@ std::string machine_text(const MachineReport& report) {
                      target.chosen      ? "chosen"
                      : target.supported ? "possible"
                                         : "not possible, this CPU or its system lacks some of",
-                     target.needs, target.fast ? "; --fast has faster prompts for bfloat16 weights" : ""));
+                     target.needs,
+                     target.fast && target.chosen ? "; --fast has faster prompts for bfloat16 weights" : ""));
   }
   line("threads", report.cpu.explanation);
   if (report.throttling) {

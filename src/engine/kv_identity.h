@@ -1,5 +1,5 @@
 // Under what keys and values are the same to the last bit: the model's weights, the kernels, the kind of cache, the
-// rotation of positions. Whatever is saved of a sequence carries it.
+// rotation of positions. Slot files and the prefixes kept on disk carry it.
 #pragma once
 
 #include <string>

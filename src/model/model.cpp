@@ -370,9 +370,10 @@ struct Model::Loader {
       matrix.set_part(part, bases[static_cast<size_t>(range.file)] + range.offset);
     }
   }
-  const QuantType* type(const TensorInfo& tensor) const {
+  // multiplied: products are made of it, not only rows looked up.
+  const QuantType* type(const TensorInfo& tensor, bool multiplied = true) const {
     const QuantType* type = find_quant_type(tensor.type->name, options.cpu_target);
-    if (!options.fast) return type;
+    if (!options.fast || !multiplied) return type;
     const QuantType* fast = fast_quant_type(*type);
     if (fast != type) model.fast_ = true;
     return fast;
@@ -392,9 +393,9 @@ struct Model::Loader {
     return floats.data();
   }
 
-  Matrix as_matrix(const TensorInfo& tensor) const {
+  Matrix as_matrix(const TensorInfo& tensor, bool multiplied = true) const {
     const int64_t columns = tensor.shape.back();
-    return {.type = type(tensor),
+    return {.type = type(tensor, multiplied),
             .data = at(tensor),
             .rows = tensor.elements() / columns,
             .columns = columns,
@@ -423,7 +424,8 @@ struct Model::Loader {
       slot.vector = as_floats(*tensor.weight);
       return slot;
     }
-    slot.matrix = is_one_of(kFloatRoles, role) ? as_float_matrix(*tensor.weight) : as_matrix(*tensor.weight);
+    slot.matrix = is_one_of(kFloatRoles, role) ? as_float_matrix(*tensor.weight)
+                                               : as_matrix(*tensor.weight, role != Role::token_embd);
     // The embedding's rows are also taken one by one.
     const bool only_multiplied = tensor.weight != plan.roles[index(Role::token_embd)][0].weight;
     if (options.pool != nullptr && only_multiplied && !is_one_of(kFloatRoles, role)) interleave(slot.matrix);

@@ -110,10 +110,12 @@ class Bench final : public Command {
       interruption.attach(nullptr);
       MOXIE_TRY_VOID(result);
       report.cpu_target = engine->runtime().cpu_target;
-      report.head = fmt::format("{}: {}, {} parameters, {} of weights, {} of them read for a token; {}",
-                                engine->model().path, engine->model().family, human_count(engine->model().parameters),
-                                human_bytes(engine->model().weight_bytes),
-                                human_bytes(engine->model().active_bytes_per_token), engine->runtime().cpu_target);
+      report.fast = engine->runtime().fast;
+      report.head =
+          fmt::format("{}: {}, {} parameters, {} of weights, {} of them read for a token; {}{}", engine->model().path,
+                      engine->model().family, human_count(engine->model().parameters),
+                      human_bytes(engine->model().weight_bytes), human_bytes(engine->model().active_bytes_per_token),
+                      engine->runtime().cpu_target, report.fast ? ", --fast" : "");
       const RuntimeInfo runtime = engine->runtime();
       const uint64_t budget = engine->memory().budget;
       sequence.reset();
