@@ -6,7 +6,6 @@
 // lane l takes columns 32 i + 2 l and 32 i + 2 l + 1 for each i in turn; then lanes are added by halves.
 #pragma once
 
-#include "quant/activations.h"
 #include "quant/parts.h"
 #include "quant/rows.h"
 
@@ -17,7 +16,6 @@ namespace moxie::MOXIE_TARGET {
 namespace {
 
 constexpr int64_t kRoundedColumns = 2048;  // of weights and activations that stay in the first cache
-constexpr int kPairColumns = 2 * kLanes;
 
 MOXIE_WITH_BF16 MOXIE_INLINE void add_pairs_of_bf16(FloatVec& sums, IntVec w, IntVec x) {
   sums = (FloatVec)_mm512_dpbf16_ps((__m512)sums, (__m512bh)w, (__m512bh)x);
@@ -108,7 +106,7 @@ struct RoundedPart {
   static_assert(kTile > kLanes && kTile <= 2 * kLanes && kTokens % kTileTokens == 0);
 };
 
-// Lane i % kTileRows + kTileRows * t: the sums of row i and token t.
+// Lane kTileRows * t + r: the sum of row r and token t.
 struct RoundedSums {
   FloatVec of[2];
   float room[kLanes];  // rows of the last token are read as a whole vector
